@@ -1,0 +1,1 @@
+"""Postgres: schema, migrations and one repository for each noun."""

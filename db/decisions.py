@@ -1,0 +1,157 @@
+"""Tickets and their decisions, written together or not at all."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Engine, Row, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from db.models import routing_history, tickets
+from db.session import reading, writing
+from engine.domain import Automation, Candidate, Channel, Decision, Method, Neighbour, Origin, Priority, Ticket
+from engine.errors import Conflict, NotFound
+
+_WITH_TICKET = select(
+    routing_history, tickets.c.subject, tickets.c.body, tickets.c.priority, tickets.c.customer_ref
+).join(tickets, tickets.c.id == routing_history.c.ticket_id)
+
+
+class Decisions:
+    """The append-only record of what was decided."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, new: Sequence[Ticket], decisions: Sequence[Decision], fingerprints: Sequence[str]) -> None:
+        """Store tickets and decisions in one transaction. Raises Conflict when a ticket id exists already."""
+        if not new:
+            return
+        ticket_rows = [_ticket_row(ticket, print_) for ticket, print_ in zip(new, fingerprints, strict=True)]
+        decision_rows = [_decision_row(ticket, decision) for ticket, decision in zip(new, decisions, strict=True)]
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(insert(tickets), ticket_rows)
+                connection.execute(insert(routing_history), decision_rows)
+        except IntegrityError as error:
+            taken = self.existing([ticket.id for ticket in new]) or _repeated([ticket.id for ticket in new])
+            if not taken:
+                raise
+            raise Conflict(
+                f"ticket_id: {', '.join(sorted(taken)[:5])} exists already, so nothing of this was stored. "
+                "Leave the id empty to get a new one, or look the ticket up."
+            ) from error
+
+    def existing(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that are stored."""
+        with reading(self._engine) as connection:
+            return set(connection.execute(select(tickets.c.id).where(tickets.c.id.in_(list(ids)))).scalars())
+
+    def bodies(self, ids: Sequence[str]) -> dict[str, str]:
+        """The stored bodies of those of `ids` that are stored, by id."""
+        with reading(self._engine) as connection:
+            return dict(connection.execute(select(tickets.c.id, tickets.c.body).where(tickets.c.id.in_(list(ids)))).tuples().all())
+
+    def find(self, ticket_id: str) -> tuple[Ticket, Decision]:
+        """The ticket and its decision. Raises NotFound."""
+        query = select(routing_history, tickets).join(tickets, tickets.c.id == routing_history.c.ticket_id).where(
+            tickets.c.id == ticket_id
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise NotFound(f"ticket {ticket_id} does not exist. Check the number.")
+        return ticket_from(row), decision_from(row)
+
+    def rows(self, ids: Sequence[str]) -> list[Row]:
+        """The decisions of these tickets as rows with the ticket's subject, body, priority and customer reference."""
+        query = _WITH_TICKET.where(tickets.c.id.in_(list(ids)))
+        with reading(self._engine) as connection:
+            return list(connection.execute(query).all())
+
+    def latest(self, *, limit: int = 20, created_by: str | None = None) -> list[Row]:
+        """The newest decisions with subject and body, newest first."""
+        query = _WITH_TICKET.order_by(routing_history.c.created_at.desc(), routing_history.c.id.desc()).limit(limit)
+        if created_by is not None:
+            query = query.where(tickets.c.created_by == created_by)
+        with reading(self._engine) as connection:
+            return list(connection.execute(query).all())
+
+    def has_real_tickets(self) -> bool:
+        """True when a ticket that is not a demo ticket was ever stored."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(tickets.c.id).where(tickets.c.origin != Origin.DEMO).limit(1)).first() is not None
+
+
+def _repeated(ids: Sequence[str]) -> set[str]:
+    return {id_ for id_ in ids if ids.count(id_) > 1}
+
+
+def _ticket_row(ticket: Ticket, print_: str) -> dict[str, Any]:
+    return {
+        "id": ticket.id, "subject": ticket.subject, "body": ticket.body, "channel": ticket.channel.value,
+        "customer_ref": ticket.customer_ref, "priority": ticket.priority.value, "fingerprint": print_,
+        "origin": ticket.origin.value, "created_by": ticket.created_by, "created_at": ticket.created_at,
+    }
+
+
+def _decision_row(ticket: Ticket, decision: Decision) -> dict[str, Any]:
+    return {
+        "ticket_id": ticket.id,
+        "department": decision.department,
+        "confidence": round(decision.confidence, 4),
+        "method": decision.method.value,
+        "created_at": decision.created_at,
+        "raw_score": decision.raw_score,
+        "automation": decision.automation.value,
+        "topic": decision.topic,
+        "source": decision.source,
+        "reason": decision.reason,
+        "alternatives": [[c.department, round(c.confidence, 4)] for c in decision.alternatives],
+        # Ids only: a purge of texts must not have to look into decisions.
+        "evidence": [[n.exemplar_id, n.department, n.topic, n.similarity, n.source] for n in decision.evidence],
+        "timings": decision.timings,
+        "total_ms": decision.timings.get("total", 0.0),
+        "versions": decision.versions,
+        "policy": int(decision.versions.get("policy", 0)),
+        "degraded_by": list(decision.degraded_by),
+        "gated_by": decision.gated_by,
+        "audit_department": decision.audit_department,
+        "review_wanted": decision.review_wanted,
+        "review_probability": decision.review_probability,
+        "channel": ticket.channel.value,
+        "demo": ticket.origin is Origin.DEMO,
+    }
+
+
+def ticket_from(row: Row) -> Ticket:
+    """The Ticket of a row that holds the columns of `tickets` and `routing_history`."""
+    return Ticket(
+        id=row.ticket_id, subject=row.subject, body=row.body, channel=Channel(row.channel), customer_ref=row.customer_ref,
+        priority=Priority(row.priority), created_at=row.created_at, created_by=row.created_by, origin=Origin(row.origin),
+    )
+
+
+def decision_from(row: Row) -> Decision:
+    """The Decision of a row of `routing_history`."""
+    return Decision(
+        ticket_id=row.ticket_id,
+        department=row.department,
+        method=Method(row.method),
+        automation=Automation(row.automation),
+        raw_score=row.raw_score,
+        confidence=float(row.confidence),
+        source=row.source,
+        reason=row.reason,
+        alternatives=tuple(Candidate(name, float(value)) for name, value in row.alternatives),
+        created_at=row.created_at,
+        evidence=tuple(Neighbour(i, d, t, s, source=source) for i, d, t, s, source in row.evidence),
+        timings=dict(row.timings),
+        versions=dict(row.versions),
+        degraded_by=tuple(row.degraded_by),
+        gated_by=row.gated_by,
+        topic=row.topic,
+        audit_department=row.audit_department,
+        review_wanted=row.review_wanted,
+        review_probability=row.review_probability,
+    )

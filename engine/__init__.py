@@ -1,0 +1,1 @@
+"""The routing engine: everything the console does, without a user interface."""

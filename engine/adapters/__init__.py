@@ -1,0 +1,1 @@
+"""One file for each outside service; drivers are imported here and nowhere else in the engine."""

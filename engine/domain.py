@@ -1,0 +1,288 @@
+"""The nouns of routing: frozen, validated where they are made, without any outside import."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from engine.errors import InvariantBroken, OutcomeRejected
+
+
+class Method(StrEnum):
+    """How a decision came about."""
+
+    CACHED = "cached"
+    LEARNED = "learned"
+    RAG_LLM = "rag_llm"
+    FALLBACK = "fallback"
+
+
+class Automation(StrEnum):
+    """What happens with a decision: straight to the queue, one click to confirm, or a choice of three."""
+
+    AUTO = "auto"
+    PRESELECT = "preselect"
+    SUGGEST = "suggest"
+
+
+class OutcomeKind(StrEnum):
+    """What a supervisor said about a decision. A ticket without an outcome is unreviewed, which is not "right"."""
+
+    CONFIRMED = "confirmed"
+    CORRECTED = "corrected"
+
+
+class Channel(StrEnum):
+    """Where a ticket came in."""
+
+    PHONE = "phone"
+    EMAIL = "email"
+    CHAT = "chat"
+    WEB = "web"
+    SOCIAL = "social"
+    OTHER = "other"
+
+
+class Priority(StrEnum):
+    """How urgent the customer or the agent says it is."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+class Origin(StrEnum):
+    """Which door a ticket came through; `demo` tickets never mix with real ones."""
+
+    CONSOLE = "console"
+    IMPORT = "import"
+    API = "api"
+    COMMAND = "command"
+    DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketDraft:
+    """What somebody typed or sent, before any check. `engine.sanitize.admit` turns it into a Ticket."""
+
+    body: str
+    subject: str = ""
+    channel: str = Channel.WEB
+    customer_ref: str = ""
+    priority: str = Priority.NORMAL
+    ticket_id: str = ""
+    created_by: str = ""
+    origin: Origin = Origin.CONSOLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """An accepted ticket: plain text within the limits, never markup. `created_at` is timezone-aware."""
+
+    id: str
+    subject: str
+    body: str
+    channel: Channel
+    customer_ref: str
+    priority: Priority
+    created_at: datetime
+    created_by: str = ""
+    origin: Origin = Origin.CONSOLE
+
+    @property
+    def text(self) -> str:
+        """Subject and body as one text, which is what is embedded and classified."""
+        return f"{self.subject}\n{self.body}" if self.subject else self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Department:
+    """Where a ticket can go. `triage` marks the one that takes what nobody else can."""
+
+    name: str
+    purpose: str
+    triage: bool = False
+    live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """An optional finer label under a department."""
+
+    name: str
+    department: str
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exemplar:
+    """A labelled ticket used for retrieval and learning. `source` is seed, confirmed, corrected or imported."""
+
+    text: str
+    department: str
+    topic: str = ""
+    source: str = "seed"
+    ticket_id: str = ""
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An exemplar near a ticket. `similarity` is the cosine in [-1, 1], higher is nearer."""
+
+    exemplar_id: int
+    department: str
+    topic: str
+    similarity: float
+    text: str = ""
+    source: str = "seed"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A department with the calibrated probability in [0, 1] that it is the right one."""
+
+    department: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Where a ticket goes and why. Append-only: an overrule or an outcome stands beside it, never in its place.
+
+    raw_score     what the method computed, on the method's own scale
+    confidence    calibrated probability in [0, 1] that the department is right
+    source        what answered, for example `ticket:T-…`, `exemplar:12` or `model:7`
+    reason        one sentence for the agent
+    alternatives  the top three departments, the decided one first
+    evidence      the nearest exemplars, nearest first
+    timings       milliseconds per stage, and `total`
+    versions      policy, model, taxonomy, embedder (and prompt) that decided
+    degraded_by   the services that should have been asked and did not answer
+    gated_by      why a confident answer was not routed automatically, empty when it was not held back
+    audit_department    what the whole engine said about an audited cache hit, None when the hit was not audited
+    review_wanted, review_probability   whether sampling put it in the review queue, and with which probability in (0, 1]
+    """
+
+    ticket_id: str
+    department: str
+    method: Method
+    automation: Automation
+    raw_score: float
+    confidence: float
+    source: str
+    reason: str
+    alternatives: tuple[Candidate, ...]
+    created_at: datetime
+    evidence: tuple[Neighbour, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    degraded_by: tuple[str, ...] = ()
+    gated_by: str = ""
+    topic: str = ""
+    audit_department: str | None = None
+    review_wanted: bool = True
+    review_probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.confidence <= 1.0:
+            raise InvariantBroken(f"confidence {self.confidence} of ticket {self.ticket_id} is outside [0, 1]")
+        if self.created_at.tzinfo is None:
+            raise InvariantBroken(f"decision of ticket {self.ticket_id} has a time without a time zone")
+
+
+MAX_RESOLUTION_HOURS = 24 * 365
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A supervisor's label: `department` is the one that was right.
+
+    resolution_hours in (0, 8760], satisfaction 1-5; both optional. Raises OutcomeRejected.
+    """
+
+    ticket_id: str
+    department: str
+    labelled_by: str
+    resolution_hours: float | None = None
+    satisfaction: int | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.department:
+            raise OutcomeRejected("department: choose the department that was right. The label was not stored.")
+        hours = self.resolution_hours
+        if hours is not None and not 0 < hours <= MAX_RESOLUTION_HOURS:
+            raise OutcomeRejected(
+                f"resolution hours: more than 0 and at most {MAX_RESOLUTION_HOURS}; found {hours}. The label was not stored."
+            )
+        if self.satisfaction is not None and self.satisfaction not in range(1, 6):
+            raise OutcomeRejected(
+                f"satisfaction: a whole number from 1 to 5; found {self.satisfaction}. The label was not stored."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrule:
+    """An agent's own choice of department for a ticket; a hint for the reviewer, not an outcome."""
+
+    ticket_id: str
+    department: str
+    by: str
+    reason: str = ""
+
+
+class Stage(StrEnum):
+    """The stages that a policy can switch on and off; the fallback is always on."""
+
+    EXACT = "exact"
+    SEMANTIC = "semantic"
+    LEARNED = "learned"
+    RAG_LLM = "rag_llm"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Automation thresholds on the calibrated confidence, both in [0, 1], `auto` strictly above `preselect`."""
+
+    auto: float = 0.90
+    preselect: float = 0.85
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A numbered, immutable set of thresholds and switches. `engine.policy.checked` refuses nonsense.
+
+    confidence   lowest calibrated confidence at which a stage may answer
+    accuracy     lower bound of tracked accuracy under which a department x method is not answered automatically
+    similarity   lowest cosine similarity of the nearest exemplar for a semantic hit
+    neighbours   how many nearest exemplars must agree
+    audit_rate   share of hits that also go through the whole engine
+    review_rate  share of confident decisions that are put in the review queue
+    deadline     seconds a ticket may take in total, language model included
+    target_accuracy  wanted accuracy among automatically routed tickets, None for explicit thresholds
+    """
+
+    number: int = 1
+    confidence: float = 0.85
+    accuracy: float = 0.80
+    similarity: float = 0.80
+    neighbours: int = 5
+    thresholds: Thresholds = Thresholds()
+    departments: dict[str, Thresholds] = field(default_factory=dict)
+    stages: frozenset[Stage] = frozenset(Stage)
+    audit_rate: float = 0.02
+    review_rate: float = 0.05
+    deadline: float = 8.0
+    target_accuracy: float | None = None
+    delta: float = 0.05
+
+    def answers_at(self, department: str) -> float:
+        """The lowest calibrated confidence at which a stage may answer with this department."""
+        own = self.departments.get(department)
+        return own.preselect if own else self.confidence
+
+    def thresholds_for(self, department: str) -> Thresholds:
+        """The department's own thresholds, or the policy's."""
+        return self.departments.get(department, self.thresholds)

@@ -1,0 +1,33 @@
+"""The fingerprint of a text: equal for texts that ask the same, identifiers aside."""
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+# Each pattern takes away what differs from customer to customer but not from department to department. Words are left
+# alone, so that "not", "never" and "don't" always count.
+_MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\S+@\S+\.\S+"), " <mail> "),
+    (re.compile(r"https?://\S+|www\.\S+"), " <link> "),
+    (re.compile(r"[$€£¥]\s?\d[\d.,]*|\d[\d.,]*\s?(?:[$€£¥]|usd|eur|gbp|dollars?|euros?|pounds?)(?!\w)"), " <amount> "),
+    (re.compile(r"\b\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b"), " <date> "),
+    (re.compile(r"\b(?=[a-z\d-]*\d)(?=(?:[a-z-]*\d){3})[a-z\d]+(?:-[a-z\d]+)*\b"), " <id> "),
+    (re.compile(r"\bmy name is [^\W\d_]+(?: [^\W\d_]+)?"), " my name is <name> "),
+    (re.compile(r"\b(?:kind regards|best regards|regards|sincerely|cheers)\b[,\s]+[^\W\d_]+(?:\s[^\W\d_]+)?\s*$"), " "),
+)
+_APOSTROPHES = str.maketrans("", "", "'’`´")
+_NOT_A_WORD = re.compile(r"[^\w<>]+")
+
+
+def normalised(text: str) -> str:
+    """Lower case, identifiers masked, punctuation gone, single spaces."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    for pattern, mask in _MASKS:
+        text = pattern.sub(mask, text)
+    return _NOT_A_WORD.sub(" ", text.translate(_APOSTROPHES)).strip()
+
+
+def fingerprint(text: str) -> str:
+    """32 hex digits; equal for equal normalised texts (BLAKE2b, 128 bits)."""
+    return hashlib.blake2b(normalised(text).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,122 @@
+"""The one way in for text: what a stranger sent becomes plain text within limits, or a clear refusal.
+
+The result is plain text, not HTML: `a < b & c` and `List<String>` stay as they are, and escaping happens once, where the
+text is shown. Only markup of known HTML elements goes away, script and style together with their content.
+"""
+from __future__ import annotations
+
+import html
+import re
+import secrets
+import unicodedata
+from datetime import datetime
+
+import bleach
+from bleach.html5lib_shim import HTML_TAGS
+
+from engine.domain import Channel, Priority, Ticket, TicketDraft
+from engine.errors import TicketRejected
+
+SUBJECT_MAX = 200
+CUSTOMER_REF_MAX = 64
+TICKET_ID_MAX = 64
+_BINARY_SHARE = 0.1
+
+_NAMES = "|".join(sorted({re.escape(name) for name in HTML_TAGS} | {"svg", "math", "font", "center", "marquee", "image"}, key=len)[::-1])
+_TAG = re.compile(rf"</?(?:{_NAMES})(?=[\s/>])(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+_WITH_CONTENT = re.compile(r"<(script|style)(?=[\s/>])[^>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_BREAKS = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])(?=[\s/>])[^<>]*>", re.IGNORECASE)
+# Cc except tab and newline, lone surrogates, bidi embeddings, overrides and isolates, zero-width space, word joiner, BOM.
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u200b\u2060\ufeff]")
+_BLANKS = re.compile(r"[ \t\u00a0]+")
+_EMPTY_LINES = re.compile(r"\n{3,}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#/-]*")
+
+
+def plain_text(text: str) -> str:
+    """Unicode NFC without invisible control characters and without HTML markup. Never raises on a str; idempotent."""
+    if not text.isprintable() or not text.isascii():
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    while "<" in text and _TAG.search(text):
+        text = _without_markup(text)
+    text = _BLANKS.sub(" ", text)
+    if "\n" in text:
+        text = _EMPTY_LINES.sub("\n\n", "\n".join(line.strip() for line in text.split("\n")))
+    return text.strip()
+
+
+def _without_markup(text: str) -> str:
+    text = _BREAKS.sub(lambda match: "\n" + match[0], _WITH_CONTENT.sub(" ", text))
+    parts, end = [], 0
+    for match in _TAG.finditer(text):
+        parts += [html.escape(text[end:match.start()], quote=False), match[0]]
+        end = match.end()
+    parts.append(html.escape(text[end:], quote=False))
+    return html.unescape(bleach.clean("".join(parts), tags=set(), strip=True))
+
+
+def _checked_size(field: str, text: object, maximum: int) -> str:
+    if not isinstance(text, str):
+        raise TicketRejected(field, limit="must be text", found=type(text).__name__)
+    if len(text) > maximum:
+        raise TicketRejected(field, limit=f"at most {maximum:,} characters", found=f"{len(text):,} characters")
+    return text
+
+
+def _short(field: str, text: object, maximum: int) -> str:
+    return _BLANKS.sub(" ", plain_text(_checked_size(field, text, maximum)).replace("\n", " "))
+
+
+def body_text(body: object, *, minimum: int, maximum: int, field: str = "body") -> str:
+    """The ticket's text as plain text of `minimum` to `maximum` characters. Raises TicketRejected naming `field`."""
+    raw = _checked_size(field, body, maximum)
+    if not raw.strip():
+        raise TicketRejected(field, limit=f"at least {minimum} characters", found="an empty text")
+    hidden = 0 if raw.isprintable() else len(_INVISIBLE.findall(raw.replace("\r\n", "\n")))
+    if hidden > 3 and hidden > _BINARY_SHARE * len(raw):
+        raise TicketRejected(field, limit="must be readable text", found=f"binary data ({hidden:,} control characters)")
+    text = plain_text(raw)
+    if not text:
+        what = "nothing but markup" if "<" in raw else "nothing but invisible characters"
+        raise TicketRejected(field, limit="must hold text beside markup", found=what)
+    if len(text) < minimum:
+        raise TicketRejected(field, limit=f"at least {minimum} characters", found=f"{len(text)} character")
+    if not any(map(str.isalnum, text)):
+        raise TicketRejected(field, limit="must hold at least one word or number", found=f"only symbols ({text[:20]})")
+    return text
+
+
+def _choice(field: str, value: str, kind: type[Channel] | type[Priority]) -> Channel | Priority:
+    try:
+        return kind(str(value).strip().lower())
+    except ValueError:
+        allowed = ", ".join(kind)
+        raise TicketRejected(field, limit=f"must be one of {allowed}", found=repr(str(value)[:40])) from None
+
+
+def new_ticket_id(now: datetime) -> str:
+    """A ticket id that sorts by time and can be read out on the phone: T-20260131-7F3K9Q2M5R."""
+    alphabet = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+    return f"T-{now:%Y%m%d}-" + "".join(secrets.choice(alphabet) for _ in range(10))
+
+
+def admit(draft: TicketDraft, *, now: datetime, minimum: int = 2, maximum: int = 20_000) -> Ticket:
+    """Check and clean a draft. `now` is timezone-aware. Raises TicketRejected naming field, limit and value found."""
+    body = body_text(draft.body, minimum=minimum, maximum=maximum)
+    ticket_id = draft.ticket_id.strip() if draft.ticket_id else new_ticket_id(now)
+    if len(ticket_id) > TICKET_ID_MAX or not _ID.fullmatch(ticket_id):
+        raise TicketRejected(
+            "ticket_id", limit=f"1 to {TICKET_ID_MAX} letters, digits and . _ : # / -", found=repr(ticket_id[:80])
+        )
+    return Ticket(
+        id=ticket_id,
+        subject=_short("subject", draft.subject, SUBJECT_MAX),
+        body=body,
+        channel=Channel(_choice("channel", draft.channel, Channel)),
+        customer_ref=_short("customer_ref", draft.customer_ref, CUSTOMER_REF_MAX),
+        priority=Priority(_choice("priority", draft.priority, Priority)),
+        created_at=now,
+        created_by=draft.created_by,
+        origin=draft.origin,
+    )

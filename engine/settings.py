@@ -1,0 +1,128 @@
+"""Every setting of the product, read once from the environment and `.env`, validated, secrets masked."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine.errors import ConfigurationError
+
+
+def _needs(group: str, given: list[str], missing: list[str]) -> ValueError:
+    return ValueError(f"{group}: {', '.join(given)} is set, so {' and '.join(missing)} must be set too")
+
+
+class Settings(BaseSettings):
+    """Frozen settings. Nothing given means everything embedded under `data_dir`.
+
+    Times are in seconds, sizes in characters unless the name says otherwise.
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    data_dir: Path = Path(".data")
+    port: int = Field(default=8501, ge=1, le=65535)
+
+    database_url: SecretStr | None = None
+    postgres_host: str | None = None
+    postgres_port: int = 5432
+    postgres_db: str | None = None
+    postgres_user: str | None = None
+    postgres_password: SecretStr | None = None
+    analytics_database_url: SecretStr | None = None
+    database_pool_size: int = Field(default=10, ge=1, le=20)
+    database_pool_overflow: int = Field(default=10, ge=0, le=20)
+
+    redis_url: SecretStr | None = None
+    redis_host: str | None = None
+    redis_port: int = 6379
+    redis_db: int = 0
+    redis_password: SecretStr | None = None
+    cache_ttl_seconds: int = Field(default=3600, ge=1)
+
+    pinecone_api_key: SecretStr | None = None
+    pinecone_env: str | None = None
+    pinecone_index: str = "call-centre-tickets-prod"
+
+    google_api_key: SecretStr | None = None
+    gemini_model: str = "gemini-2.0-flash"
+    gemini_embedding_model: str | None = None
+
+    cloudwatch_access_key: SecretStr | None = None
+    cloudwatch_secret_key: SecretStr | None = None
+    grafana_api_key: SecretStr | None = None
+
+    routing_log_path: Path | None = None
+    embedder_model_path: Path | None = None
+    embedder_tokenizer_path: Path | None = None
+
+    ticket_min_characters: int = Field(default=2, ge=1)
+    ticket_max_characters: int = Field(default=20_000, ge=100)
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> Self:
+        given = self.model_fields_set
+        postgres = sorted(n for n in given if n.startswith("postgres_") and getattr(self, n) is not None)
+        if postgres and self.database_url is None:
+            missing = [n.upper() for n in ("postgres_host", "postgres_db", "postgres_user") if getattr(self, n) is None]
+            if missing:
+                raise _needs("Postgres", [n.upper() for n in postgres], missing)
+        redis = sorted(n for n in given if n in {"redis_port", "redis_db", "redis_password"} and getattr(self, n) is not None)
+        if redis and self.redis_url is None and self.redis_host is None:
+            raise _needs("Redis", [n.upper() for n in redis], ["REDIS_HOST (or REDIS_URL)"])
+        pinecone = [n.upper() for n in ("pinecone_env", "pinecone_index") if n in given and getattr(self, n) is not None]
+        if pinecone and self.pinecone_api_key is None:
+            raise _needs("Pinecone", pinecone, ["PINECONE_API_KEY"])
+        gemini = [n.upper() for n in ("gemini_model", "gemini_embedding_model") if n in given and getattr(self, n)]
+        if gemini and self.google_api_key is None:
+            raise _needs("Gemini", gemini, ["GOOGLE_API_KEY"])
+        for pair in (("cloudwatch_access_key", "cloudwatch_secret_key"), ("embedder_model_path", "embedder_tokenizer_path")):
+            there = [n.upper() for n in pair if getattr(self, n) is not None]
+            gone = [n.upper() for n in pair if getattr(self, n) is None]
+            if there and gone:
+                raise _needs(pair[0].split("_")[0].capitalize(), there, gone)
+        return self
+
+    @property
+    def postgres_url(self) -> str | None:
+        """The given database's SQLAlchemy URL (with its password), or None for the embedded one."""
+        if self.database_url is not None:
+            url = self.database_url.get_secret_value()
+            for scheme in ("postgres://", "postgresql://"):
+                if url.startswith(scheme):
+                    return "postgresql+psycopg2://" + url[len(scheme):]
+            return url
+        if self.postgres_host is None:
+            return None
+        from urllib.parse import quote
+
+        password = f":{quote(self.postgres_password.get_secret_value(), safe='')}" if self.postgres_password else ""
+        user = quote(self.postgres_user or "", safe="")
+        return f"postgresql+psycopg2://{user}{password}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+
+    @property
+    def redis_address(self) -> str | None:
+        """The given Redis URL (with its password), or None for the embedded Valkey."""
+        if self.redis_url is not None:
+            return self.redis_url.get_secret_value()
+        if self.redis_host is None:
+            return None
+        from urllib.parse import quote
+
+        password = f":{quote(self.redis_password.get_secret_value(), safe='')}@" if self.redis_password else ""
+        return f"redis://{password}{self.redis_host}:{self.redis_port}/{self.redis_db}"
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings; keyword arguments win over the environment. Raises ConfigurationError naming the setting."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        parts = []
+        for item in error.errors(include_input=False, include_url=False):
+            name = ".".join(str(part).upper() for part in item["loc"])
+            text = item["msg"].removeprefix("Value error, ")
+            parts.append(f"{name}: {text}" if name else text)
+        raise ConfigurationError("; ".join(parts)) from error

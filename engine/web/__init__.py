@@ -1,0 +1,1 @@
+"""The web layer in Starlette: routes and middleware that stand beside the pages."""
