@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
-def checked_unit(values: Sequence[float] | NDArray[np.float64], name: str) -> NDArray[np.float64]:
+def checked_unit(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """The values as a one-dimensional float array, or ValueError unless each is a number in [0, 1]."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
@@ -19,7 +17,7 @@ def checked_unit(values: Sequence[float] | NDArray[np.float64], name: str) -> ND
     return array
 
 
-def checked_flags(values: Sequence[bool] | NDArray[np.bool_], n: int, name: str) -> NDArray[np.bool_]:
+def checked_flags(values: ArrayLike, n: int, name: str) -> NDArray[np.bool_]:
     """The values as an array of `n` booleans (0 and 1 are taken as such), or ValueError."""
     array = np.asarray(values)
     if array.shape != (n,):
@@ -31,7 +29,7 @@ def checked_flags(values: Sequence[bool] | NDArray[np.bool_], n: int, name: str)
     return array
 
 
-def checked_weights(values: Sequence[float] | NDArray[np.float64] | None, n: int) -> NDArray[np.float64]:
+def checked_weights(values: ArrayLike | None, n: int) -> NDArray[np.float64]:
     """Inverse-probability weights as an array of `n` finite positive numbers (ones for None), or ValueError."""
     if values is None:
         return np.ones(n)

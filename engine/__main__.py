@@ -1,0 +1,36 @@
+"""The command line: `python -m engine COMMAND`. Errors go to standard error in one line.
+
+Exit code 0 means done, 1 a failure, 2 wrong use.
+"""
+from __future__ import annotations
+
+import sys
+
+from engine.commands import parser
+from engine.errors import ConfigurationError, ConsoleError, InputRejected
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    parsed = parser.build().parse_args(arguments)
+    try:
+        return parsed.run(parsed)
+    except (InputRejected, ConfigurationError) as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except ConsoleError as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 1
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

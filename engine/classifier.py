@@ -1,0 +1,335 @@
+"""The learned router: dense vectors beside n-grams in one kernel model over topics, answering with departments."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from engine import ridge
+from engine.errors import InputRejected
+from engine.features import BUCKETS, NgramFeatures
+from engine.head import Head
+from engine.kernel import DENSE_SHARE, Landmarks, Rows, blend, chunks
+from engine.scores import Ranking
+
+FORMAT_VERSION = 1
+LARGEST_WEIGHT = 4.0
+_FAMILIAR = 3
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """What the router said about its own training rows when each was left out.
+
+    features [n, 3] as `Predicted.features`; correct [n] whether the department was right; departments [n] and topics
+    [n] what was said. Exact duplicates of text and label are one row, so no row was told its own answer.
+    """
+
+    features: Doubles
+    correct: npt.NDArray[np.bool_]
+    departments: tuple[str, ...]
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """Answers for n tickets.
+
+    departments  names of the departments that could be answered; `scores` [n, len(departments)] in [0, 1], summing
+                 to at most 1 (what is missing belongs to departments that are not live)
+    best         [n] number of the best of them; topics [n] best topic under it, "" where it has none
+    margin       [n] lead of the best topic over the best one of another department, raw
+    familiarity  [n] in [-1, 1], how near the nearest known tickets are
+    features     [n, 3] log-odds of the best score, margin, familiarity: what calibration takes
+    """
+
+    departments: tuple[str, ...]
+    scores: Doubles
+    best: Ints
+    topics: tuple[str, ...]
+    margin: Doubles
+    familiarity: Doubles
+    features: Doubles
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classifier:
+    """Immutable. Use `fit`, `refreshed` and `from_arrays`; a text without a vector is answered by its n-grams alone."""
+
+    names: tuple[str, ...]
+    parents: tuple[str, ...]
+    ngrams: NgramFeatures
+    landmarks: Landmarks
+    main: Head
+    lexical: Head
+    seed: int
+    rows: int
+    out_of_fold: HeldOut
+    lexical_out_of_fold: HeldOut
+
+    @classmethod
+    def fit(
+        cls,
+        texts: Sequence[str],
+        vectors: Floats,
+        labels: Sequence[str],
+        *,
+        parents: Mapping[str, str] | None = None,
+        weights: Sequence[float] | None = None,
+        seed: int = 0,
+    ) -> Classifier:
+        """Learn labels (topics, or departments where there are no topics) from texts and their vectors.
+
+        `vectors` [n, d] float32 of unit length; a row of zeros means that there is none. `parents` gives a label's
+        department, itself where missing. `weights` [n] above 0 say how much a row counts. Rows of rare classes count
+        more on top of that. The order of rows decides ties; the names of labels decide nothing.
+        Raises InputRejected for fewer than two departments or classes, or shapes that do not fit.
+        """
+        dense = _checked(texts, vectors, labels)
+        given = np.ones(len(texts)) if weights is None else np.asarray(weights, np.float64)
+        if given.shape != (len(texts),) or not bool((given > 0).all() and np.isfinite(given).all()):
+            raise InputRejected(f"weights: need {len(texts)} finite numbers above 0")
+        first: dict[tuple[str, str], int] = {}
+        place = np.array([first.setdefault(key, len(first)) for key in zip(texts, labels, strict=True)])
+        kept = np.unique(place, return_index=True)[1]
+        mass = np.bincount(place, given)
+        names = tuple(dict.fromkeys(labels))
+        above = tuple((parents or {}).get(name, name) for name in names)
+        if len(set(above)) < 2:
+            raise InputRejected("labels: at least two departments are needed before anything can be learned")
+        number = {name: index for index, name in enumerate(names)}
+        classes = np.array([number[labels[row]] for row in kept], np.int64)
+        kept_texts = [texts[row] for row in kept]
+        ngrams = NgramFeatures.fit(kept_texts)
+        rows = Rows(dense[kept], ngrams.transform(kept_texts))
+        chosen = _chosen(classes, seed)
+        landmarks = Landmarks.of(rows if len(chosen) == len(rows) else rows[chosen])
+        balanced = _balanced(classes, mass, len(names))
+        numbers = _numbers(above)
+        near = _familiarity_held_out(rows, landmarks, chosen)
+        heads, held = [], []
+        for share, familiarity in ((DENSE_SHARE, near[0]), (0.0, near[1])):
+            head, left_out = Head.fit(
+                rows, landmarks, classes, classes=len(names), weights=balanced, dense_share=share
+            )
+            ranking = Ranking.of(left_out, numbers, sharpness=head.sharpness)
+            heads.append(head)
+            held.append(_held_out(ranking, familiarity, names, above, numbers[classes]))
+        return cls(names, above, ngrams, landmarks, heads[0], heads[1], seed, len(texts), held[0], held[1])
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the vectors it takes."""
+        return self.landmarks.rows.dense.shape[1]
+
+    @property
+    def departments(self) -> tuple[str, ...]:
+        """The departments it has learned, in the order in which they first appeared."""
+        return tuple(dict.fromkeys(self.parents))
+
+    def predict(self, texts: Sequence[str], vectors: Floats, *, live: Collection[str] | None = None) -> Predicted:
+        """Answer each text; `vectors` [n, dimensions], zeros for "none". Only `live` departments are answered.
+
+        Raises InputRejected when no live department has been learned, or shapes do not fit.
+        """
+        dense = _checked(texts, vectors, None)
+        if dense.shape[1] != self.dimensions:
+            raise InputRejected(f"vectors: have length {dense.shape[1]}, the classifier takes {self.dimensions}")
+        known = self.departments
+        allowed = np.array([live is None or department in live for department in known])
+        if not allowed.any():
+            raise InputRejected("departments: none of the live ones has labelled tickets yet")
+        parts = [self._part(texts[part], dense[part], allowed) for part in chunks(max(len(texts), 1))]
+        shares, best, topic, margin, familiarity, odds = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Predicted(
+            departments=tuple(department for department, ok in zip(known, allowed, strict=True) if ok),
+            scores=shares[:, allowed],
+            best=(np.cumsum(allowed) - 1)[best],
+            topics=tuple(_topic(self.names[i], self.parents[i]) for i in topic),
+            margin=margin,
+            familiarity=familiarity,
+            features=np.column_stack([odds, margin, familiarity]),
+        )
+
+    def _part(self, texts: Sequence[str], dense: Floats, allowed: npt.NDArray[np.bool_]) -> tuple[npt.NDArray, ...]:
+        found = self.landmarks.similarities(Rows(dense, self.ngrams.transform(texts)))
+        numbers = _numbers(self.parents)
+        without = ~dense.any(axis=1)
+        familiarity = np.where(without, _nearest(found[1]), _nearest(found[0]))
+        heads = [(head, mask) for head, mask in ((self.main, ~without), (self.lexical, without)) if mask.any()]
+        shape = (len(texts), len(allowed))
+        shares, best, topic = np.zeros(shape), np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int64)
+        margin, odds = np.zeros(shape[0]), np.zeros(shape[0])
+        for head, mask in heads:
+            scores = head.scores(found[0][mask], found[1][mask])
+            ranking = Ranking.of(scores, numbers, sharpness=head.sharpness, allowed=allowed)
+            shares[mask], best[mask], topic[mask] = ranking.shares, ranking.best, ranking.topic
+            margin[mask], odds[mask] = ranking.margin, ranking.odds
+        return shares, best, topic, margin, familiarity, odds
+
+    def refreshed(
+        self, texts: Sequence[str], vectors: Floats, labels: Sequence[str], *, parents: Mapping[str, str] | None = None
+    ) -> Classifier:
+        """A new classifier that has taken these rows in at once, also with labels it did not know.
+
+        Costs a few thousand times less than `fit`, which should follow in the background: what was learned before is
+        not revised here. Held-out predictions stay those of the last fit.
+        """
+        dense = _checked(texts, vectors, labels)
+        if not len(texts):
+            return self
+        names = tuple(dict.fromkeys((*self.names, *labels)))
+        above = self.parents + tuple((parents or {}).get(name, name) for name in names[len(self.names) :])
+        number = {name: index for index, name in enumerate(names)}
+        classes = np.array([number[label] for label in labels], np.int64)
+        new = Rows(dense, self.ngrams.transform(texts))
+        found = self.landmarks.similarities(new)
+        own = Landmarks.of(new).similarities(new)
+        main, lexical = (
+            head.extended(*found, blend(*own, dense_share=head.dense_share), classes, classes=len(names))
+            for head in (self.main, self.lexical)
+        )
+        landmarks = Landmarks.of(self.landmarks.rows.plus(new))
+        return replace(
+            self, names=names, parents=above, landmarks=landmarks, main=main, lexical=lexical, rows=self.rows + len(texts)
+        )
+
+    def to_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """Plain arrays (`numpy.savez` without pickle) and a manifest of JSON values that belongs to them."""
+        rows = self.landmarks.rows
+        arrays: dict[str, npt.NDArray[Any]] = {
+            **self.ngrams.to_arrays(),
+            "dense": rows.dense,
+            "gram_columns": rows.ngrams.indices.astype(np.int32),
+            "gram_values": rows.ngrams.data,
+            "gram_ends": rows.ngrams.indptr.astype(np.int64),
+            "main": self.main.coefficients,
+            "lexical": self.lexical.coefficients,
+        }
+        manifest = {
+            "version": FORMAT_VERSION,
+            "classes": list(self.names),
+            "departments": list(self.parents),
+            "sizes": {name: list(array.shape) for name, array in arrays.items()},
+            "sharpness": [self.main.sharpness, self.lexical.sharpness],
+            "seed": self.seed,
+            "rows": self.rows,
+            "sha256": _digest(arrays),
+        }
+        return arrays, manifest
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], manifest: Mapping[str, Any]) -> Classifier:
+        """The classifier that `to_arrays` wrote; its held-out predictions are not stored and come back empty.
+
+        Raises ValueError for another version, or arrays that are not those of the manifest.
+        """
+        if manifest.get("version") != FORMAT_VERSION:
+            raise ValueError(f"classifier format {manifest.get('version')} is not {FORMAT_VERSION}: fit it again")
+        own = {name: arrays[name] for name in manifest["sizes"] if name in arrays}
+        if _digest(own) != manifest["sha256"]:
+            raise ValueError("the stored classifier is damaged (arrays do not match the manifest): fit it again")
+        grams = sp.csr_array(
+            (own["gram_values"], own["gram_columns"], own["gram_ends"]), shape=(len(own["dense"]), BUCKETS)
+        )
+        sharpness = manifest["sharpness"]
+        nothing = HeldOut(np.zeros((0, 3)), np.zeros(0, np.bool_), (), ())
+        return cls(
+            names=tuple(manifest["classes"]),
+            parents=tuple(manifest["departments"]),
+            ngrams=NgramFeatures.from_arrays(own),
+            landmarks=Landmarks.of(Rows(own["dense"], grams)),
+            main=Head(own["main"], sharpness[0], DENSE_SHARE),
+            lexical=Head(own["lexical"], sharpness[1], 0.0),
+            seed=manifest["seed"],
+            rows=manifest["rows"],
+            out_of_fold=nothing,
+            lexical_out_of_fold=nothing,
+        )
+
+
+def _checked(texts: Sequence[str], vectors: Floats, labels: Sequence[str] | None) -> Floats:
+    dense = np.ascontiguousarray(vectors, np.float32)
+    if dense.ndim != 2 or len(dense) != len(texts) or (labels is not None and len(labels) != len(texts)):
+        raise InputRejected(f"vectors and labels: need one for each of the {len(texts)} texts")
+    if not bool(np.isfinite(dense).all()):
+        raise InputRejected("vectors: hold NaN or infinity")
+    return dense
+
+
+def _numbers(parents: Sequence[str]) -> Ints:
+    number = {name: index for index, name in enumerate(dict.fromkeys(parents))}
+    return np.array([number[name] for name in parents], np.int64)
+
+
+def _topic(name: str, parent: str) -> str:
+    return "" if name == parent else name
+
+
+def _chosen(classes: Ints, seed: int) -> Ints:
+    """Row numbers of the landmarks: all rows up to EXACT_ROWS, else a sample in which every class has its share."""
+    if len(classes) <= ridge.EXACT_ROWS:
+        return np.arange(len(classes))
+    shuffled = np.random.default_rng(seed).permutation(len(classes))
+    # The i-th of a class's rows is taken before the i+1-th of any: rare classes are kept whole.
+    turn = np.empty(len(classes), np.int64)
+    for name in np.unique(classes):
+        own = shuffled[classes[shuffled] == name]
+        turn[own] = np.arange(len(own))
+    return np.sort(shuffled[np.argsort(turn[shuffled], kind="stable")[: ridge.SAMPLED_ROWS]])
+
+
+def _balanced(classes: Ints, mass: Doubles, count: int) -> Floats:
+    """Row weights: the fourth root of how much rarer the class is than the average, times the row's own, mean 1."""
+    sizes = np.bincount(classes, mass, minlength=count)
+    rarity = np.clip((sizes.sum() / (count * sizes)) ** 0.25, 1.0 / LARGEST_WEIGHT, LARGEST_WEIGHT)
+    weights = rarity[classes] * np.minimum(mass / np.median(mass), LARGEST_WEIGHT)
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def _nearest(similarities: Floats) -> Doubles:
+    """Mean similarity of the few nearest landmarks, [n]."""
+    k = min(_FAMILIAR, similarities.shape[1])
+    return np.partition(similarities, similarities.shape[1] - k, axis=1)[:, -k:].mean(axis=1).astype(np.float64)
+
+
+def _familiarity_held_out(rows: Rows, landmarks: Landmarks, chosen: Ints) -> tuple[Doubles, Doubles]:
+    own = np.full(len(rows), -1, np.int64)
+    own[chosen] = np.arange(len(chosen))
+    found: tuple[list[Doubles], list[Doubles]] = ([], [])
+    for part in chunks(len(rows)):
+        itself = own[part]
+        for similarities, into in zip(landmarks.similarities(rows[part]), found, strict=True):
+            among = np.flatnonzero(itself >= 0)
+            similarities[among, itself[among]] = -1.0
+            into.append(_nearest(similarities))
+    return np.concatenate(found[0]), np.concatenate(found[1])
+
+
+def _held_out(
+    ranking: Ranking, familiarity: Doubles, names: Sequence[str], above: Sequence[str], right: Ints
+) -> HeldOut:
+    return HeldOut(
+        features=np.column_stack([ranking.odds, ranking.margin, familiarity]),
+        correct=ranking.best == right,
+        departments=tuple(above[i] for i in ranking.topic),
+        topics=tuple(_topic(names[i], above[i]) for i in ranking.topic),
+    )
+
+
+def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,58 @@
+"""Names and options of the commands."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from engine.commands import evaluation, operate, serve, tickets
+from engine.domain import Channel, Priority
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser; every command's function is in `run`."""
+    parser = argparse.ArgumentParser(prog="python -m engine", description="Route call-centre tickets with a confidence that is true.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("serve", help="serve the console (the same as `streamlit run app.py`)")
+    command.set_defaults(run=serve.serve)
+
+    command = commands.add_parser("route", help="route one ticket and print its decision as JSON")
+    command.add_argument("--text", required=True, help="the customer's message")
+    command.add_argument("--subject", default="")
+    command.add_argument("--channel", default=Channel.OTHER.value, choices=[c.value for c in Channel])
+    command.add_argument("--priority", default=Priority.NORMAL.value, choices=[p.value for p in Priority])
+    command.add_argument("--customer-ref", default="")
+    command.add_argument("--ticket-id", default="")
+    command.add_argument("--dry-run", action="store_true", help="decide without storing anything")
+    command.set_defaults(run=tickets.route)
+
+    command = commands.add_parser("import", help="route the tickets of a CSV file; interrupted, it can be run again")
+    command.add_argument("file", type=Path)
+    command.add_argument("--text-column", default="body", help="column with the message (default: body)")
+    command.set_defaults(run=tickets.import_file)
+
+    command = commands.add_parser("load", help="replace departments, topics and exemplars by those of CSV files")
+    command.add_argument("--departments", type=Path, help="CSV: department, purpose, triage")
+    command.add_argument("--topics", type=Path, help="CSV: department, topic, purpose")
+    command.add_argument("--exemplars", type=Path, required=True, help="CSV: text, department, topic; or with --label-column any labelled CSV")
+    command.add_argument("--text-column", default="text")
+    command.add_argument("--label-column", help="take labels from this column and departments from --parents")
+    command.add_argument("--parents", type=Path, help="JSON object: label -> department")
+    command.set_defaults(run=tickets.load)
+
+    command = commands.add_parser("demo", help="fill an empty database with demo tickets")
+    command.add_argument("--tickets", type=int, default=600)
+    command.set_defaults(run=tickets.demo)
+
+    command = commands.add_parser("train", help="fit the learned router anew on all exemplars")
+    command.set_defaults(run=operate.train)
+
+    command = commands.add_parser("migrate", help="bring the database to the newest schema")
+    command.set_defaults(run=operate.migrate)
+
+    command = commands.add_parser("health", help="say which services answer; exit code 1 when tickets cannot be routed")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=operate.health)
+
+    evaluation.add(commands)
+    return parser

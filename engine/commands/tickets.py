@@ -1,0 +1,103 @@
+"""Commands about tickets: route, import, load, demo."""
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from engine import demo as demo_module
+from engine import imports, taxonomy_csv
+from engine.commands.opened import opened
+from engine.decision_json import as_dict
+from engine.domain import Origin, TicketDraft
+from engine.errors import ImportRejected
+
+
+def route(arguments: Namespace) -> int:
+    """Print the decision of one ticket as JSON."""
+    draft = TicketDraft(
+        body=arguments.text, subject=arguments.subject, channel=arguments.channel, priority=arguments.priority,
+        customer_ref=arguments.customer_ref, ticket_id=arguments.ticket_id, origin=Origin.COMMAND, created_by="command line",
+    )
+    with opened() as engine:
+        decision = engine.router.replay(engine.router.admit(draft)) if arguments.dry_run else engine.router.route(draft)
+        texts = engine.exemplars.texts([n.exemplar_id for n in decision.evidence])
+    shown = as_dict(decision)
+    for neighbour in shown["evidence"]:
+        neighbour["text"] = texts.get(neighbour["exemplar"], "")
+    print(json.dumps(shown, ensure_ascii=False, indent=2))
+    return 0
+
+
+def import_file(arguments: Namespace) -> int:
+    """Route a CSV file's tickets and print what happened."""
+    content = _content(arguments.file)
+    with opened() as engine:
+        file = imports.read(
+            content, name=arguments.file.name, router=engine.router, text_column=arguments.text_column, created_by="command line"
+        )
+        with _bar("tickets") as progress:
+            result = imports.run(file, router=engine.router, store=engine.decisions, progress=progress)
+    methods = Counter(decision.method.value for decision in result.decisions)
+    departments = Counter(decision.department for decision in result.decisions)
+    print(json.dumps({
+        "stored": len(result.decisions), "stored_before": result.already_stored, "methods": dict(methods.most_common()),
+        "departments": dict(departments.most_common()),
+    }, ensure_ascii=False, indent=2))
+    return 0
+
+
+def load(arguments: Namespace) -> int:
+    """Replace the taxonomy and train on it."""
+    content = _content(arguments.exemplars)
+    if arguments.label_column:
+        parents = json.loads(_content(arguments.parents)) if arguments.parents else {}
+        departments, topics, exemplars = taxonomy_csv.from_exemplars(
+            content, text_column=arguments.text_column, label_column=arguments.label_column, parents=parents, name=arguments.exemplars.name
+        )
+    else:
+        with opened() as engine:
+            departments, topics = engine.taxonomy.departments(), engine.taxonomy.topics()
+        if arguments.departments:
+            departments, topics = taxonomy_csv.departments(_content(arguments.departments)), []
+        if arguments.topics:
+            topics = taxonomy_csv.topics(_content(arguments.topics), departments)
+        exemplars = taxonomy_csv.exemplars(content, departments, topics, source="imported")
+    with opened() as engine:
+        with _bar("exemplars") as progress:
+            number = engine.trainer.replace(engine.taxonomy, departments, topics, exemplars, progress=progress)
+    print(json.dumps({
+        "departments": len(departments), "topics": len(topics), "exemplars": len(exemplars), "model": number,
+    }))
+    return 0
+
+
+def demo(arguments: Namespace) -> int:
+    """Fill an empty database with demo tickets."""
+    with opened(log=False) as engine, _bar("tickets") as progress:
+        report = demo_module.fill(engine, tickets=arguments.tickets, progress=progress)
+    print(report)
+    return 0
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImportRejected(f"{path}: cannot be read: {error.strerror}. Nothing was stored.") from error
+
+
+@contextmanager
+def _bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, as a `progress(done, total)` function."""
+    with tqdm(unit=f" {unit}", leave=False) as bar:
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress

@@ -1,0 +1,120 @@
+"""Tickets from a CSV file: checked as a whole before anything is stored, routed in batches, resumable."""
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.domain import Channel, Decision, Origin, Priority, Ticket, TicketDraft
+from engine.errors import ImportRejected, TicketRejected
+from engine.ports import DecisionStore
+from engine.router import ConfidenceRouter
+
+MAX_BYTES = 50_000_000
+BATCH = 128
+_NAMED_ERRORS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportFile:
+    """A checked file: every ticket in it can be stored. `name` is for messages."""
+
+    name: str
+    tickets: tuple[Ticket, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportResult:
+    """What an import did: decisions of this run, and how many tickets an earlier run had stored already."""
+
+    decisions: tuple[Decision, ...]
+    already_stored: int
+
+
+def read(content: bytes, *, name: str, router: ConfidenceRouter, text_column: str = "body", created_by: str = "") -> ImportFile:
+    """Check a CSV with the column `body` (or `text_column`) and optionally ticket_id, subject, channel, customer_ref, priority.
+
+    A ticket without an id gets one from the file's content and its line, so that a second run of the same file finds
+    what the first has stored. Raises ImportRejected that lists the lines to mend; nothing is stored.
+    """
+    if len(content) > MAX_BYTES:
+        raise ImportRejected(f"{name}: at most {MAX_BYTES:,} bytes; found {len(content):,}. Split the file. Nothing was stored.")
+    if b"\x00" in content:
+        raise ImportRejected(f"{name}: must be a CSV text file; found binary data. Nothing was stored.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ImportRejected(f"{name}: must be UTF-8; line {line} is not. Save it as UTF-8 and try again. Nothing was stored.") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    prefix = "I-" + hashlib.blake2b(content, digest_size=6).hexdigest()
+    tickets, problems, lines = [], [], {}
+    try:
+        if text_column not in (reader.fieldnames or []):
+            found = ", ".join(reader.fieldnames or []) or "an empty file"
+            raise ImportRejected(f"{name}: the column {text_column} is missing; found {found}. Nothing was stored.")
+        for row in reader:
+            draft = TicketDraft(
+                body=row[text_column] or "",
+                subject=row.get("subject") or "",
+                channel=row.get("channel") or Channel.OTHER,
+                customer_ref=row.get("customer_ref") or "",
+                priority=row.get("priority") or Priority.NORMAL,
+                ticket_id=(row.get("ticket_id") or "").strip() or f"{prefix}-{len(lines) + 1}",
+                created_by=created_by,
+                origin=Origin.IMPORT,
+            )
+            if draft.ticket_id in lines:
+                problems.append(f"line {reader.line_num}: ticket_id {draft.ticket_id[:64]} is also on line {lines[draft.ticket_id]}")
+                continue
+            lines[draft.ticket_id] = reader.line_num
+            try:
+                tickets.append(router.admit(draft))
+            except TicketRejected as error:
+                problems.append(f"line {reader.line_num}: {error.field}: {error.limit}; found {error.found}")
+    except csv.Error as error:
+        raise ImportRejected(f"{name}: line {reader.line_num}: not a valid CSV ({error}). Nothing was stored.") from error
+    if problems:
+        more = f" and {len(problems) - _NAMED_ERRORS} more" if len(problems) > _NAMED_ERRORS else ""
+        raise ImportRejected(
+            f"{name}: {len(problems)} of {len(lines)} lines cannot be stored, so nothing was: "
+            f"{'; '.join(problems[:_NAMED_ERRORS])}{more}. Mend these lines and import the file again."
+        )
+    if not tickets:
+        raise ImportRejected(f"{name}: there is no ticket in the file. Nothing was stored.")
+    return ImportFile(name=name, tickets=tuple(tickets))
+
+
+def run(
+    file: ImportFile, *, router: ConfidenceRouter, store: DecisionStore, progress: Callable[[int, int], None] | None = None
+) -> ImportResult:
+    """Route and store the tickets that are not stored yet, in batches of one transaction each.
+
+    `progress(done, total)` is called after each batch. Interrupted, it can be run again: stored tickets are passed over.
+    Raises ImportRejected when an id of the file belongs to another ticket, ServiceUnavailable without the database.
+    """
+    stored = _already_stored(file, store)
+    open_tickets = [ticket for ticket in file.tickets if ticket.id not in stored]
+    decisions: list[Decision] = []
+    for start in range(0, len(open_tickets), BATCH):
+        decisions += router.route_tickets(open_tickets[start:start + BATCH])
+        if progress is not None:
+            progress(len(stored) + len(decisions), len(file.tickets))
+    return ImportResult(decisions=tuple(decisions), already_stored=len(stored))
+
+
+def _already_stored(file: ImportFile, store: DecisionStore) -> set[str]:
+    known = store.bodies([ticket.id for ticket in file.tickets])
+    other = [t.id for t in file.tickets if t.id in known and known[t.id] != t.body]
+    if other:
+        raise ImportRejected(
+            f"{file.name}: ticket_id {', '.join(_few(other))} belongs to another ticket that is stored already. "
+            "Nothing was stored. Give these lines other ids."
+        )
+    return set(known)
+
+
+def _few(names: Sequence[str]) -> Sequence[str]:
+    return names[:_NAMED_ERRORS]

@@ -1,0 +1,231 @@
+"""Thresholds with a guarantee: how sure the router must be so that a target accuracy is kept on new tickets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine.checks import checked_flags, checked_unit, checked_weights
+from engine.intervals import clopper_pearson_lower, clopper_pearson_upper
+from engine.selective import RiskCoverage, auroc, coverage_at, risk_coverage
+from engine.threshold_test import LabelCounts, check_promise, typical_need
+
+__all__ = [
+    "Basis",
+    "DepartmentThreshold",
+    "RiskCoverage",
+    "Threshold",
+    "auroc",
+    "coverage_at",
+    "derive_per_department",
+    "derive_threshold",
+    "risk_coverage",
+]
+
+Horizon = int | Literal["same"] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """A threshold with what it promises, or the statement that nothing can be promised yet.
+
+    value          confidence at and above which a ticket may be routed alone; None when it cannot be promised
+    target, delta  the promise: accuracy of at least `target`, kept with probability 1 - `delta`
+    horizon        over how many coming tickets it is counted; None for the long run alone
+    labels         reviewed tickets it was derived from
+    covered        how many of them are at or above the value; `errors` of them were routed wrong
+    coverage       share of tickets at or above the value, in [0, 1] (weighted if weights were given)
+    error_rate     share of wrong ones among these (weighted); None when nothing is covered
+    upper_error    exact upper bound of the long-run error rate, at level `delta`; 1.0 when nothing is covered
+    labels_needed  how many more reviewed tickets are needed if they turn out like the present ones; 0 when the
+                   promise holds already, None when no number would do at the accuracy observed
+    """
+
+    value: float | None
+    target: float
+    delta: float
+    horizon: int | None
+    labels: int
+    covered: int
+    errors: int
+    coverage: float
+    error_rate: float | None
+    upper_error: float
+    labels_needed: int | None
+
+    @property
+    def reason(self) -> str:
+        """One sentence for the page."""
+        if self.value is not None:
+            return (
+                f"At {self.value:.4f} and above {self.coverage:.1%} of tickets can be routed alone; of {self.covered} "
+                f"reviewed ones {self.errors} were wrong, in the long run at most {self.upper_error:.2%}."
+            )
+        if self.labels_needed is None:
+            return f"No threshold reaches {self.target:.1%} on the {self.labels} reviewed tickets; more would not help."
+        return f"Not enough labels: {self.labels_needed} more needed."
+
+
+class Basis(StrEnum):
+    """What a department's threshold rests on: its own labels, those of all departments, or nothing."""
+
+    OWN = "own"
+    POOLED = "pooled"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class DepartmentThreshold:
+    """A department's threshold and its basis; with basis `none` the value of `threshold` is None.
+
+    With basis `pooled` the counts in `threshold` are those of all departments together.
+    """
+
+    department: str
+    threshold: Threshold
+    basis: Basis
+
+
+def derive_threshold(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    *,
+    target: float,
+    delta: float = 0.05,
+    horizon: Horizon = "same",
+    weights: ArrayLike | None = None,
+) -> Threshold:
+    """The lowest threshold that keeps `target` accuracy among the tickets at or above it, with probability 1 - `delta`.
+
+    `confidence` [n] in [0, 1] must come from a calibrator that did not see these labels; `correct` [n] booleans;
+    0 < target < 1, 0 < delta < 1.
+
+    What is promised. Both of
+    - the long-run error rate above the threshold is at most 1 - target, by an exact binomial (Clopper-Pearson) bound;
+    - among the next `horizon` tickets those above the threshold contain at most that share of errors, by the exact
+      hypergeometric prediction bound (A. R. Thatcher, JRSS B 26, 1964). A batch that is counted afterwards is noisy
+      too, so a bound on the long run alone would be seen broken in more than `delta` of the batches. The default
+      "same" is a batch as large as the labels; None promises the long run only and covers a little more.
+    How. Fixed-sequence testing from the most confident down over fixed candidates (A. N. Angelopoulos, S. Bates,
+    E. J. Candes, M. I. Jordan, L. Lei, "Learn then Test", 2021), with the fallback rule (B. L. Wiens, Pharmaceutical
+    Statistics 2, 2003) to start anew further down should a start with few tickets fail by bad luck; the selective
+    guarantee is that of Y. Geifman, R. El-Yaniv, "Selective classification for deep neural networks" (2017).
+    Assumption. The labelled tickets are exchangeable with the coming ones: same mix of customers, same taxonomy, same
+    model, reviewed regardless of how they look (or at rates given by `weights`); errors do not become more frequent
+    as the confidence rises. When the mix drifts nothing is promised any more: see `engine.drift`.
+
+    `weights` [n] are inverse sampling rates where labels were not drawn evenly. Conservative reading: at each
+    candidate the evidence is cut to sum(w) / max(w) labels with the weighted error rate, rounded up - as if the
+    over-sampled tickets had been thinned out until all were sampled at the lowest rate. The thinned sample would be an
+    even one, and the weighted rate varies no more than its rate does. With equal weights nothing is lost.
+    Raises ValueError for NaN, wrong shapes, or a number outside its range.
+    """
+    shown = checked_unit(confidence, "confidence")
+    right = checked_flags(correct, len(shown), "correct")
+    mass = checked_weights(weights, len(shown))
+    check_promise(target, delta)
+    ahead = _checked_horizon(horizon, len(shown))
+    counts = LabelCounts.of(shown, right, mass)
+    at = counts.lowest(target, delta, horizon=ahead)
+    if at is None:
+        wanted = counts.labels_wanted(target, delta, bounded=ahead is not None)
+        if wanted is None and len(shown) < (typical := typical_need(target, delta, bounded=ahead is not None)):
+            # So few labels do not show that the target is out of reach: ask for as many as would decide it.
+            wanted = typical
+        return Threshold(
+            value=None, target=target, delta=delta, horizon=ahead, labels=len(shown), covered=0, errors=0, coverage=0.0,
+            error_rate=None, upper_error=1.0, labels_needed=None if wanted is None else max(1, wanted - len(shown)),
+        )  # fmt: skip
+    return Threshold(
+        value=float(counts.thresholds[at]),
+        target=target,
+        delta=delta,
+        horizon=ahead,
+        labels=len(shown),
+        covered=int(counts.covered[at]),
+        errors=int(counts.wrong[at]),
+        coverage=float(counts.coverage[at]),
+        error_rate=float(counts.rate[at]),
+        upper_error=clopper_pearson_upper(int(counts.errors[at]), int(counts.trials[at]), delta=delta),
+        labels_needed=0,
+    )
+
+
+def derive_per_department(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    departments: Sequence[str],
+    *,
+    target: float,
+    delta: float = 0.05,
+    horizon: Horizon = "same",
+    weights: ArrayLike | None = None,
+    minimum: int | None = None,
+    simultaneous: bool = False,
+) -> dict[str, DepartmentThreshold]:
+    """A threshold per department, own where its labels allow, pooled where they are few; sorted by department.
+
+    `departments` [n] are the departments the router *answered*, since it is those that a threshold is applied to.
+    - `own`: the department's own promise holds, and it has at least `minimum` labels or cannot use the pooled one.
+    - `pooled`: it has fewer labels than `minimum`; the threshold derived from all departments together holds, and the department's own
+      labels above it do not contradict (exact lower bound of its error rate at level `delta` not above 1 - target).
+      The promise is then about the tickets of all departments at that threshold, not about this department alone.
+    - `none`: neither; `threshold.labels_needed` says what its own promise would take.
+    Whether a department is small is decided by the count alone, never by how its labels turned out, which would bias
+    the test. `minimum` None means: as many as a department halfway between target and perfection would need.
+    Each promise holds with probability 1 - delta by itself. `simultaneous` makes all of them hold together with that
+    probability (Bonferroni over departments and pool), which takes more labels.
+    """
+    names = np.asarray([str(name) for name in departments], dtype=object)
+    shown = checked_unit(confidence, "confidence")
+    if names.shape != shown.shape:
+        raise ValueError(f"departments must have shape {shown.shape}, got {names.shape}")
+    right = checked_flags(correct, len(shown), "correct")
+    mass = checked_weights(weights, len(shown))
+    check_promise(target, delta)
+    if minimum is not None and minimum < 0:
+        raise ValueError(f"minimum must not be negative, got {minimum}")
+    ahead = _checked_horizon(horizon, len(shown))
+    distinct = sorted(set(names.tolist()))
+    level = delta / (len(distinct) + 1) if simultaneous else delta
+    enough = typical_need(target, level, bounded=ahead is not None) if minimum is None else minimum
+
+    def derive(part: NDArray[np.bool_]) -> Threshold:
+        # A department can expect its share of the coming tickets.
+        share = None if ahead is None else int(np.floor(ahead * mass[part].sum() / mass.sum() + 0.5))
+        return derive_threshold(
+            shown[part], right[part], target=target, delta=level, horizon=share, weights=mass[part]
+        )
+
+    def contradicted(part: NDArray[np.bool_], threshold: Threshold) -> bool:
+        own = LabelCounts.of(shown[part], right[part], mass[part])
+        above = np.flatnonzero(own.thresholds >= threshold.value)
+        if not len(above):
+            return False
+        errors, trials = int(own.errors[above[-1]]), int(own.trials[above[-1]])
+        return clopper_pearson_lower(errors, trials, delta=level) > 1.0 - target
+
+    pooled = derive(np.ones(len(shown), dtype=np.bool_))
+    found = {}
+    for name in distinct:
+        part = names == name
+        few = int(part.sum()) < enough
+        if few and pooled.value is not None and not contradicted(part, pooled):
+            found[name] = DepartmentThreshold(name, pooled, Basis.POOLED)
+        else:
+            own = derive(part)
+            found[name] = DepartmentThreshold(name, own, Basis.NONE if own.value is None else Basis.OWN)
+    return found
+
+
+def _checked_horizon(horizon: Horizon, labels: int) -> int | None:
+    if horizon == "same":
+        return labels
+    if horizon is not None and (not isinstance(horizon, int) or horizon < 0):
+        raise ValueError(f"horizon must be a number of tickets, None or 'same', got {horizon!r}")
+    return horizon

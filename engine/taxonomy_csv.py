@@ -1,0 +1,113 @@
+"""Departments, topics and exemplars from CSV files: the starter taxonomy, or a customer's own."""
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine.domain import Department, Exemplar, Topic
+from engine.errors import TaxonomyRejected, TicketRejected
+from engine.sanitize import body_text, plain_text
+
+NAME_MAX = 120
+
+
+def read_rows(content: bytes, *, name: str, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a UTF-8 CSV with their line numbers. Raises TaxonomyRejected naming what is missing; nothing is kept."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TaxonomyRejected(f"{name}: must be UTF-8; byte {error.start:,} is not. Save the file as UTF-8 and load it again.") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    missing = [column for column in columns if column not in (reader.fieldnames or [])]
+    if missing:
+        found = ", ".join(reader.fieldnames or []) or "an empty file"
+        raise TaxonomyRejected(f"{name}: the column {', '.join(missing)} is missing; found {found}. Nothing was loaded.")
+    return [(reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader]
+
+
+def departments(content: bytes, *, name: str = "departments.csv") -> list[Department]:
+    """Columns department, purpose, triage (true or false, optional)."""
+    found = [
+        Department(_name(row["department"], f"{name} line {line}"), plain_text(row["purpose"]), row.get("triage", "").lower() == "true")
+        for line, row in read_rows(content, name=name, columns=("department", "purpose"))
+    ]
+    _unique([d.name for d in found], name)
+    if sum(d.triage for d in found) > 1:
+        raise TaxonomyRejected(f"{name}: only one department can be the triage department. Nothing was loaded.")
+    return found
+
+
+def topics(content: bytes, known: Iterable[Department], *, name: str = "topics.csv") -> list[Topic]:
+    """Columns department, topic, purpose."""
+    names = {department.name for department in known}
+    found = []
+    for line, row in read_rows(content, name=name, columns=("department", "topic", "purpose")):
+        if row["department"] not in names:
+            raise TaxonomyRejected(f"{name} line {line}: the department {row['department']!r} is not known. Nothing was loaded.")
+        found.append(Topic(_name(row["topic"], f"{name} line {line}"), row["department"], plain_text(row["purpose"])))
+    _unique([t.name for t in found], name)
+    return found
+
+
+def exemplars(
+    content: bytes, known: Iterable[Department], known_topics: Iterable[Topic], *, name: str = "exemplars.csv", source: str = "seed"
+) -> list[Exemplar]:
+    """Columns text, department, topic (optional). Every line must be usable, or nothing is loaded."""
+    names = {department.name for department in known}
+    parents = {topic.name: topic.department for topic in known_topics}
+    found = []
+    for line, row in read_rows(content, name=name, columns=("text", "department")):
+        where = f"{name} line {line}"
+        if row["department"] not in names:
+            raise TaxonomyRejected(f"{where}: the department {row['department']!r} is not known. Nothing was loaded.")
+        topic = row.get("topic", "")
+        if topic and parents.get(topic) != row["department"]:
+            raise TaxonomyRejected(f"{where}: the topic {topic!r} does not belong to {row['department']!r}. Nothing was loaded.")
+        try:
+            text = body_text(row["text"], minimum=2, maximum=20_000, field="text")
+        except TicketRejected as error:
+            raise TaxonomyRejected(f"{where}: {error}") from error
+        found.append(Exemplar(text=text, department=row["department"], topic=topic, source=source))
+    return found
+
+
+def from_exemplars(content: bytes, *, text_column: str, label_column: str, parents: dict[str, str], name: str) -> tuple[
+    list[Department], list[Topic], list[Exemplar]
+]:
+    """A whole taxonomy from one labelled file: each label is a topic of the department that `parents` names for it.
+
+    A label that `parents` does not know is a department of its own. Raises TaxonomyRejected.
+    """
+    found: list[Exemplar] = []
+    for line, row in read_rows(content, name=name, columns=(text_column, label_column)):
+        label = _name(row[label_column], f"{name} line {line}")
+        try:
+            text = body_text(row[text_column], minimum=2, maximum=20_000, field=text_column)
+        except TicketRejected as error:
+            raise TaxonomyRejected(f"{name} line {line}: {error}") from error
+        found.append(Exemplar(text=text, department=parents.get(label, label), topic=label if label in parents else "", source="imported"))
+    made = [Department(department, f"Tickets about {department}.") for department in sorted({e.department for e in found})]
+    labels = sorted({(e.topic, e.department) for e in found if e.topic})
+    return made, [Topic(topic, department) for topic, department in labels], found
+
+
+def starter(folder: Path) -> tuple[list[Department], list[Topic], list[Exemplar]]:
+    """The starter taxonomy that is shipped with the product."""
+    some = departments((folder / "departments.csv").read_bytes())
+    finer = topics((folder / "topics.csv").read_bytes(), some)
+    return some, finer, exemplars((folder / "exemplars.csv").read_bytes(), some, finer)
+
+
+def _name(value: str, where: str) -> str:
+    name = plain_text(value).replace("\n", " ")
+    if not name or len(name) > NAME_MAX:
+        raise TaxonomyRejected(f"{where}: a name of 1 to {NAME_MAX} characters is needed; found {value[:40]!r}. Nothing was loaded.")
+    return name
+
+
+def _unique(names: list[str], where: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TaxonomyRejected(f"{where}: {', '.join(twice[:5])} is named twice. Nothing was loaded.")

@@ -1,0 +1,154 @@
+"""From what a stage found to a decision: calibrated confidence, alternatives, reason, automation."""
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from engine.domain import Automation, Candidate, Decision, Method, Neighbour
+from engine.ports import CachedRoute, LanguageModelAnswer
+from engine.semantic import Vote
+from engine.state import RoutingState
+from engine.work import Work
+
+ALTERNATIVES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A stage's answer. `others` are the raw scores of the other departments, for sharing what is left of 1."""
+
+    department: str
+    method: Method
+    raw_score: float
+    confidence: float
+    source: str
+    reason: str
+    topic: str = ""
+    exact: bool = False
+    alternatives: tuple[Candidate, ...] = ()
+    evidence: tuple[Neighbour, ...] = ()
+
+    @classmethod
+    def repeat(cls, route: CachedRoute) -> Verdict:
+        """The same question was answered within the cache's time to live."""
+        return cls(
+            department=route.department, method=Method.CACHED, raw_score=route.raw_score, confidence=route.confidence,
+            source=f"ticket:{route.ticket_id}", reason=f"The same text was routed before as ticket {route.ticket_id}.",
+            topic=route.topic, exact=True, alternatives=route.alternatives, evidence=route.evidence,
+        )
+
+    @classmethod
+    def neighbours(cls, vote: Vote, work: Work, state: RoutingState) -> Verdict | None:
+        """The nearest labelled tickets agree; None when that is not sure enough for the policy."""
+        confidence = state.model.cached_confidence(vote.features) if state.model else vote.similarity
+        if confidence < state.policy.answers_at(vote.department):
+            return None
+        return cls(
+            department=vote.department, method=Method.CACHED, raw_score=vote.similarity, confidence=confidence, topic=vote.topic,
+            source=f"exemplar:{work.neighbours[0].exemplar_id}",
+            reason=f"The {vote.counted} most similar labelled tickets all went to {vote.department} "
+            f"(nearest similarity {vote.similarity:.2f}).",
+        )
+
+    @classmethod
+    def learned(cls, work: Work, state: RoutingState) -> Verdict | None:
+        """The local classifier is sure enough for the policy, else None."""
+        best = work.prediction.best
+        if best.confidence < state.policy.answers_at(best.department):
+            return None
+        topic = work.prediction.topic
+        about = f" (topic {topic.replace('_', ' ')})" if topic and topic != best.department else ""
+        return cls(
+            department=best.department, method=Method.LEARNED, raw_score=work.prediction.raw_score, confidence=best.confidence,
+            topic=topic, source=f"model:{state.model.number}",
+            reason=f"The learned router recognises this as {best.department}{about}.",
+        )
+
+    @classmethod
+    def language_model(cls, answer: LanguageModelAnswer, work: Work, state: RoutingState) -> Verdict | None:
+        """The language model's choice, calibrated; None when it is not sure enough for the policy."""
+        confidence = state.model.language_model_confidence(answer, work.prediction) if state.model else 0.0
+        if confidence < state.policy.answers_at(answer.department):
+            return None
+        return cls(
+            department=answer.department, method=Method.RAG_LLM, raw_score=answer.raw_confidence, confidence=confidence,
+            source=f"prompt:{answer.prompt_version}", reason=answer.reason,
+        )
+
+    @classmethod
+    def fallback(cls, work: Work, state: RoutingState) -> Verdict:
+        """Nothing was sure enough: the classifier's best guess with its honest confidence, or the triage department."""
+        prediction = work.prediction
+        if prediction is not None:
+            best = prediction.best
+            return cls(
+                department=best.department, method=Method.FALLBACK, raw_score=prediction.raw_score, confidence=best.confidence,
+                topic=prediction.topic, source=f"model:{state.model.number}",
+                reason=f"Nothing was sure enough; {best.department} is the best guess. Please choose.",
+            )
+        name = state.triage or min(state.live)
+        return cls(
+            department=name, method=Method.FALLBACK, raw_score=0.0, confidence=1 / max(1, len(state.live)), source="triage",
+            reason=f"Nothing was learned yet, so {name} takes a look. Please choose.",
+        )
+
+
+def decided(work: Work, state: RoutingState, *, now: datetime, chance: random.Random) -> Decision:
+    """The decision that is stored and shown."""
+    verdict: Verdict = work.verdict
+    automation, gated_by = _automation(verdict, state)
+    # Sampling for review: everything doubtful, and a random share of what is sure, so accuracy is known there too.
+    probability = state.policy.review_rate if automation is Automation.AUTO else 1.0
+    wanted = chance.random() < probability
+    timings = {stage: round(value, 3) for stage, value in work.timings.items()}
+    timings["total"] = round(sum(work.timings.values()), 3)
+    return Decision(
+        ticket_id=work.ticket.id,
+        department=verdict.department,
+        method=verdict.method,
+        automation=automation,
+        raw_score=float(verdict.raw_score),
+        confidence=min(1.0, max(0.0, float(verdict.confidence))),
+        source=verdict.source,
+        reason=verdict.reason,
+        alternatives=verdict.alternatives or _alternatives(verdict, _scores(work)),
+        created_at=now,
+        evidence=verdict.evidence or work.neighbours[: state.policy.neighbours],
+        timings=timings,
+        versions=state.versions,
+        degraded_by=tuple(work.degraded_by),
+        gated_by=gated_by,
+        topic=verdict.topic,
+        audit_department=work.audit_department,
+        review_wanted=wanted,
+        review_probability=probability if probability > 0 else 1.0,
+    )
+
+
+def _automation(verdict: Verdict, state: RoutingState) -> tuple[Automation, str]:
+    thresholds = state.policy.thresholds_for(verdict.department)
+    if verdict.method is Method.FALLBACK:
+        return Automation.SUGGEST, ""
+    if verdict.confidence >= thresholds.auto:
+        gated = state.accuracy.gated(verdict.department, verdict.method.value, threshold=state.policy.accuracy)
+        return (Automation.PRESELECT, gated.reason) if gated else (Automation.AUTO, "")
+    return (Automation.PRESELECT if verdict.confidence >= thresholds.preselect else Automation.SUGGEST), ""
+
+
+def _scores(work: Work) -> Mapping[str, float]:
+    if work.prediction is not None:
+        return work.prediction.scores
+    return {n.department: n.similarity for n in reversed(work.neighbours)}
+
+
+def _alternatives(verdict: Verdict, scores: Mapping[str, float]) -> tuple[Candidate, ...]:
+    """The decided department first; the others share what its confidence leaves, in proportion to their scores."""
+    others = {name: max(0.0, score) for name, score in scores.items() if name != verdict.department}
+    total = sum(others.values()) or 1.0
+    left = 1.0 - verdict.confidence
+    ranked = sorted(others.items(), key=lambda item: (-item[1], item[0]))[: ALTERNATIVES - 1]
+    # An alternative never looks surer than the decision itself.
+    shared = (Candidate(name, min(verdict.confidence, left * score / total)) for name, score in ranked)
+    return (Candidate(verdict.department, verdict.confidence), *shared)

@@ -1,0 +1,97 @@
+"""How a decision is shown: department, confidence, why, alternatives, evidence."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from engine.bootstrap import Engine
+from engine.domain import Decision, Overrule
+from engine.errors import ConsoleError
+from pages.parts import words
+
+
+def show(decision: Decision, *, engine: Engine, operator: str) -> None:
+    """The whole card, with the buttons to overrule it."""
+    with st.container(border=True, key="decision"):
+        text, icon, colour = words.AUTOMATION[decision.automation]
+        st.badge(text, icon=f":material/{icon}:", color=colour)
+        st.subheader(decision.department, anchor=False)
+        left, right = st.columns([1, 2], vertical_alignment="center")
+        left.metric("Confidence", f"{decision.confidence:.0%}", help=words.of_hundred(decision.confidence))
+        right.progress(decision.confidence, text=words.confidence(decision.confidence).capitalize())
+        st.text(decision.reason)
+        st.caption(f"{words.METHOD[decision.method]} · ticket {decision.ticket_id} · {decision.timings.get('total', 0):.1f} ms")
+        if decision.gated_by:
+            st.info(decision.gated_by, icon=":material/shield:")
+        if decision.degraded_by:
+            away = ", ".join(words.SERVICE.get(service, service) for service in decision.degraded_by)
+            st.warning(f"Decided without {away}, which did not answer. The confidence takes that into account.", icon=":material/cloud_off:")
+    _alternatives(decision, engine=engine, operator=operator)
+    _evidence(decision, engine)
+
+
+def _alternatives(decision: Decision, *, engine: Engine, operator: str) -> None:
+    overruled = st.session_state.get("overruled", {}).get(decision.ticket_id)
+    if overruled:
+        st.success(f"You sent it to {overruled}. A supervisor will see that.", icon=":material/swap_horiz:")
+        return
+    st.markdown("**Not right? Send it elsewhere**")
+    for position, candidate in enumerate(decision.alternatives[1:]):
+        label = f"{candidate.department} · {candidate.confidence:.0%}"
+        if st.button(label, key=f"alternative_{position}", width="stretch", icon=":material/arrow_forward:"):
+            _overrule(decision, candidate.department, engine=engine, operator=operator)
+    others = [d.name for d in engine.state.current().departments if d.name != decision.department]
+    with st.popover("Another department", icon=":material/more_horiz:", width="stretch"):
+        chosen = st.selectbox("Department", others, index=None, key="overrule_department")
+        reason = st.text_input("Why? (optional, helps the supervisor)", key="overrule_reason", max_chars=200)
+        if st.button("Send it there", key="overrule_send", disabled=chosen is None):
+            _overrule(decision, str(chosen), engine=engine, operator=operator, reason=reason)
+
+
+def _overrule(decision: Decision, department: str, *, engine: Engine, operator: str, reason: str = "") -> None:
+    try:
+        engine.router.overrule(Overrule(ticket_id=decision.ticket_id, department=department, by=operator, reason=reason))
+    except ConsoleError as error:
+        st.error("The ticket is still with the first department.")
+        st.text(str(error))
+        return
+    st.session_state.setdefault("overruled", {})[decision.ticket_id] = department
+    st.rerun()
+
+
+def _evidence(decision: Decision, engine: Engine) -> None:
+    if decision.evidence:
+        st.markdown(f"**Nearest labelled tickets** ({len(decision.evidence)})")
+        st.dataframe(_neighbour_table(decision, engine), hide_index=True, width="stretch", column_config={
+            "Similarity": st.column_config.NumberColumn(format="%.2f", help="Cosine similarity: 1.00 is the same text"),
+            "Ticket": st.column_config.TextColumn(width="large"),
+        })
+    with st.expander("How long each step took, and which versions decided"):
+        stages = [(words.STAGE.get(name, name), ms) for name, ms in decision.timings.items()]
+        st.dataframe(pd.DataFrame(stages, columns=["Step", "ms"]), hide_index=True, column_config={
+            "ms": st.column_config.NumberColumn(format="%.2f")
+        })
+        st.text(", ".join(f"{name} {value}" for name, value in decision.versions.items()))
+
+
+def _neighbour_table(decision: Decision, engine: Engine) -> pd.DataFrame:
+    try:
+        texts = engine.exemplars.texts([n.exemplar_id for n in decision.evidence])
+    except ConsoleError:
+        texts = {}
+    rows = [(n.similarity, n.department, texts.get(n.exemplar_id, "(text not available)")) for n in decision.evidence]
+    return pd.DataFrame(rows, columns=["Similarity", "Department", "Ticket"])
+
+
+def table(decisions: Sequence[Decision], texts: Sequence[str]) -> pd.DataFrame:
+    """Decisions as a table for many tickets at once."""
+    rows = [
+        (d.ticket_id, text, d.department, d.confidence, words.AUTOMATION[d.automation][0], words.METHOD[d.method])
+        for d, text in zip(decisions, texts, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["Ticket", "Text", "Department", "Confidence", "Next step", "Method"])
+
+
+CONFIDENCE_COLUMN = {"Confidence": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)}

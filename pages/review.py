@@ -1,0 +1,37 @@
+"""Review: say what was right; the accuracy of each department follows at once."""
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.errors import ConsoleError
+from pages.parts import labelling
+from pages.parts.guard import open_page
+
+operator, engine = open_page("Review outcomes", caption="Your labels are what the shown confidence is checked against.")
+
+if "labelled" in st.session_state:
+    st.toast(st.session_state.pop("labelled"), icon=":material/check_circle:")
+
+try:
+    waiting, departments = engine.outcomes.waiting(), [d.name for d in engine.taxonomy.departments()]
+    chosen = st.selectbox("Department", ["All departments", *departments], key="review_department")
+    queue = engine.outcomes.queue(limit=25, department=None if chosen == "All departments" else chosen)
+    accuracy = engine.outcomes.accuracy()
+except ConsoleError as error:
+    st.error("The review queue cannot be read at the moment. No label is lost.", icon=":material/cloud_off:")
+    st.text(str(error))
+    st.stop()
+
+left, right = st.columns([3, 2], gap="large")
+with left:
+    if queue:
+        st.caption(f"{waiting:,} tickets wait for a label; overruled ones come first, then the least sure.")
+        labelling.form(queue, departments, engine=engine, operator=operator.name)
+    else:
+        st.success("Nothing waits for a label here.", icon=":material/done_all:")
+        st.caption("Doubtful decisions and a random share of the confident ones appear here as tickets come in.")
+    with st.expander("Label a ticket by its number"):
+        labelling.lookup(departments, engine=engine, operator=operator.name)
+with right:
+    st.subheader("Accuracy by department", anchor=False)
+    labelling.accuracy_table(accuracy)
