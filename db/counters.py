@@ -10,4 +10,4 @@ from db.session import reading
 def read(engine: Engine) -> dict[str, int]:
     """All counters, by name."""
     with reading(engine) as connection:
-        return dict(connection.execute(select(counters.c.name, counters.c.value)).tuples().all())
+        return dict(connection.execute(select(counters.c.name, counters.c.value)).all())

@@ -135,20 +135,18 @@ class EmbeddedServers:
         folder = self._dir / "valkey"
         folder.mkdir(exist_ok=True)
         self._valkey_socket.unlink(missing_ok=True)
-        with open(folder / "valkey.log", "ab") as log:
-            # A session of its own: Ctrl-C in the terminal must not stop a server that another process still uses.
-            process = subprocess.Popen(
-                [
-                    str(get_binary_path()), "--port", "0", "--unixsocket", str(self._valkey_socket), "--unixsocketperm", "700",
-                    "--dir", str(folder), "--pidfile", str(folder / "valkey.pid"), "--appendonly", "yes",
-                    "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru",
-                ],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            )
-        (folder / "valkey.pid").write_text(str(process.pid))
+        # As a daemon it is nobody's child: Ctrl-C in the terminal must not stop a server that another process still uses.
+        started = subprocess.run(
+            [
+                str(get_binary_path()), "--port", "0", "--unixsocket", str(self._valkey_socket), "--unixsocketperm", "700",
+                "--dir", str(folder), "--pidfile", str(folder / "valkey.pid"), "--logfile", str(folder / "valkey.log"),
+                "--appendonly", "yes", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru", "--daemonize", "yes",
+            ],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+        )
         deadline = time.monotonic() + START_TIMEOUT
         while not self._valkey_answers():
-            if process.poll() is not None or time.monotonic() > deadline:
+            if started.returncode != 0 or time.monotonic() > deadline:
                 raise ServiceUnavailable("cache", f"the embedded Valkey did not start; its log is {folder / 'valkey.log'}")
             time.sleep(0.02)
 

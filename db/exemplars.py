@@ -119,7 +119,7 @@ class Exemplars:
         """The texts of these exemplars, active or not, for showing evidence."""
         with reading(self._engine) as connection:
             query = select(exemplars.c.id, exemplars.c.text).where(exemplars.c.id.in_(list(ids)))
-            return dict(connection.execute(query).tuples().all())
+            return dict(connection.execute(query).all())
 
     def count(self) -> int:
         """How many exemplars are active."""

@@ -1,0 +1,131 @@
+"""The embedded servers: shared by processes, stopped by the last one, unharmed by kill -9."""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+from sqlalchemy import create_engine, text
+
+from db.embedded import EmbeddedServers
+from engine.errors import ConfigurationError
+
+ROOT = Path(__file__).resolve().parents[2]
+CHILD = """
+import sys, pathlib
+from db.embedded import EmbeddedServers
+servers = EmbeddedServers(pathlib.Path(sys.argv[1])).start()
+print("started", flush=True)
+sys.stdin.readline()
+servers.close()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(0o755)
+    data = tmp_path / "data"
+    yield data
+    EmbeddedServers(data).start().close()
+    assert not running(data)
+
+
+def running(folder: Path) -> list[str]:
+    """Names of the live server processes of a data folder."""
+    names = []
+    for process in psutil.process_iter(["name", "cmdline", "status"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if str(folder) in line and process.info["status"] != psutil.STATUS_ZOMBIE and ("postgres -D" in line or "valkey-server" in line):
+            names.append(process.info["name"])
+    return names
+
+
+def child(folder: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder)], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
+def leave(process: subprocess.Popen[str]) -> None:
+    process.communicate("\n", timeout=30)
+
+
+def test_two_processes_share_the_servers_and_the_last_one_stops_them(folder: Path) -> None:
+    first, second = child(folder), child(folder)
+    assert len(running(folder)) == 2
+    leave(first)
+    assert len(running(folder)) == 2
+    leave(second)
+    assert running(folder) == []
+
+
+def test_after_kill_9_nothing_is_lost_and_the_next_process_stops_the_servers(folder: Path) -> None:
+    killed = child(folder)
+    servers = EmbeddedServers(folder).start()
+    engine = create_engine(servers.postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text("create table kept (n int)"))
+        connection.execute(text("insert into kept values (7)"))
+    with redis.Redis.from_url(servers.redis_url) as client:
+        client.set("kept", "yes")
+    engine.dispose()
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    killed.stdin.close()
+    killed.stdout.close()
+    servers.close()
+    assert running(folder) == []
+    again = EmbeddedServers(folder).start()
+    engine = create_engine(again.postgres_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("select n from kept")).scalar_one() == 7
+    with redis.Redis.from_url(again.redis_url) as client:
+        assert client.get("kept") == b"yes"
+    engine.dispose()
+    again.close()
+
+
+def test_servers_that_were_killed_themselves_start_again_with_their_data(folder: Path) -> None:
+    servers = EmbeddedServers(folder).start()
+    engine = create_engine(servers.postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text("create table kept (n int)"))
+    engine.dispose()
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if str(folder) in line and ("postgres -D" in line or "valkey-server" in line):
+            process.kill()
+            process.wait(10)
+    again = EmbeddedServers(folder).start()
+    engine = create_engine(again.postgres_url, pool_pre_ping=True)
+    with engine.connect() as connection:
+        assert connection.execute(text("select count(*) from kept")).scalar_one() == 0
+    engine.dispose()
+    again.close()
+    servers.close()
+
+
+def test_a_stale_pid_file_does_not_pretend_that_postgres_runs(folder: Path) -> None:
+    EmbeddedServers(folder).start().close()
+    (folder / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{folder}/postgres\n")
+    servers = EmbeddedServers(folder).start()
+    engine = create_engine(servers.postgres_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("select 1")).scalar_one() == 1
+    engine.dispose()
+    servers.close()
+
+
+def test_a_folder_that_cannot_be_used_is_a_configuration_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ConfigurationError, match="DATA_DIR: cannot use .*file"):
+        EmbeddedServers(tmp_path / "file").start()

@@ -1,0 +1,77 @@
+"""Files of tickets: refused as a whole with the lines named, or stored as a whole; interrupted, they can be run again."""
+from __future__ import annotations
+
+import pytest
+
+from engine import imports
+from engine.errors import ImportRejected
+
+GOOD = b"ticket_id,body,channel\nA-1,where is my parcel,chat\nA-2,\"i forgot my password, help\",email\nA-3,someone stole my card,phone\n"
+
+
+def load(console, content: bytes, **more):
+    file = imports.read(content, name="tickets.csv", router=console.router, **more)
+    return imports.run(file, router=console.router, store=console.decisions)
+
+
+def test_a_good_file_is_routed_and_stored(console) -> None:
+    result = load(console, GOOD)
+    assert [d.department for d in result.decisions] == ["Orders and Delivery", "Account Access", "Fraud and Security"]
+    assert console.decisions.find("A-2")[0].body == "i forgot my password, help"
+
+
+def test_the_same_file_again_stores_nothing_twice(console) -> None:
+    load(console, GOOD)
+    again = load(console, GOOD)
+    assert (len(again.decisions), again.already_stored) == (0, 3)
+
+
+def test_an_interrupted_import_goes_on_where_it_stopped(console, monkeypatch) -> None:
+    monkeypatch.setattr(imports, "BATCH", 1)
+    file = imports.read(GOOD, name="tickets.csv", router=console.router)
+
+    def stop(done: int, _: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        imports.run(file, router=console.router, store=console.decisions, progress=stop)
+    again = load(console, GOOD)
+    assert (len(again.decisions), again.already_stored) == (1, 2)
+
+
+def test_tickets_without_ids_are_recognised_by_file_and_line(console) -> None:
+    content = b"body\nwhere is my parcel\nwhere is my parcel\n"
+    assert len(load(console, content).decisions) == 2
+    assert load(console, content).already_stored == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the column body is missing; found an empty file"),
+        (b"text\nhello there\n", "the column body is missing; found text"),
+        ("body\nmein Päckchen\n".encode("latin-1"), "must be UTF-8; line 2 is not"),
+        (b"body\n\x00\x01\n", "binary data"),
+        (b"ticket_id,body\nA-1,where is it\nA-1,lost it\n", "line 3: ticket_id A-1 is also on line 2"),
+        (b"body\nx\nwhere is my parcel\n", "1 of 2 lines cannot be stored, so nothing was: line 2: body: at least 2 characters"),
+        (b"body,channel\nwhere is it,pigeon\n", "channel: must be one of phone"),
+        (b'body\n"never closed\n', "not a valid CSV"),
+        (b"body\n", "there is no ticket in the file"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_reason_and_nothing_is_stored(console, content: bytes, message: str) -> None:
+    with pytest.raises(ImportRejected, match=message):
+        load(console, content)
+    assert console.decisions.latest() == []
+
+
+def test_an_id_of_another_stored_ticket_is_refused(console) -> None:
+    load(console, GOOD)
+    with pytest.raises(ImportRejected, match="A-1 belongs to another ticket"):
+        load(console, b"ticket_id,body\nA-1,a quite different text\nA-9,where is my parcel\n")
+    assert console.decisions.bodies(["A-9"]) == {}
+
+
+def test_another_column_can_hold_the_text(console) -> None:
+    assert len(load(console, b"message,category\nwhere is my parcel,x\n", text_column="message").decisions) == 1

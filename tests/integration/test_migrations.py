@@ -1,0 +1,69 @@
+"""The schema: what the migrations make is what the code believes, also on a filled database."""
+from __future__ import annotations
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from db import migrate
+from db.models import metadata
+from db.session import connect
+
+
+def test_migrated_schema_is_the_schema_of_the_models(database) -> None:
+    with database.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = [d for d in compare_metadata(context, metadata) if "ix_exemplar_vectors" not in str(d)]
+    assert differences == []
+
+
+def test_a_second_upgrade_changes_nothing(database) -> None:
+    assert migrate.upgrade(database) == (migrate.newest(), migrate.newest())
+
+
+def test_every_migration_runs_on_a_filled_database(databases) -> None:
+    url = databases.make()
+    engine = connect(url)
+    migrate.upgrade(engine, "0001")
+    with engine.begin() as connection:
+        connection.execute(text("insert into departments (name) values ('Sales')"))
+        connection.execute(text(
+            "insert into tickets (id, body, channel, priority, fingerprint, origin) "
+            "select 't' || n, 'body ' || n, 'web', 'normal', 'f', 'console' from generate_series(1, 500) n"
+        ))
+        connection.execute(text(
+            "insert into routing_history (ticket_id, department, confidence, method, raw_score, automation, source, reason, "
+            "alternatives, evidence, timings, total_ms, versions, policy, degraded_by, channel, actual_outcome, outcome, reviewed_at) "
+            "select 't' || n, 'Sales', 0.9, 'learned', 0.9, 'auto', 'model:1', 'r', '[]', '[]', '{}', 1, '{}', 1, '{}', 'web', "
+            "'Sales', 'confirmed', now() from generate_series(1, 500) n"
+        ))
+        connection.execute(text(
+            "insert into routing_accuracy (department, total_predictions, correct_predictions, accuracy_rate) values ('Sales', 500, 500, 1)"
+        ))
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("select count(*) from routing_history where actual_outcome = department")).scalar_one() == 500
+        assert migrate.current(engine) == migrate.newest()
+    engine.dispose()
+    databases.drop(url)
+
+
+def test_tables_that_other_tools_read_keep_their_columns(database) -> None:
+    wanted = {
+        "routing_history": {
+            "id", "ticket_id", "department", "confidence", "method", "created_at", "actual_outcome", "resolution_time_hours",
+            "customer_satisfaction",
+        },
+        "routing_accuracy": {"id", "department", "total_predictions", "correct_predictions", "accuracy_rate", "last_updated"},
+    }
+    with database.connect() as connection:
+        for table, columns in wanted.items():
+            found = connection.execute(
+                text("select column_name from information_schema.columns where table_name = :table"), {"table": table}
+            ).scalars()
+            assert columns <= set(found)
+        precision = connection.execute(text(
+            "select numeric_precision, numeric_scale from information_schema.columns "
+            "where table_name = 'routing_history' and column_name = 'confidence'"
+        )).one()
+    assert tuple(precision) == (5, 4)

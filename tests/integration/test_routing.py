@@ -1,0 +1,137 @@
+"""A ticket's way through the real engine: Postgres, Valkey, the embedding model and the learned router."""
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from engine.domain import Automation, Method, Outcome, Overrule, TicketDraft
+from engine.errors import Conflict, NotFound, OutcomeRejected, ServiceUnavailable, TicketRejected
+
+KEPT_APART = Path(__file__).resolve().parents[1] / "data" / "starter_kept_apart.csv"
+
+
+def draft(body: str, **more: str) -> TicketDraft:
+    return TicketDraft(body=body, **more)
+
+
+def test_a_complaint_about_a_double_charge_goes_to_billing_and_is_stored_whole(console) -> None:
+    decision = console.router.route(draft("you took the money twice for my october bill"))
+    assert decision.department == "Billing and Payments"
+    ticket, stored = console.decisions.find(decision.ticket_id)
+    assert ticket.body == "you took the money twice for my october bill"
+    assert (stored.department, stored.method, stored.automation) == (decision.department, decision.method, decision.automation)
+    assert stored.confidence == pytest.approx(decision.confidence, abs=5e-5)
+    assert stored.raw_score == decision.raw_score
+    assert len(stored.alternatives) == 3
+    assert stored.alternatives[0].department == stored.department
+    assert [n.similarity for n in stored.evidence] == sorted((n.similarity for n in stored.evidence), reverse=True)
+    assert {"sanitize", "exact", "embed", "neighbours", "classify", "total"} <= set(stored.timings)
+    assert {"policy", "taxonomy", "embedder", "model"} <= set(stored.versions)
+    assert stored.degraded_by == ()
+
+
+def test_text_with_comparison_signs_and_quotes_is_stored_exactly_so(console) -> None:
+    decision = console.router.route(draft('my bill says 5 < 6 & "quotes"'))
+    assert console.decisions.find(decision.ticket_id)[0].body == 'my bill says 5 < 6 & "quotes"'
+
+
+def test_an_exact_repeat_is_answered_from_the_cache_with_the_same_confidence(console) -> None:
+    first = console.router.route(draft("you took the money twice for my october bill"))
+    again = console.router.route(draft("You took the money twice for my October bill!!"))
+    assert again.method is Method.CACHED
+    assert again.source == f"ticket:{first.ticket_id}"
+    assert (again.department, again.confidence) == (first.department, pytest.approx(first.confidence, abs=1e-9))
+
+
+def test_a_best_guess_is_never_repeated_as_a_known_case(console) -> None:
+    nonsense = "the quux of my zorble is frobnicated by the wibble"
+    assert console.router.route(draft(nonsense)).method is Method.FALLBACK
+    assert console.router.route(draft(nonsense)).method is Method.FALLBACK
+
+
+def test_a_ticket_nobody_recognises_is_left_to_a_human(console) -> None:
+    decision = console.router.route(draft("quantum chromodynamics lattice gauge theory on sparse tensors"))
+    assert decision.method is Method.FALLBACK
+    assert decision.automation is Automation.SUGGEST
+    assert decision.confidence < 0.85
+
+
+def test_the_same_text_gets_the_supervisors_department_right_after_a_correction(console) -> None:
+    text = "you took the money twice for my october bill"
+    first = console.router.route(draft(text))
+    console.router.route(draft(text))
+    console.router.review(Outcome(ticket_id=first.ticket_id, department="Complaints", labelled_by="test"))
+    after = console.router.route(draft(text))
+    assert after.department == "Complaints"
+
+
+def test_a_label_can_be_corrected_later_and_only_the_last_one_counts(console) -> None:
+    text = "you took the money twice for my october bill"
+    decision = console.router.route(draft(text))
+    for department in ("Complaints", "Sales", "Billing and Payments"):
+        console.router.review(Outcome(ticket_id=decision.ticket_id, department=department, labelled_by="test"))
+    row = next(r for r in console.outcomes.accuracy() if r.department == "Billing and Payments")
+    assert (row.total_predictions, row.correct_predictions, float(row.accuracy_rate)) == (1, 1, 1.0)
+    assert console.router.route(draft(text)).department == "Billing and Payments"
+
+
+def test_an_overrule_stands_beside_the_decision_and_empties_the_cache(console) -> None:
+    text = "you took the money twice for my october bill"
+    decision = console.router.route(draft(text))
+    console.router.overrule(Overrule(ticket_id=decision.ticket_id, department="Complaints", by="agent"))
+    assert console.decisions.find(decision.ticket_id)[1].department == decision.department
+    assert console.outcomes.queue()[0].overruled_to == "Complaints"
+    assert not console.router.route(draft(text)).source.startswith("ticket:")
+
+
+def test_labels_that_cannot_be_are_refused_and_change_nothing(console) -> None:
+    decision = console.router.route(draft("you took the money twice for my october bill"))
+    for outcome, error in (
+        ({"ticket_id": "T-none", "department": "Sales"}, NotFound),
+        ({"ticket_id": decision.ticket_id, "department": "Nowhere"}, OutcomeRejected),
+    ):
+        with pytest.raises(error):
+            console.router.review(Outcome(labelled_by="test", **outcome))
+    assert console.outcomes.accuracy() == []
+
+
+def test_a_taken_ticket_id_is_a_conflict_and_nothing_of_the_second_ticket_is_kept(console) -> None:
+    console.router.route(draft("where is my parcel", ticket_id="A-1"))
+    with pytest.raises(Conflict, match="A-1 exists already"):
+        console.router.route(draft("i want my money back", ticket_id="A-1"))
+    assert console.decisions.find("A-1")[0].body == "where is my parcel"
+
+
+def test_rejected_tickets_leave_no_trace(console) -> None:
+    for body in ("", "   ", "x", "a" * 200_000, "<p></p>", "\x00\x01\x02\x03\x04\x05", "\ud800", "😀😀"):
+        with pytest.raises(TicketRejected, match="body"):
+            console.router.route(draft(body))
+    assert console.decisions.latest() == []
+
+
+def test_a_replay_decides_without_storing(console) -> None:
+    decision = console.router.replay(console.router.admit(draft("you took the money twice for my october bill")))
+    assert decision.department == "Billing and Payments"
+    with pytest.raises(NotFound):
+        console.decisions.find(decision.ticket_id)
+
+
+def test_starter_taxonomy_sends_at_least_85_percent_of_unseen_tickets_to_the_right_department(console) -> None:
+    with open(KEPT_APART, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    tickets = [console.router.admit(draft(row["text"])) for row in rows]
+    decisions = console.router.route_tickets(tickets)
+    right = sum(d.department == row["department"] for d, row in zip(decisions, rows, strict=True))
+    assert right / len(rows) >= 0.85, f"{right} of {len(rows)}"
+
+
+def test_without_the_database_an_error_names_it_and_says_that_nothing_was_stored(console, monkeypatch) -> None:
+    from db.session import connect
+
+    gone = connect("postgresql+psycopg2://nobody@127.0.0.1:1/none")
+    monkeypatch.setattr(console.decisions, "_engine", gone)
+    with pytest.raises(ServiceUnavailable, match="database"):
+        console.decisions.latest()
+    gone.dispose()
