@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from engine.bootstrap import Engine
-from engine.domain import Decision, Overrule
+from engine.domain import Decision, Overrule, Spooled
 from engine.errors import ConsoleError
 from pages.parts import words
 
@@ -30,6 +30,15 @@ def show(decision: Decision, *, engine: Engine, operator: str) -> None:
             st.warning(f"Decided without {away}, which did not answer. The confidence takes that into account.", icon=":material/cloud_off:")
     _alternatives(decision, engine=engine, operator=operator)
     _evidence(decision, engine)
+
+
+def show_spooled(kept: Spooled) -> None:
+    """A ticket that waits for the database: what is certain, and what is only likely."""
+    with st.container(border=True, key="spooled"):
+        st.badge("Stored, will be routed", icon=":material/schedule:", color="orange")
+        st.text(f"Ticket {kept.ticket_id} is safe. It will be routed as soon as the database answers again; nothing is left to do.")
+        if kept.likely is not None:
+            st.text(f"Most likely department: {kept.likely.department} ({kept.likely.confidence:.0%}). This may still change.")
 
 
 def _alternatives(decision: Decision, *, engine: Engine, operator: str) -> None:
@@ -63,11 +72,12 @@ def _overrule(decision: Decision, department: str, *, engine: Engine, operator: 
 
 def _evidence(decision: Decision, engine: Engine) -> None:
     if decision.evidence:
-        st.markdown(f"**Nearest labelled tickets** ({len(decision.evidence)})")
-        st.dataframe(_neighbour_table(decision, engine), hide_index=True, width="stretch", column_config={
-            "Similarity": st.column_config.NumberColumn(format="%.2f", help="Cosine similarity: 1.00 is the same text"),
-            "Ticket": st.column_config.TextColumn(width="large"),
-        })
+        st.markdown("**Nearest labelled tickets**", help="Cosine similarity: 1.00 is the same text")
+        texts = _texts(decision, engine)
+        for neighbour in decision.evidence:
+            with st.container(border=True):
+                st.caption(f"{neighbour.similarity:.2f} · {neighbour.department}")
+                st.text(texts.get(neighbour.exemplar_id, "(text not available)"))
     with st.expander("How long each step took, and which versions decided"):
         stages = [(words.STAGE.get(name, name), ms) for name, ms in decision.timings.items()]
         st.dataframe(pd.DataFrame(stages, columns=["Step", "ms"]), hide_index=True, column_config={
@@ -76,22 +86,20 @@ def _evidence(decision: Decision, engine: Engine) -> None:
         st.text(", ".join(f"{name} {value}" for name, value in decision.versions.items()))
 
 
-def _neighbour_table(decision: Decision, engine: Engine) -> pd.DataFrame:
+def _texts(decision: Decision, engine: Engine) -> dict[int, str]:
     try:
-        texts = engine.exemplars.texts([n.exemplar_id for n in decision.evidence])
+        return engine.exemplars.texts([n.exemplar_id for n in decision.evidence])
     except ConsoleError:
-        texts = {}
-    rows = [(n.similarity, n.department, texts.get(n.exemplar_id, "(text not available)")) for n in decision.evidence]
-    return pd.DataFrame(rows, columns=["Similarity", "Department", "Ticket"])
+        return {}
 
 
 def table(decisions: Sequence[Decision], texts: Sequence[str]) -> pd.DataFrame:
     """Decisions as a table for many tickets at once."""
     rows = [
-        (d.ticket_id, text, d.department, d.confidence, words.AUTOMATION[d.automation][0], words.METHOD[d.method])
+        (d.ticket_id, text, d.department, 100 * d.confidence, words.AUTOMATION[d.automation][0], words.METHOD[d.method])
         for d, text in zip(decisions, texts, strict=True)
     ]
     return pd.DataFrame(rows, columns=["Ticket", "Text", "Department", "Confidence", "Next step", "Method"])
 
 
-CONFIDENCE_COLUMN = {"Confidence": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)}
+CONFIDENCE_COLUMN = {"Confidence": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)}

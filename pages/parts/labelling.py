@@ -26,7 +26,7 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str) 
     with st.container(border=True, key="ticket"):
         if row.subject:
             st.text(row.subject)
-        st.code(row.body, language=None, wrap_lines=True)
+        st.text(row.body)
         st.caption(
             f"{row.channel} · {row.priority} priority · routed {row.created_at:%d %b %Y %H:%M} UTC by {words.METHOD[Method(row.method)].lower()}"
         )
@@ -88,9 +88,9 @@ def accuracy_table(rows: Sequence[Any]) -> None:
     shown = []
     for row in rows:
         low, high = wilson(row.correct_predictions, row.total_predictions)
-        shown.append((row.department, float(row.accuracy_rate), f"{low:.0%} – {high:.0%}", row.total_predictions))
+        shown.append((row.department, 100 * float(row.accuracy_rate), f"{low:.0%} – {high:.0%}", row.total_predictions))
     st.dataframe(
         pd.DataFrame(shown, columns=["Department", "Accuracy", "95 % interval", "Labels"]), hide_index=True, width="stretch",
-        column_config={"Accuracy": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)},
+        column_config={"Accuracy": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)},
     )
     st.caption("Of the reviewed tickets only. The queue over-samples doubtful tickets, so this is lower than over all tickets.")

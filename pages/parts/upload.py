@@ -56,6 +56,6 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
 def latest_table(rows: Sequence[Any]) -> pd.DataFrame:
     """The newest decisions for a table."""
     shown = [
-        (r.created_at, r.body, r.overruled_to or r.department, float(r.confidence), words.METHOD[r.method], r.ticket_id) for r in rows
+        (r.created_at, r.body, r.overruled_to or r.department, 100 * float(r.confidence), words.METHOD[r.method], r.ticket_id) for r in rows
     ]
     return pd.DataFrame(shown, columns=["Time (UTC)", "Text", "Department", "Confidence", "Method", "Ticket"])

@@ -1,0 +1,122 @@
+"""Policies: what may be set, what is nonsense, and thresholds that follow from a target accuracy."""
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from engine.domain import Policy, Thresholds
+from engine.errors import PolicyRejected
+from engine.ports import PolicyStore
+from engine.risk import Basis, DepartmentThreshold, derive_per_department
+from engine.tracking import Evidence
+
+# `preselect` stays this far under a derived `auto`, so that doubtful tickets are still offered with one click.
+PRESELECT_BELOW = 0.15
+_UNIT = ("confidence", "accuracy", "similarity", "audit_rate", "review_rate")
+REASON_MAX = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What a policy would have meant for the reviewed decisions; shares are weighted to all decisions, in [0, 1].
+
+    routed_alone   share at or above its department's `auto`
+    accuracy       of these, the share that was right; None when none was
+    labels         reviewed decisions it is counted from
+    """
+
+    routed_alone: float
+    accuracy: float | None
+    labels: int
+
+
+def checked(policy: Policy, departments: Collection[str]) -> Policy:
+    """The policy itself. Raises PolicyRejected naming the field, the rule and the value when it is nonsense."""
+    for name in _UNIT:
+        value = getattr(policy, name)
+        if not 0.0 <= value <= 1.0:
+            raise _refused(f"{name.replace('_', ' ')}: must lie in [0, 1]; found {value}")
+    if not 1 <= policy.neighbours <= 25:
+        raise _refused(f"neighbours: 1 to 25; found {policy.neighbours}")
+    if not 0.1 <= policy.deadline <= 60:
+        raise _refused(f"deadline: 0.1 to 60 seconds; found {policy.deadline}")
+    if policy.target_accuracy is not None and not 0.5 <= policy.target_accuracy < 1.0:
+        raise _refused(f"target accuracy: at least 0.5 and under 1; found {policy.target_accuracy}")
+    if not 0.0 < policy.delta < 0.5:
+        raise _refused(f"delta: more than 0 and under 0.5; found {policy.delta}")
+    for name, thresholds in {"all departments": policy.thresholds, **policy.departments}.items():
+        for field in ("auto", "preselect"):
+            if not 0.0 <= getattr(thresholds, field) <= 1.0:
+                raise _refused(f"{name}, {field}: must lie in [0, 1]; found {getattr(thresholds, field)}")
+        if thresholds.auto <= thresholds.preselect:
+            raise _refused(
+                f"{name}: auto must be above preselect; found auto {thresholds.auto:g} and preselect {thresholds.preselect:g}"
+            )
+    unknown = sorted(set(policy.departments) - set(departments))
+    if unknown:
+        raise _refused(f"{', '.join(unknown)} is not a live department")
+    return policy
+
+
+def derived(policy: Policy, evidence: Evidence, departments: Collection[str]) -> tuple[Policy, dict[str, DepartmentThreshold]]:
+    """The policy with each department's `auto` derived from its target accuracy, and what every threshold rests on.
+
+    A department for which nothing can be promised yet gets no threshold of its own: the policy's explicit ones hold.
+    Without a target the policy comes back unchanged.
+    """
+    if policy.target_accuracy is None:
+        return policy, {}
+    found = derive_per_department(
+        evidence.confidence, evidence.correct, evidence.departments, target=policy.target_accuracy, delta=policy.delta,
+        weights=evidence.weights, known=departments,
+    )
+    found = {name: threshold for name, threshold in found.items() if name in departments}
+    own = {
+        name: Thresholds(auto=value, preselect=max(0.0, min(policy.thresholds.preselect, value - PRESELECT_BELOW)))
+        for name, threshold in found.items()
+        if threshold.basis is not Basis.NONE and (value := min(1.0, threshold.threshold.value)) > 0.0
+    }
+    return replace(policy, departments=own), found
+
+
+def effect(policy: Policy, evidence: Evidence) -> Effect:
+    """What the policy's `auto` thresholds would have routed alone, and how accurately, among the reviewed decisions."""
+    if not len(evidence):
+        return Effect(routed_alone=0.0, accuracy=None, labels=0)
+    limits = np.array([policy.thresholds_for(name).auto for name in evidence.departments])
+    alone = evidence.confidence >= limits
+    weight = float(evidence.weights[alone].sum())
+    return Effect(
+        routed_alone=weight / float(evidence.weights.sum()),
+        accuracy=float(evidence.weights[alone & evidence.correct].sum()) / weight if weight else None,
+        labels=len(evidence),
+    )
+
+
+def changes(old: Policy, new: Policy) -> Mapping[str, tuple[object, object]]:
+    """The fields in which two policies differ, with both values."""
+    fields = [name for name in Policy.__dataclass_fields__ if name != "number"]
+    return {name: (getattr(old, name), getattr(new, name)) for name in fields if getattr(old, name) != getattr(new, name)}
+
+
+def save(policy: Policy, store: PolicyStore, *, departments: Collection[str], author: str, reason: str) -> Policy:
+    """Check a policy and make it the live one under a new number. Raises PolicyRejected; nothing is changed then."""
+    text = " ".join(reason.split())
+    if not 3 <= len(text) <= REASON_MAX:
+        raise _refused(f"reason: 3 to {REASON_MAX} characters, so that others can follow; found {len(text)}")
+    return store.add(checked(policy, departments), author=author, reason=text)
+
+
+def restore(number: int, store: PolicyStore, *, departments: Collection[str], author: str) -> Policy:
+    """Make an earlier policy's content the live one again, as a new policy. Raises NotFound, PolicyRejected."""
+    old = store.find(number)
+    kept = {name: thresholds for name, thresholds in old.departments.items() if name in departments}
+    return save(
+        replace(old, departments=kept), store, departments=departments, author=author, reason=f"Back to policy {number}."
+    )
+
+
+def _refused(message: str) -> PolicyRejected:
+    return PolicyRejected(f"{message}. The live policy was not changed.")

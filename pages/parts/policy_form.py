@@ -1,0 +1,143 @@
+"""The policy's fields, what a target accuracy promises, and what a change would have meant."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from engine import policy as policies
+from engine.domain import Policy, Stage, Thresholds
+from engine.risk import Basis, DepartmentThreshold
+from engine.tracking import Evidence
+
+STAGES = {
+    Stage.EXACT: "Exact cache", Stage.SEMANTIC: "Similar tickets", Stage.LEARNED: "Learned router", Stage.RAG_LLM: "Language model",
+}
+BASIS = {
+    Basis.OWN: "own labels", Basis.POOLED: "labels of all departments", Basis.NONE: "nothing yet: the thresholds below hold",
+}
+
+
+def edit(live: Policy, departments: Sequence[str]) -> Policy:
+    """The fields, filled with the live policy; what was entered, unchecked."""
+    wanted = st.segmented_control(
+        "What do you ask for?", ["A target accuracy", "Explicit thresholds"], key="policy_mode",
+        default="A target accuracy" if live.target_accuracy is not None else "Explicit thresholds",
+    )
+    target, own = None, live.departments
+    if wanted == "A target accuracy":
+        percent = st.slider(
+            "Of the tickets routed alone, at least this share must be right", 80.0, 99.5, 100 * (live.target_accuracy or 0.95), 0.5,
+            format="%.1f %%", key="policy_target",
+        )
+        target, own = percent / 100, {}
+    one, two, three, four = st.columns(4)
+    auto = one.number_input("Routed alone from", value=live.thresholds.auto, step=0.01, format="%.2f", key="policy_auto")
+    preselect = two.number_input("One click from", value=live.thresholds.preselect, step=0.01, format="%.2f", key="policy_preselect")
+    confidence = three.number_input(
+        "A stage answers from", value=live.confidence, step=0.01, format="%.2f", key="policy_confidence",
+        help="Below this confidence the next stage is asked, and in the end a person.",
+    )
+    accuracy = four.number_input(
+        "Lowest tracked accuracy", value=live.accuracy, step=0.01, format="%.2f", key="policy_accuracy",
+        help="A department and method whose reviewed accuracy may be lower (95 % interval) is not routed alone.",
+    )
+    if wanted != "A target accuracy":
+        own = _department_table(live, departments, Thresholds(auto, preselect))
+    with st.expander("Cache, audit and stages"):
+        a, b, c, d = st.columns(4)
+        similarity = a.number_input("Nearest similarity at least", value=live.similarity, step=0.01, format="%.2f", key="policy_similarity")
+        neighbours = b.number_input("Similar tickets that must agree", 1, 25, live.neighbours, key="policy_neighbours")
+        audit = c.number_input("Share of hits audited", value=live.audit_rate, step=0.01, format="%.2f", key="policy_audit")
+        review = d.number_input("Share of sure ones reviewed", value=live.review_rate, step=0.01, format="%.2f", key="policy_review")
+        deadline = a.number_input("Deadline of a ticket (s)", value=live.deadline, step=0.5, key="policy_deadline")
+        stages = st.multiselect(
+            "Stages", list(STAGES), [s for s in STAGES if s in live.stages], format_func=STAGES.__getitem__, key="policy_stages",
+            help="The best guess for a person is always the last resort.",
+        )
+    return replace(
+        live, confidence=confidence, accuracy=accuracy, similarity=similarity, neighbours=int(neighbours), thresholds=Thresholds(auto, preselect),
+        departments=own, stages=frozenset(stages), audit_rate=audit, review_rate=review, deadline=deadline, target_accuracy=target,
+    )
+
+
+def _department_table(live: Policy, departments: Sequence[str], common: Thresholds) -> dict[str, Thresholds]:
+    rows = [
+        (name, live.departments[name].auto if name in live.departments else None, live.departments[name].preselect if name in live.departments else None)
+        for name in departments
+    ]
+    with st.expander("Own thresholds of single departments", expanded=bool(live.departments)):
+        st.caption(f"Empty means {common.auto:.2f} and {common.preselect:.2f}, as for all departments.")
+        table = st.data_editor(
+            pd.DataFrame(rows, columns=["Department", "Routed alone from", "One click from"]), key=f"policy_departments_{live.number}",
+            hide_index=True, disabled=["Department"], width="stretch",
+            column_config={n: st.column_config.NumberColumn(format="%.2f", step=0.01) for n in ("Routed alone from", "One click from")},
+        )
+    return {
+        name: Thresholds(common.auto if pd.isna(auto) else float(auto), common.preselect if pd.isna(preselect) else float(preselect))
+        for name, auto, preselect in table.itertuples(index=False)
+        if not (pd.isna(auto) and pd.isna(preselect))
+    }
+
+
+def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
+    """Each department's derived threshold, what it rests on, and how many labels are still needed."""
+    if not found:
+        return
+    rows = []
+    for name, item in found.items():
+        t = item.threshold
+        needed = "" if item.basis is not Basis.NONE else ("cannot be reached" if t.labels_needed is None else f"{t.labels_needed:,} more")
+        rows.append((name, t.value, 100 * t.coverage if t.value is not None else None, BASIS[item.basis], t.labels, needed))
+    st.markdown(f"**What can be promised for {policy.target_accuracy:.1%}** (kept with a probability of {1 - policy.delta:.0%} for each department)")
+    st.dataframe(
+        pd.DataFrame(rows, columns=["Department", "Routed alone from", "Share routed alone", "Rests on", "Labels", "Labels needed"]),
+        hide_index=True, width="stretch",
+        column_config={
+            "Routed alone from": st.column_config.NumberColumn(format="%.4f"),
+            "Share routed alone": st.column_config.NumberColumn(format="%.0f %%"),
+        },
+    )
+    if all(item.basis is Basis.NONE for item in found.values()):
+        st.info("Not enough labels yet for a promise. Until then the thresholds above hold; label tickets on the Review page.", icon=":material/rule:")
+
+
+def compare(live: Policy, proposed: Policy, evidence: Evidence) -> None:
+    """What live and proposed policy would have meant for the reviewed tickets."""
+    if not len(evidence):
+        st.caption("No reviewed ticket yet, so nothing can be said about what a change would have meant.")
+        return
+    before, after = policies.effect(live, evidence), policies.effect(proposed, evidence)
+    one, two, three = st.columns(3)
+    one.metric("Routed alone", f"{after.routed_alone:.1%}", _points(before.routed_alone, after.routed_alone), border=True)
+    right = "–" if after.accuracy is None else f"{after.accuracy:.1%}"
+    two.metric("Of these right", right, _points(before.accuracy, after.accuracy), border=True)
+    three.metric("Counted from", f"{after.labels:,} labels", border=True, help="Reviewed tickets, weighted to stand for all")
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _points(before: float | None, after: float | None) -> str | None:
+    """The change in percentage points, None where there is none to speak of."""
+    if before is None or after is None or round(1000 * before) == round(1000 * after):
+        return None
+    return f"{100 * (after - before):+.1f} points"
+
+
+def history(rows: Sequence[Any]) -> int | None:
+    """The earlier policies as a table; the number of the one that was picked."""
+    if not rows:
+        st.caption("None yet. The first change you make becomes policy 1.")
+        return None
+    frame = pd.DataFrame(
+        [(r.number, r.created_at, r.author, r.reason, _percent(r.config["target_accuracy"]), r.config["auto"], r.live) for r in rows],
+        columns=["Policy", "Since (UTC)", "Author", "Reason", "Target", "Routed alone from", "In force"],
+    )
+    st.dataframe(frame, hide_index=True, width="stretch", column_config={"Target": st.column_config.NumberColumn(format="%.1f %%")})
+    earlier = [r.number for r in rows if not r.live]
+    return st.selectbox("Go back to", earlier, index=None, key="policy_earlier") if earlier else None

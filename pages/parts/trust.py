@@ -1,0 +1,133 @@
+"""Whether the confidence is true: reliability, risk and coverage, accuracy cells, confusion, confident mistakes."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from engine import policy as policies
+from engine.accuracy import AccuracySnapshot, Band
+from engine.calibration import expected_calibration_error, reliability
+from engine.domain import Method, Policy
+from engine.intervals import wilson
+from engine.risk import Basis, derive_threshold, risk_coverage
+from engine.tracking import Evidence
+from pages.parts import trust_charts, words
+
+WARNING, GOAL = 0.85, 0.90
+BINS = 10
+
+
+def summary(snapshot: AccuracySnapshot, evidence: Evidence, audited: int, false_hits: int) -> None:
+    """The four figures that say whether the console can be trusted."""
+    cell = snapshot.cell(None)
+    error = expected_calibration_error(evidence.confidence, evidence.correct, bins=min(15, max(1, len(evidence) // 10)), weights=evidence.weights)
+    one, two, three, four = st.columns(4)
+    one.metric("Accuracy of all tickets", f"{cell.rate:.1%}" if cell.rate is not None else "–", border=True,
+               help=f"Weighted to stand for every ticket, from {cell.n:,} labels; 95 % interval {cell.lower:.1%} to {cell.upper:.1%}")
+    one.caption(f"{cell.lower:.1%} to {cell.upper:.1%}, {cell.n:,} labels")
+    two.metric("Lately", f"{cell.recent:.1%}" if cell.recent is not None else "–", border=True, help="Labels lose half their weight in 14 days")
+    two.caption(f"{cell.recent_lower:.1%} to {cell.recent_upper:.1%}")
+    three.metric("Calibration error", f"{error:.3f}", border=True, help="Mean distance of shown confidence and found accuracy (ECE, equal-mass bins)")
+    three.caption(f"{len(evidence):,} labels; under 0.05 is good")
+    low, high = wilson(false_hits, audited) if audited else (0.0, 1.0)
+    four.metric("False-hit rate", f"{false_hits / audited:.1%}" if audited else "–", border=True,
+                help="Audited answers from earlier tickets that the whole engine would have sent elsewhere")
+    four.caption(f"{low:.1%} to {high:.1%}, {audited:,} audited hits")
+
+
+def reliability_diagram(evidence: Evidence) -> None:
+    """Shown confidence against found accuracy, for all methods or one, all departments or one."""
+    one, two = st.columns(2)
+    method = one.selectbox("Method", ["All methods", *sorted(set(evidence.methods))], key="trust_method",
+                           format_func=lambda name: words.METHOD.get(Method(name), name) if name in set(Method) else name)
+    department = two.selectbox("Department", ["All departments", *sorted(set(evidence.departments))], key="trust_department")
+    chosen = np.array([
+        (method == "All methods" or m == method) and (department == "All departments" or d == department)
+        for m, d in zip(evidence.methods, evidence.departments, strict=True)
+    ], dtype=bool)
+    if not chosen.any():
+        st.caption("No label for this choice yet.")
+        return
+    bins = reliability(
+        evidence.confidence[chosen], evidence.correct[chosen], bins=min(BINS, max(1, int(chosen.sum()) // 5)), weights=evidence.weights[chosen]
+    )
+    st.plotly_chart(trust_charts.reliability_diagram(bins, n=int(chosen.sum())), key="reliability")
+
+
+def slider(evidence: Evidence, policy: Policy, volume: float) -> None:
+    """Target accuracy -> share routed alone and expected errors a day, with what can be promised."""
+    percent = st.slider("Target accuracy of tickets routed alone", 80.0, 99.5, 100 * (policy.target_accuracy or 0.95), 0.5, format="%.1f %%", key="trust_target")
+    target = percent / 100
+    curve = risk_coverage(evidence.confidence, evidence.correct, weights=evidence.weights)
+    found = derive_threshold(evidence.confidence, evidence.correct, target=target, delta=policy.delta, weights=evidence.weights)
+    st.plotly_chart(trust_charts.risk_coverage(curve, target=target, chosen=found.coverage if found.value is not None else None, n=len(evidence)), key="risk")
+    if found.value is None:
+        st.warning(found.reason, icon=":material/rule:")
+    else:
+        wrong = volume * found.coverage * (found.error_rate or 0.0)
+        st.success(
+            f"From a confidence of {found.value:.3f}: {found.coverage:.0%} of tickets routed alone, about {wrong:.1f} wrong ones a day "
+            f"at {volume:,.0f} tickets a day. At least {target:.1%} right, kept with a probability of {1 - policy.delta:.0%}.",
+            icon=":material/verified:",
+        )
+
+
+def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
+    """Accuracy per department, method and band, against warning and goal, and whether it holds automation back."""
+    rows = []
+    for (department, method, band), cell in snapshot.cells.items():
+        if department is None or method is None or band is not None or cell.rate is None:
+            continue
+        gate = snapshot.gated(department, method, threshold=policy.accuracy)
+        state = "good" if cell.lower >= GOAL else ("under 85 %" if cell.upper < WARNING else "open")
+        bands = {b: snapshot.cell(department, method, band=b) for b in Band}
+        shown = [f"{bands[b].rate:.0%} ({bands[b].n})" if bands[b].rate is not None else "" for b in (Band.HIGH, Band.MEDIUM, Band.LOW)]
+        rows.append((department, words.METHOD[Method(method)], 100 * cell.rate, 100 * cell.lower, 100 * cell.upper, cell.n, *shown, state, gate.state.value))
+    st.markdown(f"**Accuracy by department and method** (warning {WARNING:.0%}, goal {GOAL:.0%}; 95 % intervals)")
+    percent = st.column_config.NumberColumn(format="%.0f %%")
+    st.dataframe(
+        pd.DataFrame(sorted(rows), columns=["Department", "Method", "Accuracy", "from", "to", "Labels", "High", "Medium", "Low", "Against the goal", "Gate"]),
+        hide_index=True, width="stretch", column_config={"Accuracy": percent, "from": percent, "to": percent},
+    )
+    st.caption("High, Medium and Low are bands of the shown confidence (from 85 %, from 60 %, below), with the number of labels. "
+               "“Gated” is not routed alone; “unproven” has too few labels to say.")
+
+
+def confusion(evidence: Evidence) -> None:
+    """Predicted against actual department."""
+    names = sorted({*evidence.departments, *evidence.actual})
+    counts = Counter(zip(evidence.departments, evidence.actual, strict=True))
+    st.plotly_chart(trust_charts.confusion(names, counts, n=len(evidence)), key="confusion")
+
+
+def labels_needed(evidence: Evidence, policy: Policy, departments: Sequence[str]) -> None:
+    """How many labels each department still needs for the promise."""
+    from dataclasses import replace
+
+    target = policy.target_accuracy or 0.95
+    _, found = policies.derived(replace(policy, target_accuracy=target), evidence, departments)
+    rows = [
+        (name, item.threshold.labels, {Basis.OWN: "promised", Basis.POOLED: "promised with all departments"}.get(
+            item.basis, "cannot be reached" if item.threshold.labels_needed is None else f"{item.threshold.labels_needed:,} more needed"))
+        for name, item in found.items()
+    ]
+    st.markdown(f"**Labels still needed** to promise {target:.0%}")
+    st.dataframe(pd.DataFrame(rows, columns=["Department", "Labels", "State"]), hide_index=True, width="stretch")
+
+
+def mistakes(rows: Sequence[Any]) -> None:
+    """The surest wrong answers, to learn from."""
+    st.markdown("**Confident mistakes**")
+    if not rows:
+        st.caption("None among the reviewed tickets.")
+        return
+    shown = [(100 * float(r.confidence), r.department, r.actual_outcome, words.METHOD[Method(r.method)], r.body, r.ticket_id) for r in rows]
+    st.dataframe(
+        pd.DataFrame(shown, columns=["Shown confidence", "Went to", "Right was", "Method", "Text", "Ticket"]), hide_index=True, width="stretch",
+        column_config={"Shown confidence": st.column_config.NumberColumn(format="%.0f %%"), "Text": st.column_config.TextColumn(width="large")},
+    )

@@ -1,0 +1,65 @@
+"""Figures of the accuracy page: reliability diagram, risk-coverage curve, confusion matrix."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from engine.calibration import ReliabilityBin
+from engine.risk import RiskCoverage
+
+BLUE, GREEN, RED, GREY = "#1f77b4", "#2a9d8f", "#d1603d", "#8a94a6"
+
+
+def reliability_diagram(bins: Sequence[ReliabilityBin], *, n: int) -> go.Figure:
+    """Found accuracy over shown confidence with 95 % intervals; on the diagonal the confidence is true."""
+    figure = go.Figure()
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": GREY}, name="true confidence")
+    figure.add_scatter(
+        x=[b.confidence for b in bins], y=[b.accuracy for b in bins], mode="markers+lines", name="found", marker={"size": 9, "color": BLUE},
+        error_y={
+            "type": "data", "symmetric": False, "array": [b.upper - b.accuracy for b in bins], "arrayminus": [b.accuracy - b.lower for b in bins],
+        },
+        text=[f"{b.count:,} labels" for b in bins], hovertemplate="shown %{x:.1%}<br>found %{y:.1%}<br>%{text}<extra></extra>",
+    )
+    figure.update_xaxes(range=[0, 1.02], tickformat=".0%", title="shown confidence")
+    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title="share right")
+    return _finished(figure, f"Is the confidence true? (n = {n:,} labels)")
+
+
+def risk_coverage(curve: RiskCoverage, *, target: float, chosen: float | None, n: int) -> go.Figure:
+    """Accuracy of the tickets routed alone over their share; the target, and the share that can be promised."""
+    figure = go.Figure()
+    figure.add_scatter(x=curve.coverage, y=curve.accuracy, mode="lines", line={"color": BLUE, "shape": "hv"}, name="on the labels")
+    figure.add_hline(y=target, line_dash="dot", line_color=RED, annotation_text=f"target {target:.1%}", annotation_position="bottom left")
+    if chosen is not None:
+        figure.add_vline(x=chosen, line_color=GREEN, annotation_text=f"promised {chosen:.0%}", annotation_position="top left")
+    low = float(np.min(curve.accuracy)) if len(curve.accuracy) else 0.0
+    figure.update_xaxes(range=[0, 1.01], tickformat=".0%", title="share routed alone")
+    figure.update_yaxes(range=[max(0.0, min(low, target) - 0.03), 1.005], tickformat=".0%", title="share right of these")
+    return _finished(figure, f"Accuracy against share routed alone (n = {n:,} labels)")
+
+
+def confusion(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, n: int) -> go.Figure:
+    """Rows: where tickets went; columns: where they belonged."""
+    values = [[counts.get((predicted, actual), 0) for actual in names] for predicted in names]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values, x=list(names), y=list(names), colorscale="Blues", showscale=False, text=values, texttemplate="%{text}",
+            hovertemplate="went to %{y}<br>belonged to %{x}<br>%{z} labels<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="belonged to")
+    figure.update_yaxes(title="went to", autorange="reversed")
+    return _finished(figure, f"Where tickets went and belonged (n = {n:,} labels)", height=430)
+
+
+def _finished(figure: go.Figure, title: str, *, height: int = 360) -> go.Figure:
+    figure.update_layout(
+        title={"text": title, "font": {"size": 15}, "y": 0.98, "yanchor": "top"}, height=height, margin={"l": 8, "r": 8, "t": 56, "b": 8},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+    )
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True)
+    return figure
