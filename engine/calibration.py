@@ -127,7 +127,7 @@ class Calibrator:
 
     @property
     def support(self) -> float:
-        """Labels the answer rests on in all: its own effective ones and those of its prior (a constant counts as 20)."""
+        """Labels the answer rests on in all: its own effective ones and those of its prior (a constant is worth 20)."""
         return self.effective + (self.prior.support if isinstance(self.prior, Calibrator) else PRIOR_STRENGTH)
 
     def to_dict(self) -> dict[str, Any]:

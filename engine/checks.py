@@ -1,4 +1,4 @@
-"""Checks of the arrays that the statistics take: each returns the clean array or raises ValueError saying what is wrong."""
+"""Checks of the arrays that the statistics take: each returns the clean array or raises a ValueError that says why."""
 
 from __future__ import annotations
 

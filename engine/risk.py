@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine.checks import checked_flags, checked_unit, checked_weights
 from engine.intervals import clopper_pearson_lower, clopper_pearson_upper
 from engine.selective import RiskCoverage, auroc, coverage_at, risk_coverage
-from engine.threshold_test import LabelCounts, check_promise, typical_need
+from engine.label_counts import LabelCounts, check_promise, typical_need
 
 __all__ = [
     "Basis",
@@ -167,19 +167,21 @@ def derive_per_department(
     weights: ArrayLike | None = None,
     minimum: int | None = None,
     simultaneous: bool = False,
+    known: Iterable[str] = (),
 ) -> dict[str, DepartmentThreshold]:
     """A threshold per department, own where its labels allow, pooled where they are few; sorted by department.
 
     `departments` [n] are the departments the router *answered*, since it is those that a threshold is applied to.
     - `own`: the department's own promise holds, and it has at least `minimum` labels or cannot use the pooled one.
-    - `pooled`: it has fewer labels than `minimum`; the threshold derived from all departments together holds, and the department's own
-      labels above it do not contradict (exact lower bound of its error rate at level `delta` not above 1 - target).
-      The promise is then about the tickets of all departments at that threshold, not about this department alone.
+    - `pooled`: it has fewer labels than `minimum`; the threshold derived from all departments together holds, and the
+      department's own labels above it do not contradict (exact lower bound of its error rate at level `delta` not above
+      1 - target). The promise is about the tickets of all departments at that threshold, not about this one alone.
     - `none`: neither; `threshold.labels_needed` says what its own promise would take.
     Whether a department is small is decided by the count alone, never by how its labels turned out, which would bias
     the test. `minimum` None means: as many as a department halfway between target and perfection would need.
     Each promise holds with probability 1 - delta by itself. `simultaneous` makes all of them hold together with that
-    probability (Bonferroni over departments and pool), which takes more labels.
+    probability (Bonferroni over departments and pool), which takes more labels. `known` names departments that are to
+    be answered for although they may have no labels yet.
     """
     names = np.asarray([str(name) for name in departments], dtype=object)
     shown = checked_unit(confidence, "confidence")
@@ -191,13 +193,14 @@ def derive_per_department(
     if minimum is not None and minimum < 0:
         raise ValueError(f"minimum must not be negative, got {minimum}")
     ahead = _checked_horizon(horizon, len(shown))
-    distinct = sorted(set(names.tolist()))
+    distinct = sorted({*names.tolist(), *map(str, known)})
+    total = float(mass.sum())
     level = delta / (len(distinct) + 1) if simultaneous else delta
     enough = typical_need(target, level, bounded=ahead is not None) if minimum is None else minimum
 
     def derive(part: NDArray[np.bool_]) -> Threshold:
         # A department can expect its share of the coming tickets.
-        share = None if ahead is None else int(np.floor(ahead * mass[part].sum() / mass.sum() + 0.5))
+        share = None if ahead is None else int(ahead * float(mass[part].sum()) / total + 0.5) if total else 0
         return derive_threshold(
             shown[part], right[part], target=target, delta=level, horizon=share, weights=mass[part]
         )

@@ -13,7 +13,7 @@ from engine.checks import checked_flags, checked_unit, checked_weights
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RiskCoverage:
-    """The risk-coverage curve, most confident first; three arrays of the same length, one entry per distinct confidence.
+    """The risk-coverage curve, most confident first; three equally long arrays, one entry per distinct confidence.
 
     threshold   tickets with at least this confidence are answered; falling
     coverage    share of all tickets answered then, in (0, 1]; rising, the last is 1

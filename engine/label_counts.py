@@ -1,4 +1,4 @@
-"""The test behind a threshold with a guarantee: what the labels at and above each candidate threshold allow to promise."""
+"""The test behind a threshold with a guarantee: what the labels at and above each candidate allow to promise."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from scipy.stats import hypergeom
 
 # Candidate thresholds are fixed before any label is seen, as the proof asks: even steps of the log-odds, 0 at the end.
 CANDIDATES = np.append(1.0 / (1.0 + np.exp(-np.linspace(12.0, -12.0, 2401))), 0.0)
-# Where testing starts (share of the labels covered) and the share of delta spent there; what a start wins, it passes on.
-STARTS = ((0.2, 0.7), (0.4, 0.1), (0.6, 0.1), (0.8, 0.1))
+# Where testing starts (share of labels covered) and the share of delta spent there; what a start wins, it passes on.
+STARTS = ((0.05, 0.05), (0.2, 0.75), (0.4, 0.1), (0.7, 0.1))
 MOST_LABELS = 1_000_000
+# A forecast of labels needed trusts few labels as little as if this many typical ones had been seen beside them.
+FORECAST_STRENGTH = 20.0
+# Share of delta spent on the coming batch; see `promise_p_values`.
+BATCH_SHARE = 0.5
 _ROUNDING = 1e-9
+_CHUNK = 32
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -66,37 +71,68 @@ class LabelCounts:
     def lowest(self, target: float, delta: float, *, horizon: int | None) -> int | None:
         """Index of the lowest candidate whose promise can be given, or None. See `derive_threshold` for the rules."""
         ahead = None if horizon is None else np.floor(horizon * self.coverage + 0.5).astype(np.int64)
-        p_values = promise_p_values(self.errors, self.trials, ahead, target=target)
-        # Starts depend on counts alone: a candidate that even a clean record could not carry is passed over untested.
-        blank = promise_p_values(np.zeros_like(self.errors), self.trials, ahead, target=target)
-        able = np.flatnonzero(blank <= delta)
-        if not len(able):
-            return None
-        granted = np.zeros(len(p_values))
-        for share, portion in STARTS:
-            at = int(np.searchsorted(self.coverage, share - _ROUNDING))
-            granted[max(at, int(able[0]))] += portion * delta
+        granted = self._granted(target, delta, ahead)
         found, budget = None, 0.0
-        for i in range(int(able[0]), len(p_values)):
-            budget += granted[i]
-            if budget > 0.0 and p_values[i] <= budget:
-                found = i
-            else:
-                budget = 0.0
+        for begin in range(min(granted, default=len(self.trials)), len(self.trials), _CHUNK):
+            part = slice(begin, begin + _CHUNK)
+            if budget == 0.0 and not any(begin <= at < begin + _CHUNK for at in granted):
+                continue
+            coming = None if ahead is None else ahead[part]
+            values = promise_p_values(self.errors[part], self.trials[part], coming, target=target)
+            for i, value in enumerate(values.tolist(), start=begin):
+                budget += granted.get(i, 0.0)
+                if budget > 0.0 and value <= budget:
+                    found = i
+                else:
+                    budget = 0.0
         return found
+
+    def _granted(self, target: float, delta: float, ahead: Counts | None) -> dict[int, float]:
+        """The share of delta granted at each start, by index.
+
+        Starts depend on counts alone: each is put off until a good record (a quarter of the errors allowed) would carry
+        it, or at least a clean one; a start that luck alone decides would waste its share of delta.
+        """
+        good = np.floor(self.trials * (1.0 - target) / 4.0 + 0.5).astype(np.int64)
+        granted: dict[int, float] = {}
+        for share, portion in STARTS:
+            begin = int(np.searchsorted(self.coverage, share - _ROUNDING))
+            for errors, level in ((good, portion * delta), (np.zeros_like(good), delta)):
+                at = self._first_passing(errors, level, target, ahead, begin)
+                if at is not None:
+                    granted[at] = granted.get(at, 0.0) + portion * delta
+                    break
+        return granted
+
+    def _first_passing(
+        self, errors: Counts, level: float, target: float, ahead: Counts | None, begin: int
+    ) -> int | None:
+        """First index from `begin` on where a record with these errors would pass at `level`."""
+        for start in range(begin, len(self.trials), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            coming = None if ahead is None else ahead[part]
+            passing = np.flatnonzero(promise_p_values(errors[part], self.trials[part], coming, target=target) <= level)
+            if len(passing):
+                return start + int(passing[0])
+        return None
 
     def labels_wanted(self, target: float, delta: float, *, bounded: bool) -> int | None:
         """How many labels in all would carry the promise if they turned out like these; None when no number would.
 
-        `bounded` says that a batch as large as the labels is promised, not the long run alone.
+        `bounded` says that a batch as large as the labels is promised, not the long run alone. The error rates are
+        those observed, drawn towards (1 - target) / 2 by 20 imagined labels, so that three right ones promise nothing.
         """
-        useful = np.flatnonzero((self.rate < 1.0 - target) & (self.coverage >= STARTS[0][0]))
-        if not len(useful):
+        if not len(self.trials):
             return None
-        picks = useful[np.unique(np.linspace(0, len(useful) - 1, 200).astype(np.intp))]
+        rate = (self.errors + FORECAST_STRENGTH * (1.0 - target) / 2.0) / (self.trials + FORECAST_STRENGTH)
+        if not bool(np.any((rate < 1.0 - target) & (self.coverage >= STARTS[0][0]))):
+            return None
+        picks = np.unique(np.linspace(0, len(rate) - 1, 60).astype(np.intp))
         # Uneven weights make a label worth less than one; more labels of the same kind stay worth as much.
-        worth = self.trials[-1] / self.covered[-1]
-        return fewest_labels(self.rate[picks], self.coverage[picks] * worth, target, delta=delta, bounded=bounded)
+        worth = self.trials[picks] / self.covered[picks[-1]]
+        return fewest_labels(
+            rate[picks], worth, target, delta=delta, bounded=bounded, more_than=int(self.covered[-1])
+        )
 
 
 def promise_p_values(errors: Counts, trials: Counts, ahead: Counts | None, *, target: float) -> Array:
@@ -105,7 +141,9 @@ def promise_p_values(errors: Counts, trials: Counts, ahead: Counts | None, *, ta
     `errors` of `trials` labels were wrong; `ahead` is how many coming tickets are counted (None for the long run only).
     Long run: P(Binomial(trials, 1 - target) <= errors). Batch: with b the fewest errors among `ahead` that break the
     target, P(Hypergeometric <= errors) when errors + b are spread over trials + ahead tickets and `trials` are drawn;
-    a batch that breaks the target and a record as clean as this one go together no more often than that.
+    at a given threshold a batch that breaks the target and a record as clean as this one go together no more often.
+    This one is divided by BATCH_SHARE: whether a batch breaks the target is chance, not a fixed hypothesis, so testing
+    in sequence alone does not cover that the threshold was chosen by its record. Half of delta is kept back for that.
     """
     values = np.where(trials > 0, bdtr(errors.astype(np.float64), np.maximum(trials, 1), 1.0 - target), 1.0)
     if ahead is None:
@@ -113,27 +151,33 @@ def promise_p_values(errors: Counts, trials: Counts, ahead: Counts | None, *, ta
     breaking = np.floor(ahead * (1.0 - target) + _ROUNDING).astype(np.int64) + 1
     possible = np.minimum(breaking, np.maximum(ahead, 1))
     batch = hypergeom.cdf(errors, trials + np.maximum(ahead, 1), errors + possible, trials)
-    return np.maximum(values, np.where(breaking <= ahead, batch, 0.0))
+    return np.maximum(values, np.where(breaking <= ahead, batch / BATCH_SHARE, 0.0))
 
 
-def fewest_labels(rates: Array, coverages: Array, target: float, *, delta: float, bounded: bool) -> int | None:
-    """Fewest labels (evenly drawn, in all) with which one of the thresholds passes; None above a million.
+def fewest_labels(
+    rates: Array, worths: Array, target: float, *, delta: float, bounded: bool, more_than: int = 0
+) -> int | None:
+    """Fewest labels in all, above `more_than`, with which the test finds a threshold; None above a million.
 
-    `rates` [c] are the error rates above each threshold, `coverages` [c] in (0, 1] the share of labels above it.
+    `rates` [c] are the error rates above each candidate, highest candidate first; `worths` [c] in (0, 1], rising, is
+    what a label (of all) adds to the evidence there.
     """
 
     def enough(labels: int) -> bool:
-        trials = np.floor(labels * coverages + _ROUNDING).astype(np.int64)
+        trials = np.floor(labels * worths + _ROUNDING).astype(np.int64)
         errors = np.ceil(rates * trials - _ROUNDING).astype(np.int64)
-        values = promise_p_values(errors, trials, trials if bounded else None, target=target)
-        return bool(np.any(values <= delta))
+        imagined = LabelCounts(
+            thresholds=np.zeros(len(rates)), covered=trials, wrong=errors, coverage=worths / worths[-1], rate=rates,
+            trials=trials, errors=errors,
+        )  # fmt: skip
+        return imagined.lowest(target, delta, horizon=int(trials[-1]) if bounded else None) is not None
 
-    high = 1
-    while not enough(high):
-        high *= 2
-        if high > MOST_LABELS:
+    low, step = more_than, 1
+    while not enough(low + step):
+        low, step = low + step, step * 2
+        if low + step > MOST_LABELS:
             return None
-    low = high // 2
+    high = low + step
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -1,0 +1,259 @@
+"""Historical accuracy: equal to a recount in any order, honest about sampling, and a gate that says why."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.accuracy import AccuracySnapshot, AccuracyTracker, Band, GateState, ReviewedLabel, band_of
+from engine.intervals import wilson
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def label(ticket: int | str, correct: bool = True, **changes: object) -> ReviewedLabel:
+    values = {"department": "billing", "method": "learned", "confidence": 0.9, "at": NOW} | changes
+    return ReviewedLabel(ticket_id=str(ticket), correct=correct, **values)  # type: ignore[arg-type]
+
+
+labels = st.builds(
+    ReviewedLabel,
+    ticket_id=st.sampled_from([f"T-{i}" for i in range(12)]),
+    department=st.sampled_from(["billing", "cards", "loans"]),
+    method=st.sampled_from(["cached", "learned", "fallback"]),
+    confidence=st.floats(0, 1),
+    correct=st.booleans(),
+    at=st.integers(0, 60).map(lambda days: NOW - timedelta(days=days, hours=3)),
+    sampling_rate=st.sampled_from([1.0, 0.3, 0.05, 1 / 7]),
+    revision=st.integers(0, 3),
+)
+
+
+@given(st.lists(labels, max_size=40), st.randoms())
+def test_labels_and_corrections_in_any_order_equal_a_recount(drawn: list[ReviewedLabel], random: object) -> None:
+    tracker = AccuracyTracker()
+    for one in drawn:
+        (tracker.correct if one.revision else tracker.record)(one)
+    shuffled = drawn + drawn[: len(drawn) // 2]
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert tracker.snapshot(NOW).cells == AccuracyTracker.from_labels(shuffled).snapshot(NOW).cells
+    last = {}
+    for one in sorted(drawn, key=lambda one: one.rank):
+        last[one.ticket_id] = one
+    assert tracker.snapshot(NOW).cells == AccuracyTracker.from_labels(last.values()).snapshot(NOW).cells
+    assert len(tracker) == len(last)
+
+
+@given(st.lists(labels, max_size=40))
+def test_every_cell_counts_what_counting_by_hand_gives(drawn: list[ReviewedLabel]) -> None:
+    last = {one.ticket_id: one for one in sorted(drawn, key=lambda one: one.rank)}.values()
+    snapshot = AccuracyTracker.from_labels(drawn).snapshot(NOW)
+    seen: Counter[tuple[str, str, Band]] = Counter()
+    right: Counter[tuple[str, str, Band]] = Counter()
+    for one in last:
+        key = (one.department, one.method, band_of(one.confidence))
+        seen[key] += 1
+        right[key] += one.correct
+    for (department, method, band), count in seen.items():
+        cell = snapshot.cell(department, method, band=band)
+        assert (cell.n, cell.successes) == (count, right[department, method, band])
+        assert cell.rate is not None
+        assert 0.0 <= cell.lower <= cell.rate <= cell.upper <= 1.0
+    for department in snapshot.departments:
+        assert snapshot.cell(department).n == sum(n for key, n in seen.items() if key[0] == department)
+    assert snapshot.cell(None).n == len(last)
+
+
+@given(st.lists(labels, max_size=20), st.lists(labels, max_size=20))
+def test_taking_labels_back_leaves_no_trace(kept: list[ReviewedLabel], taken: list[ReviewedLabel]) -> None:
+    tracker = AccuracyTracker.from_labels(kept)
+    before = tracker.snapshot(NOW).cells
+    extra = [label(f"extra-{i}", one.correct, sampling_rate=one.sampling_rate) for i, one in enumerate(taken)]
+    for one in extra:
+        assert tracker.record(one)
+    for one in extra:
+        assert tracker.forget(one.ticket_id)
+    assert tracker.snapshot(NOW).cells == before
+    assert not tracker.forget("nobody")
+
+
+def test_many_threads_recording_and_correcting_equal_a_recount() -> None:
+    rng = np.random.default_rng(3)
+    drawn = [
+        label(int(t), bool(rng.random() < 0.8), revision=int(rng.integers(0, 3)), sampling_rate=float(rate))
+        for t, rate in zip(rng.integers(0, 300, 4000), rng.choice([1.0, 0.1], 4000), strict=True)
+    ]
+    tracker = AccuracyTracker()
+    start = threading.Barrier(4)
+
+    def work(part: list[ReviewedLabel]) -> None:
+        start.wait()
+        for one in part:
+            tracker.record(one)
+            if one.revision == 2 and one.correct is False:
+                tracker.snapshot(NOW)
+
+    threads = [threading.Thread(target=work, args=(drawn[i::4],)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert tracker.snapshot(NOW).cells == AccuracyTracker.from_labels(drawn).snapshot(NOW).cells
+
+
+def test_a_correction_replaces_the_label_even_when_it_arrives_first() -> None:
+    tracker = AccuracyTracker()
+    assert tracker.correct(label(1, False, revision=1))
+    assert not tracker.record(label(1, True))
+    assert (tracker.snapshot(NOW).cell("billing").n, tracker.snapshot(NOW).cell("billing").successes) == (1, 0)
+    assert tracker.correct(label(1, True, revision=2))
+    assert tracker.snapshot(NOW).cell("billing").successes == 1
+    with pytest.raises(ValueError, match="revision of at least 1"):
+        tracker.correct(label(1, True))
+
+
+def test_even_labels_have_the_plain_wilson_interval() -> None:
+    tracker = AccuracyTracker.from_labels(label(i, i % 10 > 0) for i in range(200))
+    cell = tracker.snapshot(NOW).cell("billing", "learned")
+    assert (cell.rate, cell.effective) == (0.9, 200.0)
+    assert (cell.lower, cell.upper) == pytest.approx(wilson(180, 200))
+
+
+def test_over_sampled_doubtful_tickets_do_not_pull_the_rate_down() -> None:
+    """All doubtful tickets are reviewed (60 % right), sure ones at one in twenty (98 % right); 5 in 6 are sure."""
+    rng = np.random.default_rng(4)
+    sure = rng.random(60_000) < 5 / 6
+    right = rng.random(60_000) < np.where(sure, 0.98, 0.6)
+    seen = rng.random(60_000) < np.where(sure, 0.05, 1.0)
+    tracker = AccuracyTracker.from_labels(
+        label(i, bool(right[i]), sampling_rate=0.05 if sure[i] else 1.0) for i in np.flatnonzero(seen)
+    )
+    cell = tracker.snapshot(NOW).cell("billing", "learned")
+    assert cell.rate == pytest.approx(right.mean(), abs=0.01)
+    assert cell.lower <= right.mean() <= cell.upper
+    assert cell.successes / cell.n < 0.75
+    assert cell.effective < cell.n
+
+
+def test_the_recent_view_halves_with_every_half_life() -> None:
+    tracker = AccuracyTracker.from_labels(
+        [label(0, True), label(1, False, at=NOW - timedelta(days=7)), label(2, True, at=NOW - timedelta(days=14))]
+    )
+    cell = tracker.snapshot(NOW, half_life=7.0).cell("billing")
+    assert cell.rate == pytest.approx(2 / 3)
+    assert cell.recent == pytest.approx((1 + 0.25) / (1 + 0.5 + 0.25))
+    assert cell.recent_effective == pytest.approx(1.75**2 / (1 + 0.25 + 0.0625))
+
+
+def test_the_time_zone_of_a_label_does_not_matter() -> None:
+    there = timezone(timedelta(hours=-9))
+    one = AccuracyTracker.from_labels([label(1, at=NOW - timedelta(days=5))])
+    other = AccuracyTracker.from_labels([label(1, at=(NOW - timedelta(days=5)).astimezone(there))])
+    assert one.snapshot(NOW).cells == other.snapshot(NOW).cells
+
+
+def test_labels_so_old_that_their_weight_vanishes_leave_no_recent_rate() -> None:
+    cell = AccuracyTracker.from_labels([label(1, at=datetime(1990, 1, 1, tzinfo=UTC))]).snapshot(NOW, half_life=1.0)
+    assert cell.cell("billing").recent is None
+    assert cell.cell("billing").rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("confidence", "band"),
+    [(1.0, Band.HIGH), (0.85, Band.HIGH), (0.8499, Band.MEDIUM), (0.6, Band.MEDIUM), (0.5999, Band.LOW)],
+)
+def test_a_band_includes_its_lower_end(confidence: float, band: Band) -> None:
+    assert band_of(confidence) is band
+
+
+def test_too_few_labels_are_unproven_and_do_not_gate() -> None:
+    snapshot = AccuracyTracker.from_labels(label(i) for i in range(12)).snapshot(NOW)
+    gate = snapshot.gated("billing", "learned", threshold=0.8, minimum=30)
+    assert (gate.state, gate.gated, gate.reason) == (GateState.UNPROVEN, False, "unproven: 12 reviewed of 30 needed")
+    empty = AccuracySnapshot.empty(NOW).gated("billing", "learned", threshold=0.8, minimum=0)
+    assert empty.state is GateState.UNPROVEN
+
+
+def test_enough_good_labels_are_proven() -> None:
+    snapshot = AccuracyTracker.from_labels(label(i, i % 20 > 0) for i in range(100)).snapshot(NOW)
+    gate = snapshot.gated("billing", "learned", threshold=0.8, minimum=30)
+    assert gate.state is GateState.PROVEN
+    assert "95 of 100" in gate.reason
+
+
+def test_a_lower_bound_under_the_threshold_gates_and_says_why() -> None:
+    snapshot = AccuracyTracker.from_labels(label(i, i % 6 > 0) for i in range(60)).snapshot(NOW)
+    gate = snapshot.gated("billing", "learned", threshold=0.8, minimum=30)
+    assert gate.gated
+    assert gate.reason == (
+        "50 of 60 reviewed learned decisions for billing were right: at least 72.0% accurate is proven, under 80.0%"
+    )
+    assert not snapshot.gated("billing", "cached", threshold=0.8, minimum=30).gated
+
+
+def test_few_labels_that_are_clearly_bad_gate_already() -> None:
+    snapshot = AccuracyTracker.from_labels(label(i, i == 0) for i in range(10)).snapshot(NOW)
+    assert snapshot.gated("billing", "learned", threshold=0.8, minimum=30).gated
+
+
+def test_a_recent_fall_gates_whatever_the_past_was() -> None:
+    past = [label(f"past-{i}", i % 50 > 0, at=NOW - timedelta(days=200)) for i in range(5000)]
+    fall = [label(f"fall-{i}", i % 2 > 0, at=NOW) for i in range(60)]
+    before = AccuracyTracker.from_labels(past).snapshot(NOW).gated("billing", "learned", threshold=0.8)
+    after = AccuracyTracker.from_labels(past + fall).snapshot(NOW).gated("billing", "learned", threshold=0.8)
+    assert before.state is GateState.PROVEN
+    assert after.gated
+    assert "lately" in after.reason
+
+
+def test_few_heavy_labels_are_not_taken_for_many() -> None:
+    """40 labels, two of them standing for 100 tickets each, are worth about two."""
+    drawn = [label(i, sampling_rate=0.01 if i < 2 else 1.0) for i in range(40)]
+    gate = AccuracyTracker.from_labels(drawn).snapshot(NOW).gated("billing", "learned", threshold=0.8, minimum=30)
+    assert gate.state is GateState.UNPROVEN
+    assert "worth 3 even ones" in gate.reason
+
+
+def test_a_snapshot_does_not_change_afterwards() -> None:
+    tracker = AccuracyTracker.from_labels([label(1)])
+    snapshot = tracker.snapshot(NOW)
+    tracker.record(label(2, False))
+    assert snapshot.cell("billing").n == 1
+    with pytest.raises(TypeError):
+        snapshot.cells["billing", None, None] = snapshot.cell("billing")  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"confidence": float("nan")},
+        {"confidence": 1.1},
+        {"sampling_rate": 0.0},
+        {"sampling_rate": 1.5},
+        {"sampling_rate": float("nan")},
+        {"at": datetime(2026, 1, 1)},  # noqa: DTZ001
+        {"department": ""},
+        {"revision": -1},
+    ],
+)
+def test_unfit_labels_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"must|needs|without"):
+        label(1, **changes)
+
+
+def test_unfit_questions_are_refused() -> None:
+    tracker = AccuracyTracker()
+    with pytest.raises(ValueError, match="no time zone"):
+        tracker.snapshot(datetime(2026, 1, 1))  # noqa: DTZ001
+    with pytest.raises(ValueError, match="half_life"):
+        tracker.snapshot(NOW, half_life=0.0)
+    with pytest.raises(ValueError, match="threshold must lie"):
+        tracker.snapshot(NOW).gated("a", "b", threshold=float("nan"))
+    with pytest.raises(ValueError, match="minimum must not"):
+        tracker.snapshot(NOW).gated("a", "b", threshold=0.8, minimum=-1)

@@ -1,0 +1,347 @@
+"""Thresholds with a guarantee: the promise is kept in simulation, and refused where it cannot be kept."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from engine.label_counts import LabelCounts, promise_p_values
+from engine.risk import Basis, auroc, coverage_at, derive_per_department, derive_threshold, risk_coverage
+
+Labels = tuple[NDArray[np.float64], NDArray[np.bool_]]
+
+
+def draw_labels(rng: np.random.Generator, n: int, *, mean: float = 5.0, spread: float = 2.5) -> Labels:
+    """Calibrated confidences and outcomes; with the defaults about 94 % are right."""
+    line = rng.normal(mean, spread, n)
+    return expit(line), rng.random(n) < expit(line)
+
+
+rows = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=150)
+
+
+@pytest.mark.parametrize("pool", [3000, 10_000])
+def test_the_target_is_missed_in_at_most_one_of_twenty_splits_and_little_coverage_is_given_away(pool: int) -> None:
+    """200 random halves: thresholds from one, accuracy and the best threshold in hindsight from the other."""
+    rng = np.random.default_rng(2024)
+    confidence, correct = draw_labels(rng, pool)
+    missed, covered, best = 0, [], []
+    for _ in range(200):
+        order = rng.permutation(pool)
+        seen, fresh = order[: pool // 2], order[pool // 2 :]
+        found = derive_threshold(confidence[seen], correct[seen], target=0.95)
+        assert found.value is not None
+        routed = confidence[fresh] >= found.value
+        missed += bool(correct[fresh][routed].mean() < 0.95)
+        covered.append(routed.mean())
+        best.append(coverage_at(confidence[fresh], correct[fresh], 0.95))
+    assert missed <= 10
+    assert np.mean(covered) >= 0.95 * np.mean(best)
+
+
+@pytest.mark.parametrize("horizon", ["same", None])
+@pytest.mark.parametrize(("mean", "spread"), [(2.0, 2.5), (3.0, 1.5)])
+def test_the_long_run_error_rate_keeps_the_promise(horizon: str | None, mean: float, spread: float) -> None:
+    """Fresh labels each time; the true error rate above the threshold is taken from a very large sample."""
+    rng = np.random.default_rng(77)
+    many, right = draw_labels(rng, 400_000, mean=mean, spread=spread)
+    order = np.argsort(-many)
+    falling, risk = many[order], np.cumsum(~right[order]) / np.arange(1, len(many) + 1)
+    broken = 0
+    for _ in range(300):
+        found = derive_threshold(*draw_labels(rng, 1500, mean=mean, spread=spread), target=0.9, horizon=horizon)
+        if found.value is not None:
+            broken += bool(risk[np.searchsorted(-falling, -found.value, side="right") - 1] > 0.1)
+    assert broken / 300 <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / 300)
+
+
+def test_a_router_that_is_never_good_enough_is_hardly_ever_promised() -> None:
+    """Every ticket is right with 0.93 whatever the confidence: no threshold keeps 0.95."""
+    rng = np.random.default_rng(5)
+    promised = sum(
+        derive_threshold(rng.random(800), rng.random(800) < 0.93, target=0.95).value is not None for _ in range(60)
+    )
+    assert promised <= 7
+
+
+def test_the_batch_test_is_exact_where_it_can_be_counted_out() -> None:
+    """4 labels, 1 wrong; 4 coming tickets break 0.75 with 2 errors: 3 errors over 8, at most 1 in the drawn 4."""
+    ways = [sum(i < 4 for i in bad) <= 1 for bad in itertools.combinations(range(8), 3)]
+    one, four = np.array([1]), np.array([4])
+    exact = sum(ways) / len(ways)
+    assert promise_p_values(one, four, four, target=0.75)[0] == pytest.approx(exact / 0.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows, st.floats(0.5, 0.99), st.floats(0.01, 0.3))
+def test_what_is_promised_is_borne_out_by_the_labels_it_rests_on(
+    drawn: list[tuple[float, bool]], target: float, delta: float
+) -> None:
+    confidence, correct = np.repeat(np.array(drawn), 8, axis=0).T
+    found = derive_threshold(confidence, correct, target=target, delta=delta)
+    if found.value is None:
+        assert (found.covered, found.coverage, found.error_rate, found.upper_error) == (0, 0.0, None, 1.0)
+        assert found.labels_needed is None or found.labels_needed > 0
+    else:
+        routed = confidence >= found.value
+        assert (found.covered, found.errors) == (routed.sum(), (routed & (correct == 0)).sum())
+        assert found.upper_error <= 1.0 - target + 1e-9
+        assert found.coverage == pytest.approx(routed.mean())
+        assert found.labels_needed == 0
+
+
+@given(rows, st.floats(0, 1), st.floats(0, 1))
+def test_raising_a_threshold_never_routes_more(drawn: list[tuple[float, bool]], one: float, other: float) -> None:
+    confidence, correct = map(np.array, zip(*drawn, strict=True))
+    low, high = sorted((one, other))
+    assert (confidence >= high).sum() <= (confidence >= low).sum()
+    counts = LabelCounts.of(confidence.astype(float), correct, np.ones(len(drawn)))
+    assert np.all(np.diff(counts.thresholds) < 0)
+    assert np.all(np.diff(counts.covered) > 0)
+    assert [int((confidence >= t).sum()) for t in counts.thresholds] == counts.covered.tolist()
+
+
+@given(st.integers(1, 2000), st.floats(0, 1), st.floats(0.5, 0.97), st.floats(0.001, 0.029), st.booleans())
+def test_a_higher_target_is_never_easier_to_promise(
+    n: int, wrong: float, target: float, more: float, batch: bool
+) -> None:
+    errors, trials = np.array([int(wrong * n)]), np.array([n])
+    ahead = trials if batch else None
+    lower, higher = (promise_p_values(errors, trials, ahead, target=t)[0] for t in (target, target + more))
+    assert higher >= lower * (1 - 1e-9)
+
+
+@given(st.integers(2, 2000), st.data())
+def test_one_more_error_is_never_easier_to_promise(n: int, data: st.DataObject) -> None:
+    errors = data.draw(st.integers(0, n - 1))
+    trials = np.array([n, n])
+    fewer, more = promise_p_values(np.array([errors, errors + 1]), trials, trials, target=0.95)
+    assert more >= fewer * (1 - 1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 1500))
+def test_the_order_of_the_labels_does_not_matter(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    confidence, correct = draw_labels(rng, n)
+    order = rng.permutation(n)
+    shuffled = derive_threshold(confidence[order], correct[order], target=0.93)
+    assert shuffled == derive_threshold(confidence, correct, target=0.93)
+
+
+def test_labels_needed_is_about_what_it_takes() -> None:
+    """Asked after 100 labels; with as many again as it says the promise can mostly be given, with a third not."""
+    given_with, given_without = 0, 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        confidence, correct = draw_labels(rng, 3000, mean=4.0, spread=2.0)
+        early = derive_threshold(confidence[:100], correct[:100], target=0.95)
+        assert early.value is None
+        assert early.labels_needed is not None
+        assert early.reason == f"Not enough labels: {early.labels_needed} more needed."
+        late = min(3000, 100 + early.labels_needed)
+        given_with += derive_threshold(confidence[:late], correct[:late], target=0.95).value is not None
+        third = 100 + early.labels_needed // 10
+        given_without += derive_threshold(confidence[:third], correct[:third], target=0.95).value is not None
+    assert given_with >= 30
+    assert given_without <= 10
+
+
+def test_no_labels_at_all_ask_for_labels() -> None:
+    found = derive_threshold([], [], target=0.95)
+    assert found.value is None
+    assert found.labels_needed is not None
+    assert 100 <= found.labels_needed <= 2000
+
+
+def test_a_hopeless_router_is_not_told_that_labels_would_help() -> None:
+    rng = np.random.default_rng(1)
+    found = derive_threshold(rng.random(3000), rng.random(3000) < 0.6, target=0.95)
+    assert (found.value, found.labels_needed) == (None, None)
+    assert "more would not help" in found.reason
+
+
+def test_a_perfect_router_is_let_through_whole() -> None:
+    found = derive_threshold(np.full(500, 0.97), np.ones(500, dtype=bool), target=0.95)
+    assert found.coverage == 1.0
+    assert found.value is not None
+    assert found.value <= 0.97
+
+
+def test_a_shorter_horizon_asks_for_more() -> None:
+    labels = draw_labels(np.random.default_rng(6), 4000)
+    short, same, ever = (derive_threshold(*labels, target=0.95, horizon=h) for h in (500, "same", None))
+    assert short.coverage <= same.coverage <= ever.coverage
+
+
+def test_equal_weights_change_nothing() -> None:
+    confidence, correct = draw_labels(np.random.default_rng(7), 2000)
+    weighted = derive_threshold(confidence, correct, target=0.95, weights=np.full(2000, 0.3))
+    assert weighted.value == derive_threshold(confidence, correct, target=0.95).value
+
+
+def test_the_promise_holds_when_doubtful_tickets_are_reviewed_more_often() -> None:
+    """Doubtful tickets all reviewed, sure ones at one in four; accuracy is counted on tickets as they come."""
+    rng = np.random.default_rng(8)
+    missed = found_any = 0
+    for _ in range(150):
+        confidence, correct = draw_labels(rng, 5000, mean=4.0, spread=2.5)
+        rate = np.where(confidence < 0.9, 1.0, 0.25)
+        seen = rng.random(5000) < rate
+        found = derive_threshold(confidence[seen], correct[seen], target=0.95, weights=1.0 / rate[seen])
+        fresh, truth = draw_labels(rng, 5000, mean=4.0, spread=2.5)
+        if found.value is not None:
+            found_any += 1
+            missed += bool(truth[fresh >= found.value].mean() < 0.95)
+    assert found_any >= 140
+    assert missed <= 8
+
+
+def departments_of(rng: np.random.Generator, sizes: dict[str, int]) -> NDArray[np.object_]:
+    return rng.permutation(np.repeat(np.array(list(sizes), dtype=object), list(sizes.values())))
+
+
+def test_departments_use_their_own_labels_where_there_are_enough_and_the_pool_where_not() -> None:
+    rng = np.random.default_rng(9)
+    names = departments_of(rng, {"billing": 2500, "cards": 1500, "small": 40, "bad": 60})
+    confidence, correct = draw_labels(rng, len(names))
+    correct &= ~((names == "bad") & (rng.random(len(names)) < 0.6))
+    found = derive_per_department(confidence, correct, list(names), target=0.92, known=["new"])
+    assert list(found) == ["bad", "billing", "cards", "new", "small"]
+    assert [found[n].basis for n in ("billing", "cards")] == [Basis.OWN, Basis.OWN]
+    assert found["small"].basis is Basis.POOLED
+    assert found["new"].threshold == found["small"].threshold
+    assert found["small"].threshold.labels == len(names)
+    assert found["bad"].basis is Basis.NONE
+    assert found["bad"].threshold.value is None
+    own = derive_threshold(confidence[names == "cards"], correct[names == "cards"], target=0.92)
+    assert found["cards"].threshold.value == own.value
+
+
+def test_a_department_with_many_labels_is_not_rescued_by_the_pool() -> None:
+    rng = np.random.default_rng(10)
+    names = departments_of(rng, {"good": 4000, "poor": 1000})
+    confidence, correct = draw_labels(rng, len(names))
+    correct &= ~((names == "poor") & (rng.random(len(names)) < 0.15))
+    found = derive_per_department(confidence, correct, list(names), target=0.92)
+    assert (found["good"].basis, found["poor"].basis) == (Basis.OWN, Basis.NONE)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.permutations(["a", "b", "c", "d"]))
+def test_renaming_and_reordering_departments_changes_nothing(seed: int, new_names: list[str]) -> None:
+    rng = np.random.default_rng(seed)
+    names = departments_of(rng, {"a": 900, "b": 500, "c": 60, "d": 5})
+    confidence, correct = draw_labels(rng, len(names))
+    renamed = dict(zip("abcd", new_names, strict=True))
+    order = rng.permutation(len(names))
+    before = derive_per_department(confidence, correct, list(names), target=0.92)
+    after = derive_per_department(
+        confidence[order], correct[order], [renamed[name] for name in names[order]], target=0.92
+    )
+    for old, new in renamed.items():
+        assert after[new].threshold == before[old].threshold
+        assert after[new].basis is before[old].basis
+
+
+def test_promising_all_departments_at_once_takes_more() -> None:
+    rng = np.random.default_rng(11)
+    names = departments_of(rng, {"a": 2000, "b": 2000, "c": 2000})
+    confidence, correct = draw_labels(rng, len(names))
+    each = derive_per_department(confidence, correct, list(names), target=0.95)
+    every = derive_per_department(confidence, correct, list(names), target=0.95, simultaneous=True)
+    for name in "abc":
+        assert every[name].threshold.delta == pytest.approx(0.05 / 4)
+        assert every[name].threshold.coverage <= each[name].threshold.coverage
+
+
+def test_each_department_keeps_its_own_promise() -> None:
+    """One department of 800 labels beside a large one: its own accuracy is missed no more often than promised."""
+    rng = np.random.default_rng(12)
+    missed = given_any = 0
+    for _ in range(100):
+        confidence, correct = draw_labels(rng, 2400, mean=4.0)
+        names = np.where(np.arange(2400) % 3 == 0, "one", "rest")
+        found = derive_per_department(confidence, correct, list(names), target=0.95)["one"]
+        fresh, truth = draw_labels(rng, 800, mean=4.0)
+        if found.basis is Basis.OWN and found.threshold.value is not None:
+            given_any += 1
+            missed += bool(truth[fresh >= found.threshold.value].mean() < 0.95)
+    assert given_any >= 50
+    assert missed <= 10
+
+
+def test_nothing_known_gives_an_empty_answer() -> None:
+    assert derive_per_department([], [], [], target=0.9) == {}
+
+
+def test_the_curve_is_what_counting_gives() -> None:
+    curve = risk_coverage([0.9, 0.8, 0.8, 0.2], [True, True, False, False])
+    assert curve.threshold.tolist() == [0.9, 0.8, 0.2]
+    assert curve.coverage.tolist() == [0.25, 0.75, 1.0]
+    assert curve.accuracy == pytest.approx([1.0, 2 / 3, 0.5])
+    assert coverage_at([0.9, 0.8, 0.8, 0.2], [True, True, False, False], 0.6) == 0.75
+    assert coverage_at([0.5], [False], 0.6) == 0.0
+    assert len(risk_coverage([], []).threshold) == 0
+
+
+@given(rows)
+def test_coverage_at_agrees_with_trying_every_threshold(drawn: list[tuple[float, bool]]) -> None:
+    confidence, correct = map(np.array, zip(*drawn, strict=True))
+    tried = [(confidence >= t).mean() for t in confidence if correct[confidence >= t].mean() >= 0.8]
+    assert coverage_at(confidence, correct, 0.8) == pytest.approx(max(tried, default=0.0))
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=2, max_size=60))
+def test_auroc_agrees_with_comparing_every_pair(drawn: list[tuple[int, bool]]) -> None:
+    ups = [score for score, positive in drawn if positive]
+    downs = [score for score, positive in drawn if not positive]
+    scores, positives = zip(*drawn, strict=True)
+    if not ups or not downs:
+        with pytest.raises(ValueError, match="at least one positive"):
+            auroc(scores, positives)
+    else:
+        pairs = [(up > down) + 0.5 * (up == down) for up in ups for down in downs]
+        assert auroc(scores, positives) == pytest.approx(sum(pairs) / len(pairs))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "correct", "options", "message"),
+    [
+        ([np.nan], [True], {}, "confidence must lie"),
+        ([1.01], [True], {}, "confidence must lie"),
+        ([[0.5]], [True], {}, "one-dimensional"),
+        ([0.5], [2], {}, "correct must hold booleans"),
+        ([0.5], [True], {"target": 1.0}, "target must lie strictly"),
+        ([0.5], [True], {"target": float("nan")}, "target must lie strictly"),
+        ([0.5], [True], {"delta": 0.0}, "delta must lie strictly"),
+        ([0.5], [True], {"horizon": -1}, "horizon must be"),
+        ([0.5], [True], {"horizon": "soon"}, "horizon must be"),
+        ([0.5], [True], {"weights": [-1.0]}, "above 0"),
+    ],
+)
+def test_unfit_input_is_refused(confidence: object, correct: object, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        derive_threshold(confidence, correct, **({"target": 0.95} | options))
+    with pytest.raises(ValueError, match=message):
+        derive_per_department(confidence, correct, ["a"] * len(correct), **({"target": 0.95} | options))
+
+
+def test_departments_must_match_the_labels() -> None:
+    with pytest.raises(ValueError, match="departments must have shape"):
+        derive_per_department([0.5], [True], ["a", "b"], target=0.9)
+    with pytest.raises(ValueError, match="minimum must not be negative"):
+        derive_per_department([0.5], [True], ["a"], target=0.9, minimum=-1)
+    with pytest.raises(ValueError, match="target must lie"):
+        coverage_at([0.5], [True], 1.5)
+    with pytest.raises(ValueError, match="correct must have shape"):
+        derive_threshold([0.5, 0.5], [True], target=0.9)
+    with pytest.raises(ValueError, match="scores must be finite"):
+        auroc([np.nan, 1.0], [True, False])
