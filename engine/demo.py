@@ -24,7 +24,7 @@ TEXTS = Path(__file__).resolve().parent.parent / "db" / "starter" / "demo.csv"
 MAX_TICKETS = 50_000
 MAX_DAYS = 366
 # Of the decisions that sampling did not put in the review queue, supervisors look at this share all the same.
-LOOKED_AT = 0.35
+LOOKED_AT = 0.25
 _CHUNK = 500
 
 
@@ -93,7 +93,9 @@ def fill(
     if not 1 <= days <= MAX_DAYS:
         raise InputRejected(f"days: 1 to {MAX_DAYS}; found {days}. Nothing was stored.")
     if engine.decisions.has_real_tickets():
-        raise Conflict("demo: this database holds real tickets, and demo tickets would blur them. Nothing was stored. Use an empty DATA_DIR.")
+        raise Conflict(
+            "demo: this database holds real tickets, and demo tickets would blur them. Nothing was stored. Use an empty DATA_DIR."
+        )
     chance = random.Random(seed)
     now = engine.router.admit(TicketDraft(body="What time is it?", origin=Origin.DEMO)).created_at
     story = demo_story.tell(_texts(engine.taxonomy), tickets=tickets, since=now - timedelta(days=days), until=now, chance=chance)
@@ -127,7 +129,8 @@ def _texts(taxonomy: DemoTaxonomy) -> list[tuple[str, str]]:
     strange = sorted({row["department"] for _, row in rows} - {department.name for department in known})
     if strange:
         raise Conflict(
-            f"demo: the demo tickets are for the starter departments, and {', '.join(strange[:3])} is not among yours. Nothing was stored."
+            f"demo: the demo tickets are for the starter departments, and {', '.join(strange[:3])} is not among yours. "
+            "Nothing was stored."
         )
     return [(row["text"], row["department"]) for _, row in rows]
 

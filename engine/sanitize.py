@@ -22,10 +22,16 @@ CUSTOMER_REF_MAX = 64
 TICKET_ID_MAX = 64
 _BINARY_SHARE = 0.1
 
-_NAMES = "|".join(sorted({re.escape(name) for name in HTML_TAGS} | {"svg", "math", "font", "center", "marquee", "image"}, key=len)[::-1])
-_TAG = re.compile(rf"</?(?:{_NAMES})(?=[\s/>])(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
-_WITH_CONTENT = re.compile(r"<(script|style)(?=[\s/>])[^>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_BREAKS = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])(?=[\s/>])[^<>]*>", re.IGNORECASE)
+_OTHERS = {"svg", "math", "font", "center", "marquee", "image", "isindex"}
+_NAMES = "|".join(sorted({re.escape(name) for name in HTML_TAGS} | _OTHERS, key=len)[::-1])
+# ASCII: otherwise "ſ" would count as an "s" in any case, which no HTML parser believes. Quotes count after "=" alone, as in HTML.
+# Possessive throughout: no text makes these run longer than its length squared.
+_FLAGS = re.IGNORECASE | re.DOTALL | re.ASCII
+_TAG = re.compile(rf"</?(?:{_NAMES})(?=[\s/>])(?:[^>=\"']++|=\s*+\"[^\"]*+\"|=\s*+'[^']*+'|[=\"'])*+>", _FLAGS)
+_WITH_CONTENT = re.compile(r"<(script|style)(?=[\s/>])[^>]*+>.*?</\1(?=[\s/>])[^>]*+>", _FLAGS)
+_BREAKS = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])(?=[\s/>])[^<>]*+>", _FLAGS)
+# Markup within markup is taken apart this often; nobody nests deeper by accident.
+_ROUNDS = 8
 # Cc except tab and newline, lone surrogates, bidi embeddings, overrides and isolates, zero-width space, word joiner, BOM.
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u200b\u2060\ufeff]")
 _BLANKS = re.compile(r"[ \t\u00a0]+")
@@ -35,19 +41,39 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#/-]*")
 
 def plain_text(text: str) -> str:
     """Unicode NFC without invisible control characters and without HTML markup. Never raises on a str; idempotent."""
+    for _ in range(_ROUNDS):
+        text = _tidied(text)
+        if "<" not in text or ">" not in text or not (_has_comment(text) or _TAG.search(text)):
+            return text
+        text = _without_markup(text)
+    return _tidied(text.replace("<", " "))
+
+
+def _tidied(text: str) -> str:
     if not text.isprintable() or not text.isascii():
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
-    while "<" in text and _TAG.search(text):
-        text = _without_markup(text)
     text = _BLANKS.sub(" ", text)
     if "\n" in text:
         text = _EMPTY_LINES.sub("\n\n", "\n".join(line.strip() for line in text.split("\n")))
     return text.strip()
 
 
+def _has_comment(text: str) -> bool:
+    start = text.find("<!--")
+    return start >= 0 and text.find("-->", start + 4) >= 0
+
+
+def _without_comments(text: str) -> str:
+    parts, end = [], 0
+    while (start := text.find("<!--", end)) >= 0 and (close := text.find("-->", start + 4)) >= 0:
+        parts.append(text[end:start])
+        end = close + 3
+    return "".join([*parts, text[end:]])
+
+
 def _without_markup(text: str) -> str:
-    text = _BREAKS.sub(lambda match: "\n" + match[0], _WITH_CONTENT.sub(" ", text))
+    text = _BREAKS.sub(lambda match: "\n" + match[0], _WITH_CONTENT.sub(" ", _without_comments(text)))
     parts, end = [], 0
     for match in _TAG.finditer(text):
         parts += [html.escape(text[end:match.start()], quote=False), match[0]]

@@ -1,0 +1,60 @@
+"""Equal fingerprints mean the same question, identifiers aside."""
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.fingerprint import fingerprint, normalised
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("My bill is WRONG!!", "my bill is wrong"),
+        ("where is order 88-10234", "Where is order 77-00001?"),
+        ("invoice INV-200417 is wrong", "invoice INV-990000 is wrong"),
+        ("I paid 49.99 € twice", "i paid €12 twice"),
+        ("you took 20 pounds", "you took 35 dollars"),
+        ("mail me at jo@example.org please", "mail me at al@example.com please"),
+        ("see https://a.example/x?y=1", "see www.b.example"),
+        ("due on 2026-01-31", "due on 31.01.2026"),
+        ("My name is Kim. Where is my card?", "my name is Sam, where is my card"),
+        ("don't charge me", "dont charge me"),
+        ("where is my parcel\nKind regards\nAlex", "where is my parcel"),
+        ("the  bill\n\nis late", "the bill is late"),
+    ],
+)
+def test_texts_that_differ_only_in_identifiers_case_or_punctuation_share_a_fingerprint(one: str, other: str) -> None:
+    assert fingerprint(one) == fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("I can log in", "I can not log in"),
+        ("I did receive it", "I didn't receive it"),
+        ("cancel my order", "do not cancel my order"),
+        ("activate my card", "deactivate my card"),
+        ("paid twice", "paid once"),
+        ("refund 12 items", "refund 12 euros"),
+        ("where is my card", "where is my order"),
+        ("error E4", "error E5"),
+    ],
+)
+def test_a_negation_or_another_word_makes_another_fingerprint(one: str, other: str) -> None:
+    assert fingerprint(one) != fingerprint(other)
+
+
+def test_the_masks_say_what_was_taken_away() -> None:
+    assert normalised("Paid $12.50 on 3/4/2026, mail a@b.org, ref 00-4471") == (
+        "paid <amount> on <date> mail <mail> ref <id>"
+    )
+
+
+@given(st.text())
+def test_any_text_has_a_fingerprint_of_32_hex_digits_that_stays_the_same(text: str) -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}", fingerprint(text))
+    assert fingerprint(text) == fingerprint(text.strip())

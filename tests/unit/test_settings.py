@@ -1,0 +1,143 @@
+"""Settings are read once, complete or refused by name, and never show a secret."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from engine.errors import ConfigurationError
+from engine.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the developer's environment nor a `.env` reaches these tests; `.env` of the empty folder is read again."""
+    for name in list(os.environ):
+        if name.lower() in Settings.model_fields:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
+
+
+def given(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_nothing_given_means_everything_embedded() -> None:
+    settings = load()
+    assert (settings.postgres_url, settings.redis_address, settings.port) == (None, None, 8501)
+    assert settings.data_dir == Path(".data")
+    assert settings.pinecone_index == "call-centre-tickets-prod"
+    assert (settings.cache_ttl_seconds, settings.ticket_min_characters, settings.ticket_max_characters) == (3600, 2, 20_000)
+
+
+def test_the_environment_is_read_in_any_case_and_arguments_win_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, PORT="9000", data_dir="/tmp/elsewhere")
+    assert load().port == 9000
+    assert load().data_dir == Path("/tmp/elsewhere")
+    assert load(port=9001).port == 9001
+
+
+def test_a_dotenv_file_is_read_and_the_environment_wins_over_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=9100\nGEMINI_MODEL=some-model\nGOOGLE_API_KEY=k\nSOMETHING_ELSE=1\n", encoding="utf-8")
+    assert (load().port, load().gemini_model) == (9100, "some-model")
+    given(monkeypatch, PORT="9200")
+    assert load().port == 9200
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ({"POSTGRES_HOST": "db"}, ["POSTGRES_DB", "POSTGRES_USER"]),
+        ({"POSTGRES_HOST": "db", "POSTGRES_DB": "console"}, ["POSTGRES_USER"]),
+        ({"POSTGRES_USER": "console", "POSTGRES_DB": "console"}, ["POSTGRES_HOST"]),
+        ({"POSTGRES_PASSWORD": "hush"}, ["POSTGRES_HOST", "POSTGRES_DB", "POSTGRES_USER"]),
+        ({"REDIS_PASSWORD": "hush"}, ["REDIS_HOST"]),
+        ({"REDIS_PORT": "6380"}, ["REDIS_HOST"]),
+        ({"PINECONE_INDEX": "tickets"}, ["PINECONE_API_KEY"]),
+        ({"PINECONE_ENV": "eu"}, ["PINECONE_API_KEY"]),
+        ({"GEMINI_MODEL": "some-model"}, ["GOOGLE_API_KEY"]),
+        ({"GEMINI_EMBEDDING_MODEL": "some-model"}, ["GOOGLE_API_KEY"]),
+        ({"CLOUDWATCH_ACCESS_KEY": "id"}, ["CLOUDWATCH_SECRET_KEY"]),
+        ({"CLOUDWATCH_SECRET_KEY": "hush"}, ["CLOUDWATCH_ACCESS_KEY"]),
+        ({"EMBEDDER_MODEL_PATH": "/models/m.onnx"}, ["EMBEDDER_TOKENIZER_PATH"]),
+    ],
+)
+def test_a_half_given_group_is_refused_and_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], missing: list[str]
+) -> None:
+    given(monkeypatch, **values)
+    with pytest.raises(ConfigurationError) as refused:
+        load()
+    given_part, missing_part = str(refused.value).split(" is set, so ")
+    for name in missing:
+        assert name in missing_part
+    for name in values:
+        assert name in given_part
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"PORT": "70000"}, "PORT"),
+        ({"PORT": "eighty"}, "PORT"),
+        ({"CACHE_TTL_SECONDS": "0"}, "CACHE_TTL_SECONDS"),
+        ({"DATABASE_POOL_SIZE": "21"}, "DATABASE_POOL_SIZE"),
+        ({"TICKET_MAX_CHARACTERS": "5"}, "TICKET_MAX_CHARACTERS"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], name: str) -> None:
+    given(monkeypatch, **values)
+    with pytest.raises(ConfigurationError, match=f"^{name}: "):
+        load()
+
+
+def test_two_wrong_values_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, PORT="0", CACHE_TTL_SECONDS="-1")
+    with pytest.raises(ConfigurationError, match="PORT: .*; CACHE_TTL_SECONDS: "):
+        load()
+
+
+def test_a_minimum_above_the_maximum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, TICKET_MIN_CHARACTERS="500", TICKET_MAX_CHARACTERS="200")
+    with pytest.raises(ConfigurationError, match="TICKET_MIN_CHARACTERS"):
+        load()
+
+
+def test_database_urls_are_made_from_parts_with_everything_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, POSTGRES_HOST="db.internal", POSTGRES_DB="console", POSTGRES_USER="us er", POSTGRES_PASSWORD="p@ss/w:rd")
+    assert load().postgres_url == "postgresql+psycopg2://us%20er:p%40ss%2Fw%3Ard@db.internal:5432/console"
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_any_usual_scheme_of_a_database_url_is_understood(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    given(monkeypatch, DATABASE_URL=f"{scheme}://u:p@h/d")
+    assert load().postgres_url == "postgresql+psycopg2://u:p@h/d"
+
+
+def test_a_redis_address_comes_from_the_url_or_from_host_and_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, REDIS_HOST="cache", REDIS_DB="2", REDIS_PASSWORD="a/b")
+    assert load().redis_address == "redis://:a%2Fb@cache:6379/2"
+    given(monkeypatch, REDIS_URL="rediss://elsewhere/0")
+    assert load().redis_address == "rediss://elsewhere/0"
+
+
+def test_no_secret_shows_in_what_is_printed_or_dumped(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(
+        monkeypatch, DATABASE_URL="postgresql://u:hush-1@h/d", POSTGRES_PASSWORD="hush-2", REDIS_URL="redis://:hush-3@h", REDIS_PASSWORD="hush-4",
+        PINECONE_API_KEY="hush-5", GOOGLE_API_KEY="hush-6", CLOUDWATCH_ACCESS_KEY="hush-7", CLOUDWATCH_SECRET_KEY="hush-8",
+        GRAFANA_API_KEY="hush-9", ANALYTICS_DATABASE_URL="postgresql://u:hush-10@h/d",
+    )
+    settings = load()
+    for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "hush" not in shown
+    assert settings.google_api_key is not None and settings.google_api_key.get_secret_value() == "hush-6"
+
+
+def test_settings_cannot_be_changed_after_they_were_read() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load().port = 1  # type: ignore[misc]

@@ -1,0 +1,103 @@
+"""A customer's own departments, topics and exemplars load whole or not at all, and the refusal says where to look."""
+from __future__ import annotations
+
+import pytest
+
+from engine.domain import Department, Exemplar, Topic
+from engine.errors import TaxonomyRejected
+from engine.taxonomy_csv import departments, exemplars, from_exemplars, read_rows, topics
+
+KNOWN = [Department("Billing", "Bills."), Department("Sales", "Offers.", triage=True)]
+TOPICS = [Topic("charged_twice", "Billing", "Twice."), Topic("quote", "Sales")]
+
+
+def test_departments_are_read_with_their_purpose_and_triage() -> None:
+    content = 'department,purpose,triage\nBilling,"Bills, fees",false\n"Sales & more",Offers < 5,TRUE\n'.encode()
+    assert departments(content) == [
+        Department("Billing", "Bills, fees"), Department("Sales & more", "Offers < 5", triage=True)
+    ]
+
+
+def test_a_byte_order_mark_quoted_newlines_and_extra_columns_are_no_problem() -> None:
+    content = b'\xef\xbb\xbftext,department,note\r\n"line one\r\nline two",Billing,seen\r\n'
+    assert exemplars(content, KNOWN, TOPICS) == [Exemplar(text="line one\nline two", department="Billing")]
+
+
+def test_topics_belong_to_a_known_department() -> None:
+    assert topics(b"department,topic,purpose\nBilling,fee,Fees.\n", KNOWN) == [Topic("fee", "Billing", "Fees.")]
+    with pytest.raises(TaxonomyRejected, match="topics.csv line 3: the department 'Nowhere' is not known"):
+        topics(b"department,topic,purpose\nBilling,fee,Fees.\nNowhere,x,y\n", KNOWN)
+
+
+def test_exemplars_carry_topic_and_source() -> None:
+    found = exemplars(b"text,department,topic\nmy bill,Billing,charged_twice\n", KNOWN, TOPICS, source="imported")
+    assert found == [Exemplar(text="my bill", department="Billing", topic="charged_twice", source="imported")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the column text, department is missing; found an empty file"),
+        (b"text\nmy bill\n", "the column department is missing; found text"),
+        (b"Text,Department\nmy bill,Billing\n", "the column text, department is missing; found Text, Department"),
+        ("text,department\nfür,Billing\n".encode("latin-1"), "must be UTF-8; byte 17 is not"),
+        (b"text,department\nmy bill,Elsewhere\n", "line 2: the department 'Elsewhere' is not known"),
+        (b"text,department\nmy bill\n", "line 2: the department '' is not known"),
+        (b"text,department,topic\nmy bill,Billing,quote\n", "line 2: the topic 'quote' does not belong to 'Billing'"),
+        (b"text,department\nmy bill,Billing\n,Billing\n", "line 3: text: at least 2 characters"),
+        (b"text,department\n<p></p>,Billing\n", "line 2: text: must hold text beside markup"),
+        (b"text,department\n" + b"x" * 20_001 + b",Billing\n", "line 2: text: at most 20,000 characters"),
+        (b"text,department\n" + b"x" * 200_000 + b",Billing\n", "line 2"),
+        (b'text,department\n"my bill,Billing\n', "line 2"),
+        (b"text,department\nmy\x00bill,Billing\n", "binary"),
+    ],
+)
+def test_an_unusable_file_is_refused_with_the_place_and_the_reason(content: bytes, message: str) -> None:
+    with pytest.raises(TaxonomyRejected) as refused:
+        exemplars(content, KNOWN, TOPICS, name="mine.csv")
+    assert str(refused.value).startswith("mine.csv")
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("Billing,a,true\nSales,b,true\n", "only one department can be the triage department"),
+        ("Billing,a,\nBilling,b,\n", "Billing is named twice"),
+        (",a,\n", "a name of 1 to 120 characters is needed"),
+        (f"{'x' * 121},a,\n", "a name of 1 to 120 characters is needed"),
+        ("<b></b>,a,\n", "a name of 1 to 120 characters is needed"),
+    ],
+)
+def test_departments_that_contradict_each_other_are_refused(rows: str, message: str) -> None:
+    with pytest.raises(TaxonomyRejected, match=message):
+        departments(f"department,purpose,triage\n{rows}".encode())
+
+
+def test_a_topic_named_under_two_departments_is_refused() -> None:
+    with pytest.raises(TaxonomyRejected, match="fee is named twice"):
+        topics(b"department,topic,purpose\nBilling,fee,a\nSales,fee,b\n", KNOWN)
+
+
+def test_a_labelled_file_alone_makes_a_whole_taxonomy() -> None:
+    made, finer, found = from_exemplars(
+        b"query,intent\nmoney taken twice,charged_twice\nwhat does it cost,prices\nmy fee,fee\n",
+        text_column="query", label_column="intent", parents={"charged_twice": "Billing", "fee": "Billing"}, name="labels.csv",
+    )
+    assert [department.name for department in made] == ["Billing", "prices"]
+    assert finer == [Topic("charged_twice", "Billing"), Topic("fee", "Billing")]
+    assert [(e.text, e.department, e.topic, e.source) for e in found] == [
+        ("money taken twice", "Billing", "charged_twice", "imported"),
+        ("what does it cost", "prices", "", "imported"),
+        ("my fee", "Billing", "fee", "imported"),
+    ]
+
+
+def test_a_labelled_file_without_a_label_on_a_line_is_refused() -> None:
+    with pytest.raises(TaxonomyRejected, match="labels.csv line 3"):
+        from_exemplars(b"text,category\na bill,b\nno label,\n", text_column="text", label_column="category", parents={}, name="labels.csv")
+
+
+def test_rows_come_with_the_line_they_end_on() -> None:
+    rows = read_rows(b'a,b\n"1\n2",x\n3,y\n', name="n.csv", columns=("a",))
+    assert rows == [(3, {"a": "1\n2", "b": "x"}), (4, {"a": "3", "b": "y"})]
