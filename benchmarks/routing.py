@@ -73,9 +73,9 @@ def singles(engine: bootstrap.Engine, embedder: MiniLM, report: Report, *, count
     reference = statistics.median(bare)
     report.add("single_ticket_p50_ratio", statistics.median(routed) / reference, 1.5, "max")
     report.add("exact_repeat_p50_ratio", statistics.median(repeated) / reference, 0.5, "max")
-    report.note(f"bare embedding of one short ticket: {1000 * reference:.2f} ms; {len(routed)} new tickets, {len(repeated)} exact repeats")
+    print(f"bare embedding of one short ticket: {1000 * reference:.2f} ms; {len(routed)} new tickets, {len(repeated)} exact repeats")
     for stage, values in stages.items():
-        report.note(f"  stage {stage:<11} {statistics.median(values):7.3f} ms")
+        print(f"  stage {stage:<11} {statistics.median(values):7.3f} ms")
 
 
 def bulk(engine: bootstrap.Engine, embedder: MiniLM, report: Report, *, count: int) -> None:
@@ -91,7 +91,7 @@ def bulk(engine: bootstrap.Engine, embedder: MiniLM, report: Report, *, count: i
         file = imports.ImportFile(name="benchmark", tickets=tuple(part))
         routed += _seconds(lambda file=file: imports.run(file, router=engine.router, store=engine.decisions))
     report.add("bulk_rate_ratio", bare / routed, 0.7, "min")
-    report.note(f"bulk: {len(tickets) / routed:.0f} tickets/s routed and stored, {len(tickets) / bare:.0f} texts/s bare embedding")
+    print(f"bulk: {len(tickets) / routed:.0f} tickets/s routed and stored, {len(tickets) / bare:.0f} texts/s bare embedding")
 
 
 def _texts(*, short: bool, count: int) -> list[str]:

@@ -15,29 +15,15 @@ from engine import ridge
 from engine.errors import InputRejected
 from engine.features import BUCKETS, NgramFeatures
 from engine.head import Head
+from engine.held_out import HeldOut, numbered, topic_name
 from engine.kernel import DENSE_SHARE, Landmarks, Rows, blend, chunks
+from engine.sampling import balanced, landmark_rows
 from engine.scores import Ranking
 
 FORMAT_VERSION = 1
-LARGEST_WEIGHT = 4.0
-_FAMILIAR = 3
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeldOut:
-    """What the router said about its own training rows when each was left out.
-
-    features [n, 3] as `Predicted.features`; correct [n] whether the department was right; departments [n] and topics
-    [n] what was said. Exact duplicates of text and label are one row, so no row was told its own answer.
-    """
-
-    features: Doubles
-    correct: npt.NDArray[np.bool_]
-    departments: tuple[str, ...]
-    topics: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,19 +97,17 @@ class Classifier:
         kept_texts = [texts[row] for row in kept]
         ngrams = NgramFeatures.fit(kept_texts)
         rows = Rows(dense[kept], ngrams.transform(kept_texts))
-        chosen = _chosen(classes, seed)
+        chosen = landmark_rows(classes, seed=seed, exact=ridge.EXACT_ROWS, sampled=ridge.SAMPLED_ROWS)
         landmarks = Landmarks.of(rows if len(chosen) == len(rows) else rows[chosen])
-        balanced = _balanced(classes, mass, len(names))
-        numbers = _numbers(above)
-        near = _familiarity_held_out(rows, landmarks, chosen)
+        counted = balanced(classes, mass, count=len(names))
+        numbers = numbered(above)
         heads, held = [], []
-        for share, familiarity in ((DENSE_SHARE, near[0]), (0.0, near[1])):
-            head, left_out = Head.fit(
-                rows, landmarks, classes, classes=len(names), weights=balanced, dense_share=share
+        for share in (DENSE_SHARE, 0.0):
+            head, unseen, alien = Head.fit(
+                rows, landmarks, chosen, classes, parents=numbers, weights=counted, dense_share=share
             )
-            ranking = Ranking.of(left_out, numbers, sharpness=head.sharpness)
             heads.append(head)
-            held.append(_held_out(ranking, familiarity, names, above, numbers[classes]))
+            held.append(HeldOut.of(unseen, alien, classes, sharpness=head.sharpness, names=names, parents=above, rows=kept))
         return cls(names, above, ngrams, landmarks, heads[0], heads[1], seed, len(texts), held[0], held[1])
 
     @property
@@ -154,7 +138,7 @@ class Classifier:
             departments=tuple(department for department, ok in zip(known, allowed, strict=True) if ok),
             scores=shares[:, allowed],
             best=(np.cumsum(allowed) - 1)[best],
-            topics=tuple(_topic(self.names[i], self.parents[i]) for i in topic),
+            topics=tuple(topic_name(self.names[i], self.parents[i]) for i in topic),
             margin=margin,
             familiarity=familiarity,
             features=np.column_stack([odds, margin, familiarity]),
@@ -162,15 +146,17 @@ class Classifier:
 
     def _part(self, texts: Sequence[str], dense: Floats, allowed: npt.NDArray[np.bool_]) -> tuple[npt.NDArray, ...]:
         found = self.landmarks.similarities(Rows(dense, self.ngrams.transform(texts)))
-        numbers = _numbers(self.parents)
+        numbers = numbered(self.parents)
         without = ~dense.any(axis=1)
-        familiarity = np.where(without, _nearest(found[1]), _nearest(found[0]))
-        heads = [(head, mask) for head, mask in ((self.main, ~without), (self.lexical, without)) if mask.any()]
+        # A slice takes no copy of the similarities, which is what one ticket would spend most on.
+        heads: list[tuple[Head, slice | npt.NDArray[np.bool_]]] = [(self.main, slice(None))]
+        if without.any():
+            heads = [(head, mask) for head, mask in ((self.main, ~without), (self.lexical, without)) if mask.any()]
         shape = (len(texts), len(allowed))
         shares, best, topic = np.zeros(shape), np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int64)
-        margin, odds = np.zeros(shape[0]), np.zeros(shape[0])
+        margin, familiarity, odds = np.zeros(shape[0]), np.zeros(shape[0]), np.zeros(shape[0])
         for head, mask in heads:
-            scores = head.scores(found[0][mask], found[1][mask])
+            scores, familiarity[mask] = head.scores(found[0][mask], found[1][mask])
             ranking = Ranking.of(scores, numbers, sharpness=head.sharpness, allowed=allowed)
             shares[mask], best[mask], topic[mask] = ranking.shares, ranking.best, ranking.topic
             margin[mask], odds[mask] = ranking.margin, ranking.odds
@@ -181,7 +167,7 @@ class Classifier:
     ) -> Classifier:
         """A new classifier that has taken these rows in at once, also with labels it did not know.
 
-        Costs a few thousand times less than `fit`, which should follow in the background: what was learned before is
+        Costs a small part of `fit`, which should follow in the background: what was learned before is
         not revised here. Held-out predictions stay those of the last fit.
         """
         dense = _checked(texts, vectors, labels)
@@ -195,7 +181,7 @@ class Classifier:
         found = self.landmarks.similarities(new)
         own = Landmarks.of(new).similarities(new)
         main, lexical = (
-            head.extended(*found, blend(*own, dense_share=head.dense_share), classes, classes=len(names))
+            head.extended(*found, blend(*own, dense_share=head.dense_share), classes, parents=numbered(above))
             for head in (self.main, self.lexical)
         )
         landmarks = Landmarks.of(self.landmarks.rows.plus(new))
@@ -213,7 +199,9 @@ class Classifier:
             "gram_values": rows.ngrams.data,
             "gram_ends": rows.ngrams.indptr.astype(np.int64),
             "main": self.main.coefficients,
+            "main_constant": self.main.constant,
             "lexical": self.lexical.coefficients,
+            "lexical_constant": self.lexical.constant,
         }
         manifest = {
             "version": FORMAT_VERSION,
@@ -242,18 +230,17 @@ class Classifier:
             (own["gram_values"], own["gram_columns"], own["gram_ends"]), shape=(len(own["dense"]), BUCKETS)
         )
         sharpness = manifest["sharpness"]
-        nothing = HeldOut(np.zeros((0, 3)), np.zeros(0, np.bool_), (), ())
         return cls(
             names=tuple(manifest["classes"]),
             parents=tuple(manifest["departments"]),
             ngrams=NgramFeatures.from_arrays(own),
             landmarks=Landmarks.of(Rows(own["dense"], grams)),
-            main=Head(own["main"], sharpness[0], DENSE_SHARE),
-            lexical=Head(own["lexical"], sharpness[1], 0.0),
+            main=Head(own["main"], own["main_constant"], sharpness[0], DENSE_SHARE),
+            lexical=Head(own["lexical"], own["lexical_constant"], sharpness[1], 0.0),
             seed=manifest["seed"],
             rows=manifest["rows"],
-            out_of_fold=nothing,
-            lexical_out_of_fold=nothing,
+            out_of_fold=HeldOut.empty(),
+            lexical_out_of_fold=HeldOut.empty(),
         )
 
 
@@ -264,66 +251,6 @@ def _checked(texts: Sequence[str], vectors: Floats, labels: Sequence[str] | None
     if not bool(np.isfinite(dense).all()):
         raise InputRejected("vectors: hold NaN or infinity")
     return dense
-
-
-def _numbers(parents: Sequence[str]) -> Ints:
-    number = {name: index for index, name in enumerate(dict.fromkeys(parents))}
-    return np.array([number[name] for name in parents], np.int64)
-
-
-def _topic(name: str, parent: str) -> str:
-    return "" if name == parent else name
-
-
-def _chosen(classes: Ints, seed: int) -> Ints:
-    """Row numbers of the landmarks: all rows up to EXACT_ROWS, else a sample in which every class has its share."""
-    if len(classes) <= ridge.EXACT_ROWS:
-        return np.arange(len(classes))
-    shuffled = np.random.default_rng(seed).permutation(len(classes))
-    # The i-th of a class's rows is taken before the i+1-th of any: rare classes are kept whole.
-    turn = np.empty(len(classes), np.int64)
-    for name in np.unique(classes):
-        own = shuffled[classes[shuffled] == name]
-        turn[own] = np.arange(len(own))
-    return np.sort(shuffled[np.argsort(turn[shuffled], kind="stable")[: ridge.SAMPLED_ROWS]])
-
-
-def _balanced(classes: Ints, mass: Doubles, count: int) -> Floats:
-    """Row weights: the fourth root of how much rarer the class is than the average, times the row's own, mean 1."""
-    sizes = np.bincount(classes, mass, minlength=count)
-    rarity = np.clip((sizes.sum() / (count * sizes)) ** 0.25, 1.0 / LARGEST_WEIGHT, LARGEST_WEIGHT)
-    weights = rarity[classes] * np.minimum(mass / np.median(mass), LARGEST_WEIGHT)
-    return (weights / weights.mean()).astype(np.float32)
-
-
-def _nearest(similarities: Floats) -> Doubles:
-    """Mean similarity of the few nearest landmarks, [n]."""
-    k = min(_FAMILIAR, similarities.shape[1])
-    return np.partition(similarities, similarities.shape[1] - k, axis=1)[:, -k:].mean(axis=1).astype(np.float64)
-
-
-def _familiarity_held_out(rows: Rows, landmarks: Landmarks, chosen: Ints) -> tuple[Doubles, Doubles]:
-    own = np.full(len(rows), -1, np.int64)
-    own[chosen] = np.arange(len(chosen))
-    found: tuple[list[Doubles], list[Doubles]] = ([], [])
-    for part in chunks(len(rows)):
-        itself = own[part]
-        for similarities, into in zip(landmarks.similarities(rows[part]), found, strict=True):
-            among = np.flatnonzero(itself >= 0)
-            similarities[among, itself[among]] = -1.0
-            into.append(_nearest(similarities))
-    return np.concatenate(found[0]), np.concatenate(found[1])
-
-
-def _held_out(
-    ranking: Ranking, familiarity: Doubles, names: Sequence[str], above: Sequence[str], right: Ints
-) -> HeldOut:
-    return HeldOut(
-        features=np.column_stack([ranking.odds, ranking.margin, familiarity]),
-        correct=ranking.best == right,
-        departments=tuple(above[i] for i in ranking.topic),
-        topics=tuple(_topic(names[i], above[i]) for i in ranking.topic),
-    )
 
 
 def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:

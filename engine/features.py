@@ -15,6 +15,9 @@ import scipy.sparse as sp
 WORD_BUCKETS = 1 << 17
 CHARACTER_BUCKETS = 1 << 18
 BUCKETS = WORD_BUCKETS + CHARACTER_BUCKETS
+COMMON_SHARE = 0.05
+COMMON_ROWS = 50
+"""An n-gram in more than both this share and this number of texts is left out: it tells little and costs most."""
 LONGEST_TEXT = 4_000
 """Characters that are looked at; what follows is ignored, as the embedder ignores what follows its last token."""
 _CHARACTER_SIZES = (2, 3, 4, 5)
@@ -33,7 +36,7 @@ def normalise(text: str) -> str:
 def _word_buckets(text: str) -> npt.NDArray[np.int64]:
     words = _WORDS.findall(text)
     grams = words + [f"{left} {right}" for left, right in zip(words, words[1:], strict=False)]
-    return np.fromiter((zlib.crc32(gram.encode()) % WORD_BUCKETS for gram in grams), np.int64, len(grams))
+    return np.fromiter((zlib.crc32(gram.encode("utf-8", "replace")) % WORD_BUCKETS for gram in grams), np.int64, len(grams))
 
 
 def _character_buckets(text: str) -> npt.NDArray[np.int64]:
@@ -60,7 +63,8 @@ class NgramFeatures:
     """Word 1-2-grams and character 2-5-grams, log counts times inverse document frequency, each half of unit length.
 
     A row is [word half, character half] / sqrt(2), so the dot product of two rows is the mean of both cosine
-    similarities, in [0, 1]. `frequency_weights` [BUCKETS] float32 holds ln((1 + n) / (1 + df)) + 1 per bucket.
+    similarities, in [0, 1]. `frequency_weights` [BUCKETS] float32 holds ln((1 + n) / (1 + df)) + 1 per bucket, and 0 for
+    n-grams that are too common.
     """
 
     frequency_weights: Floats
@@ -73,7 +77,9 @@ class NgramFeatures:
             plain = normalise(text)
             documents[np.unique(_word_buckets(plain))] += 1
             documents[np.unique(_character_buckets(plain))] += 1
-        return cls((np.log((1.0 + len(texts)) / (1.0 + documents)) + 1.0).astype(np.float32))
+        weights = np.log((1.0 + len(texts)) / (1.0 + documents)) + 1.0
+        weights[documents > max(COMMON_ROWS, COMMON_SHARE * len(texts))] = 0.0
+        return cls(weights.astype(np.float32))
 
     def row(self, text: str) -> tuple[npt.NDArray[np.int64], Floats]:
         """Return the columns (ascending, distinct) and the values of one text; both are empty for a text without signs."""
@@ -84,8 +90,10 @@ class NgramFeatures:
             if len(buckets):
                 where, counts = _counted(buckets)
                 weighted = counts * self.frequency_weights[where]
+                telling = weighted > 0.0
+                where, weighted = where[telling], weighted[telling]
                 columns.append(where)
-                values.append(weighted * np.float32(1.0 / np.sqrt(2.0 * float(weighted @ weighted))))
+                values.append(weighted * np.float32(1.0 / np.sqrt(2.0 * max(float(weighted @ weighted), 1e-12))))
         if not columns:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         return np.concatenate(columns), np.concatenate(values)

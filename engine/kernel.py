@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 Floats = npt.NDArray[np.float32]
 SHARPNESS = 2.0
+NEAREST = 3
 DENSE_SHARE = 0.8
 """Weight of the dense similarity beside the n-grams'; both were chosen on held-out parts of a training set."""
 
@@ -50,13 +51,34 @@ class Landmarks:
 
     def similarities(self, rows: Rows) -> tuple[Floats, Floats]:
         """Dense and n-gram similarity to every landmark, each [len(rows), len(self)]; in [-1, 1] and [0, 1]."""
+        if len(rows) == 1:
+            return (self.rows.dense @ rows.dense[0])[None, :], self._one(rows.ngrams)[None, :]
         return rows.dense @ self.rows.dense.T, (rows.ngrams @ self.postings).toarray()
+
+    def _one(self, ngrams: sp.csr_array) -> Floats:
+        """The same for one n-gram row, without the sparse product's second pass and index checks."""
+        ends, documents, values = self.postings.indptr, self.postings.indices, self.postings.data
+        starts, stops = ends[ngrams.indices], ends[ngrams.indices + 1]
+        parts = [(int(a), int(b)) for a, b in zip(starts, stops, strict=True) if b > a]
+        if not parts:
+            return np.zeros(len(self), np.float32)
+        found = np.concatenate([documents[a:b] for a, b in parts])
+        weights = np.concatenate([values[a:b] for a, b in parts])
+        weights *= np.repeat(ngrams.data[stops > starts], (stops - starts)[stops > starts])
+        return np.bincount(found, weights, len(self)).astype(np.float32)
 
 
 def blend(dense: Floats, ngrams: Floats, *, dense_share: float = DENSE_SHARE) -> Floats:
     """exp(SHARPNESS (s - 1)) of the blended similarity s, a positive definite kernel that is 1 for equal tickets."""
     mixed = dense_share * dense + (1.0 - dense_share) * ngrams
     return np.exp(np.float32(SHARPNESS) * (mixed - np.float32(1.0)))
+
+
+def familiarity(kernel: Floats) -> npt.NDArray[np.float64]:
+    """[n] in [-1, 1]: the mean blended similarity of the NEAREST landmarks, from the kernel [n, landmarks]."""
+    k = min(NEAREST, kernel.shape[1])
+    nearest = np.partition(kernel, kernel.shape[1] - k, axis=1)[:, -k:].astype(np.float64)
+    return 1.0 + np.log(nearest).mean(axis=1) / SHARPNESS
 
 
 def chunks(rows: int, *, size: int = 1024) -> Iterator[slice]:

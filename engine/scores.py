@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _FEWEST_ROWS = 20
+_TINY = 1e-300
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,19 +39,25 @@ class Ranking:
     ) -> Ranking:
         """Rank. `parents` [C] gives each topic's department, 0..D-1; `allowed` [D] the departments that may be best."""
         departments = int(parents.max()) + 1
-        logs = sharpness * scores.astype(np.float64)
-        logs -= logsumexp(logs, axis=1, keepdims=True)
         member = np.zeros((len(parents), departments))
         member[np.arange(len(parents)), parents] = 1.0
-        shares = np.exp(logs) @ member
+        logs = sharpness * scores.astype(np.float64)
+        mass = np.exp(logs - logs.max(axis=1, keepdims=True))
+        sums = mass @ member
+        shares = sums / mass.sum(axis=1, keepdims=True)
         best = (shares if allowed is None else np.where(allowed, shares, -1.0)).argmax(axis=1)
         own = parents[None, :] == best[:, None]
         inside = np.where(own, scores, -np.inf)
         outside = np.where(own, -np.inf, scores).max(axis=1)
         # The share of all others is summed by itself: 1 - share would round to 0 for most tickets.
-        odds = logsumexp(np.where(own, logs, -np.inf), axis=1) - logsumexp(np.where(own, -np.inf, logs), axis=1)
+        others = np.where(own, 0.0, mass).sum(axis=1)
+        odds = np.log(np.maximum(sums[np.arange(len(best)), best], _TINY)) - np.log(np.maximum(others, _TINY))
         topic = inside.argmax(axis=1)
         return cls(shares, best, topic, odds, inside.max(axis=1).astype(np.float64) - outside)
+
+    def features(self, familiarity: Doubles) -> Doubles:
+        """[n, 3] what calibration takes: log-odds, margin, familiarity; the higher each, the surer."""
+        return np.column_stack([self.odds, self.margin, familiarity])
 
 
 def fit_sharpness(scores: Floats, labels: Ints) -> float:

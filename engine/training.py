@@ -5,16 +5,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine import semantic
+from engine import scope, semantic
 from engine.calibration import Calibrator
 from engine.classifier import Classifier
 from engine.domain import Department, Exemplar, Neighbour, Policy, Topic
-from engine.errors import TaxonomyRejected
+from engine.errors import ServiceUnavailable, TaxonomyRejected
 from engine.model import RoutingModel
 from engine.ports import Embedder, ExemplarStore, ModelStore, Reviewed, TaxonomyStore
 
-# What is believed of a language model's answer before any of its answers was reviewed.
-LANGUAGE_MODEL_PRIOR = 0.8
+# What is believed of a language model's answer before any of its answers was reviewed: enough for the default policy to
+# offer it for one click, so that labels can come, and not enough to route it alone.
+LANGUAGE_MODEL_PRIOR = 0.86
 # A cached answer needs agreeing neighbours; before any evidence it is believed as much as the policy's default asks.
 CACHED_PRIOR = 0.85
 _CHUNK = 1024
@@ -32,27 +33,40 @@ def fit(exemplars: Sequence[Exemplar], vectors: np.ndarray, *, policy: Policy, n
     classifier = Classifier.fit(
         [e.text for e in exemplars], vectors, [e.topic or e.department for e in exemplars], parents=parents, seed=seed
     )
-    held_out, lexical = classifier.out_of_fold, classifier.lexical_out_of_fold
-    features, correct = cached_evidence(exemplars, vectors, policy)
-    return RoutingModel(
-        number=number,
-        classifier=classifier,
-        calibrators={
-            "learned": Calibrator.fit(held_out.features, held_out.correct),
-            "lexical": Calibrator.fit(lexical.features, lexical.correct),
-            "cached": Calibrator.fit(features, correct, prior=CACHED_PRIOR),
-            "rag_llm": Calibrator.fit(np.empty((0, 2)), np.empty(0, dtype=bool), prior=LANGUAGE_MODEL_PRIOR),
-        },
-    )
+    calibrators = {"rag_llm": Calibrator.fit(np.empty((0, 2)), np.empty(0, dtype=bool), prior=LANGUAGE_MODEL_PRIOR)}
+    for name, held_out in (("learned", classifier.out_of_fold), ("lexical", classifier.lexical_out_of_fold)):
+        shown = [exemplars[row] for row in held_out.rows]
+        base = scope.fit_calibrator(held_out, rows=_seeds(shown))
+        calibrators[name] = _refreshed(base, held_out.features, held_out.correct, shown)
+    features, correct, rows = cached_evidence(exemplars, vectors, policy)
+    shown = [exemplars[row] for row in rows]
+    base = Calibrator.fit(features[_seeds(shown)], correct[_seeds(shown)], prior=CACHED_PRIOR)
+    calibrators["cached"] = _refreshed(base, features, correct, shown)
+    return RoutingModel(number=number, classifier=classifier, calibrators=calibrators)
 
 
-def cached_evidence(exemplars: Sequence[Exemplar], vectors: np.ndarray, policy: Policy) -> tuple[np.ndarray, np.ndarray]:
+def _seeds(exemplars: Sequence[Exemplar]) -> np.ndarray:
+    """Which of them were given as examples; the others are tickets that a supervisor looked at."""
+    return np.array([not e.ticket_id for e in exemplars], dtype=bool)
+
+
+def _refreshed(base: Calibrator, features: np.ndarray, correct: np.ndarray, exemplars: Sequence[Exemplar]) -> Calibrator:
+    """Reviewed tickets, weighted to stand for all, on the prior of seeds: the more labels, the less the seeds count.
+
+    Tickets that somebody looked at by choice are no fair sample and weigh nothing.
+    """
+    weights = np.array([e.weight for e in exemplars])
+    reviewed = weights > 0
+    return Calibrator.fit(features[reviewed], correct[reviewed], prior=base, weights=weights[reviewed]) if reviewed.any() else base
+
+
+def cached_evidence(exemplars: Sequence[Exemplar], vectors: np.ndarray, policy: Policy) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Leave-one-out: for every exemplar that the others would have answered, the vote's features and whether it was right.
 
-    Returns float64 [m, 2] and bool [m]; m is the number of would-be hits.
+    Returns float64 [m, 2], bool [m] and the m exemplars' positions; m is the number of would-be hits.
     """
     departments = {e.department for e in exemplars}
-    features, correct = [], []
+    features, correct, rows = [], [], []
     for start in range(0, len(exemplars), _CHUNK):
         similarities = vectors[start:start + _CHUNK] @ vectors.T
         for row in range(len(similarities)):
@@ -73,7 +87,8 @@ def cached_evidence(exemplars: Sequence[Exemplar], vectors: np.ndarray, policy: 
             if vote is not None and semantic.answers(vote, own.text, neighbours, policy):
                 features.append(vote.features[0])
                 correct.append(vote.department == own.department)
-    return np.array(features).reshape(-1, 2), np.array(correct, dtype=bool)
+                rows.append(start + row)
+    return np.array(features).reshape(-1, 2), np.array(correct, dtype=bool), rows
 
 
 class Trainer:
@@ -113,7 +128,12 @@ class Trainer:
             source="confirmed" if reviewed.correct else "corrected",
             ticket_id=reviewed.ticket.id,
         )
-        self._exemplars.add([exemplar], self._embedder.embed([exemplar.text]))
+        try:
+            vectors = self._embedder.embed([exemplar.text])
+        except ServiceUnavailable:
+            # The label is worth keeping; its vector is made in the background when the embedder is back.
+            vectors = None
+        self._exemplars.add([exemplar], vectors)
 
     def replace(
         self, taxonomy: TaxonomyStore, departments: Sequence[Department], topics: Sequence[Topic], exemplars: Sequence[Exemplar], *,

@@ -1,6 +1,68 @@
-"""The evaluate command: how good would the local router be on this labelled data?"""
+"""The evaluate command: how good would the local router be on this labelled data? Needs no database."""
 from __future__ import annotations
 
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
 
-def add(commands) -> None:  # noqa: ANN001
-    """Add the command and its options."""
+from engine import backends, evaluation, labelled_csv, settings
+from engine.errors import ImportRejected
+
+
+def add(commands: Any) -> None:
+    """Add the command and its options to the parser's commands."""
+    command = commands.add_parser("evaluate", help="fit and calibrate the local router on one labelled CSV, report on another")
+    command.add_argument("--train", type=Path, required=True, help="labelled CSV to learn from")
+    command.add_argument("--test", type=Path, required=True, help="labelled CSV to report on")
+    command.add_argument("--text-column", default="text")
+    command.add_argument("--label-column", default="category")
+    command.add_argument("--parents", type=Path, help="JSON object label -> department: learn labels as topics, judge departments")
+    command.add_argument("--json", type=Path, help="write the report here")
+    command.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> int:
+    """Print the report, and write it as JSON where asked for."""
+    columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
+    train, test = (labelled_csv.read(_content(path), name=path.name, **columns) for path in (arguments.train, arguments.test))
+    parents = json.loads(_content(arguments.parents)) if arguments.parents else None
+    found = evaluation.evaluate(train, test, embed=backends.local_embedder(settings.load()).embed, parents=parents)
+    if arguments.json:
+        try:
+            arguments.json.write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ImportRejected(f"{arguments.json}: cannot be written: {error.strerror}. The report was not kept") from error
+    for line in _lines(found):
+        print(line)
+    return 0
+
+
+def _lines(found: evaluation.Evaluation) -> list[str]:
+    lines = [
+        f"{found.train_rows:,} training rows, {found.test_rows:,} test rows, {found.classes} classes, {found.departments} departments",
+        f"accuracy {found.accuracy:.2%}   mean confidence {found.mean_confidence:.2%}   calibration error (ECE) {found.ece:.4f}",
+        f"fitted in {found.fit_seconds:.1f} s, {found.ms_per_ticket:.2f} ms per ticket, {found.ms_per_ticket_after_embedding:.2f} of them after embedding",
+        "target   coverage in hindsight   promised: threshold, coverage, accuracy on the test rows",
+    ]
+    for promise in found.guarantee:
+        if promise.threshold is None:
+            said = promise.reason
+        else:
+            accuracy = "-" if promise.accuracy is None else f"{promise.accuracy:.2%}"
+            said = f"{promise.threshold:.4f}, {promise.coverage:.1%}, {accuracy}{'' if promise.kept else ' (missed)'}"
+        lines.append(f"{promise.target:6.0%}   {found.coverage[f'{promise.target:.2f}']:>21.1%}   {said}")
+    lines += [f"confused: {right} answered as {said}: {count}" for right, said, count in found.confusion[:5]]
+    left_out = [f"{count} {file} rows left out: {why}" for file, reasons in found.skipped.items() for why, count in reasons.items()]
+    if found.unseen_labels:
+        left_out.append(f"{sum(found.unseen_labels.values())} test rows have labels that the training rows do not have; they count as wrong")
+    if found.repeated:
+        left_out.append(f"{found.repeated} test rows stand in the training rows as well")
+    return lines + left_out
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImportRejected(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Measurements beside their bars; each module is a command of its own."""

@@ -1,0 +1,237 @@
+"""How good would the local router be on this labelled data? The whole of the evaluate command, without any database."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine import scope
+from engine.calibration import Calibrator
+from engine.classifier import Classifier
+from engine.errors import InputRejected
+from engine.held_out import HeldOut
+from engine.labelled_csv import LabelledTickets
+from engine.reliability import expected_calibration_error
+from engine.risk import derive_threshold
+from engine.selective import coverage_at
+
+TARGETS = (0.90, 0.95, 0.97, 0.98, 0.99)
+DELTA = 0.05
+FEWEST_ROWS = 5
+MOST_ROWS = 100_000
+MOST_CLASSES = 500
+_FOLDS = 10
+_PAIRS = 20
+_TIMED = 100
+_BATCH = 4096
+Embed = Callable[[Sequence[str]], np.ndarray]
+Flags = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """A threshold derived on training data alone for one target, and what it achieved on the test rows.
+
+    `threshold` None means that nothing could be promised; `reason` says why. `accuracy` is None when nothing is covered.
+    `kept` says whether the accuracy on the test rows reached the target.
+    """
+
+    target: float
+    threshold: float | None
+    reason: str
+    coverage: float
+    accuracy: float | None
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Quality is the same byte for byte on the same input; `ms_per_ticket` and `fit_seconds` are measured times.
+
+    coverage   per target the share of test tickets that one threshold chosen in hindsight answers at that accuracy
+    confusion  most frequent mistakes: (right, answered, count)
+    skipped    rows left out, by file and reason; unseen_labels: test rows whose label the training rows do not have
+               (they count as wrong: the router cannot answer them)
+    confidence, correct   per test row, in their order
+    """
+
+    accuracy: float
+    ece: float
+    coverage: dict[str, float]
+    guarantee: tuple[Promise, ...]
+    confusion: tuple[tuple[str, str, int], ...]
+    classes: int
+    departments: int
+    train_rows: int
+    test_rows: int
+    duplicates: int
+    repeated: int
+    unseen_labels: dict[str, int]
+    skipped: dict[str, dict[str, int]]
+    held_out_accuracy: float
+    mean_confidence: float
+    fit_seconds: float
+    ms_per_ticket: float
+    ms_per_ticket_after_embedding: float
+    confidence: Doubles
+    correct: Flags
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; everything but the per-row arrays."""
+        return {
+            "accuracy": self.accuracy,
+            "ece": self.ece,
+            "coverage": self.coverage,
+            "classes": self.classes,
+            "departments": self.departments,
+            "train_rows": self.train_rows,
+            "test_rows": self.test_rows,
+            "held_out_accuracy": self.held_out_accuracy,
+            "mean_confidence": self.mean_confidence,
+            "guarantee": [
+                {
+                    "target": p.target, "delta": DELTA, "threshold": p.threshold, "reason": p.reason,
+                    "coverage": p.coverage, "accuracy": p.accuracy, "kept": p.kept,
+                }
+                for p in self.guarantee
+            ],
+            "confusion": [{"right": right, "answered": said, "count": count} for right, said, count in self.confusion],
+            "duplicate_training_rows": self.duplicates,
+            "test_rows_seen_in_training": self.repeated,
+            "unseen_labels": self.unseen_labels,
+            "skipped": self.skipped,
+            "fit_seconds": self.fit_seconds,
+            "ms_per_ticket": self.ms_per_ticket,
+            "ms_per_ticket_after_embedding": self.ms_per_ticket_after_embedding,
+        }  # fmt: skip
+
+
+def evaluate(
+    train: LabelledTickets,
+    test: LabelledTickets,
+    *,
+    embed: Embed,
+    parents: Mapping[str, str] | None = None,
+    targets: Sequence[float] = TARGETS,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Evaluation:
+    """Fit and calibrate on `train` alone, then answer `test`.
+
+    `embed` gives float32 [n, d] unit vectors. `parents` maps labels to departments; then departments are judged.
+    Raises InputRejected for fewer than FEWEST_ROWS training rows, more than MOST_ROWS, fewer than two or more than
+    MOST_CLASSES labels, no test row, or a label that `parents` lacks.
+    """
+    above = _checked(train, test, parents)
+    vectors = _embedded(embed, train.texts)
+    started = clock()
+    classifier = Classifier.fit(train.texts, vectors, train.labels, parents=above, seed=seed)
+    held_out = classifier.out_of_fold
+    calibrator = scope.fit_calibrator(held_out)
+    fit_seconds = clock() - started
+    answers = classifier.predict(test.texts, _embedded(embed, test.texts))
+    confidence = calibrator.probability(answers.features)
+    said = [answers.departments[best] for best in answers.best]
+    right = [above.get(label, label) for label in test.labels]
+    correct = np.array([a == b for a, b in zip(said, right, strict=True)], np.bool_)
+    shown = crossed_confidence(held_out, seed=seed)
+    known = set(train.texts)
+    wrong = Counter((b, a) for a, b in zip(said, right, strict=True) if a != b)
+    total, after = _milliseconds(classifier, calibrator, embed, test.texts, clock)
+    return Evaluation(
+        accuracy=float(correct.mean()),
+        ece=float(expected_calibration_error(confidence, correct)),
+        coverage={f"{target:.2f}": float(coverage_at(confidence, correct, target)) for target in targets},
+        guarantee=tuple(_promise(shown, held_out.correct, confidence, correct, target) for target in targets),
+        confusion=tuple((b, a, n) for (b, a), n in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:_PAIRS]),
+        classes=len(set(train.labels)),
+        departments=len(classifier.departments),
+        train_rows=len(train.texts),
+        test_rows=len(test.texts),
+        duplicates=len(train.texts) - len(set(zip(train.texts, train.labels, strict=True))),
+        repeated=sum(text in known for text in test.texts),
+        unseen_labels=dict(sorted(Counter(label for label in test.labels if label not in set(train.labels)).items())),
+        skipped={"train": train.skipped, "test": test.skipped},
+        held_out_accuracy=float(held_out.correct.mean()),
+        mean_confidence=float(confidence.mean()),
+        fit_seconds=fit_seconds,
+        ms_per_ticket=total,
+        ms_per_ticket_after_embedding=after,
+        confidence=confidence,
+        correct=correct,
+    )
+
+
+def crossed_confidence(held_out: HeldOut, *, seed: int = 0) -> Doubles:
+    """Confidence [n] of each held-out row from a calibrator that did not see its label, for deriving thresholds."""
+    count = len(held_out.correct)
+    folds = min(_FOLDS, count)
+    fold = np.random.default_rng(seed).permutation(count) % folds
+    confidence = np.empty(count)
+    for number in range(folds):
+        inside = fold == number
+        calibrator = scope.fit_calibrator(held_out, rows=~inside)
+        confidence[inside] = calibrator.probability(held_out.features[inside])
+    return confidence
+
+
+def _promise(shown: Doubles, known: Flags, confidence: Doubles, correct: Flags, target: float) -> Promise:
+    threshold = derive_threshold(shown, known, target=target, delta=DELTA, horizon=len(correct))
+    covered = np.zeros(len(correct), np.bool_) if threshold.value is None else confidence >= threshold.value
+    accuracy = float(correct[covered].mean()) if covered.any() else None
+    return Promise(
+        target=target,
+        threshold=threshold.value,
+        reason=threshold.reason,
+        coverage=float(covered.mean()),
+        accuracy=accuracy,
+        kept=accuracy is None or accuracy >= target,
+    )
+
+
+def _checked(train: LabelledTickets, test: LabelledTickets, parents: Mapping[str, str] | None) -> dict[str, str]:
+    rows = len(train.texts)
+    if not FEWEST_ROWS <= rows <= MOST_ROWS:
+        raise InputRejected(f"training rows: {FEWEST_ROWS} to {MOST_ROWS:,} with text and label; found {rows:,}")
+    if not test.texts:
+        raise InputRejected("test rows: none has both a text and a label")
+    if len(test.texts) > MOST_ROWS:
+        raise InputRejected(f"test rows: at most {MOST_ROWS:,}; found {len(test.texts):,}")
+    labels = sorted(set(train.labels))
+    if not 2 <= len(labels) <= MOST_CLASSES:
+        raise InputRejected(f"labels: 2 to {MOST_CLASSES} different ones in the training rows; found {len(labels)}")
+    if parents is None:
+        return {}
+    lacking = [label for label in labels if label not in parents]
+    if lacking:
+        raise InputRejected(f"departments: no department is given for {len(lacking)} labels, first {lacking[0]!r}")
+    return dict(parents)
+
+
+def _embedded(embed: Embed, texts: Sequence[str]) -> np.ndarray:
+    parts = [embed(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
+    return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def _milliseconds(
+    classifier: Classifier, calibrator: Calibrator, embed: Embed, texts: Sequence[str], clock: Callable[[], float]
+) -> tuple[float, float]:
+    """Median time of one ticket in ms: all of it, and what follows the embedding. The first tickets warm up."""
+    whole, after = [], []
+    for text in texts[:_TIMED]:
+        started = clock()
+        vector = embed([text])
+        embedded = clock()
+        calibrator.probability(classifier.predict([text], vector).features)
+        ended = clock()
+        whole.append(ended - started)
+        after.append(ended - embedded)
+    settled = min(10, len(whole) - 1)
+    return float(np.median(whole[settled:]) * 1000.0), float(np.median(after[settled:]) * 1000.0)

@@ -1,0 +1,33 @@
+"""Which training rows count how much, and which of them stand for all."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+LARGEST_WEIGHT = 4.0
+Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+def landmark_rows(classes: Ints, *, seed: int, exact: int, sampled: int) -> Ints:
+    """Row numbers of the landmarks: all up to `exact` rows, else `sampled` of them in which every
+    class has its share."""
+    if len(classes) <= exact:
+        return np.arange(len(classes))
+    shuffled = np.random.default_rng(seed).permutation(len(classes))
+    # The i-th of a class's rows is taken before the i+1-th of any: rare classes are kept whole.
+    turn = np.empty(len(classes), np.int64)
+    for name in np.unique(classes):
+        own = shuffled[classes[shuffled] == name]
+        turn[own] = np.arange(len(own))
+    return np.sort(shuffled[np.argsort(turn[shuffled], kind="stable")[: sampled]])
+
+
+def balanced(classes: Ints, mass: Doubles, *, count: int) -> Floats:
+    """Row weights: the square root of how much rarer the class is than the average, times the row's own, mean 1."""
+    sizes = np.bincount(classes, mass, minlength=count)
+    rarity = np.clip((sizes.sum() / (count * sizes)) ** 0.5, 1.0 / LARGEST_WEIGHT, LARGEST_WEIGHT)
+    weights = rarity[classes] * np.minimum(mass / np.median(mass), LARGEST_WEIGHT)
+    return (weights / weights.mean()).astype(np.float32)

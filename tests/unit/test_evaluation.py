@@ -1,0 +1,187 @@
+"""What the evaluate command computes, and which data it takes or refuses."""
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from engine import evaluation, labelled_csv
+from engine.errors import ImportRejected, InputRejected
+from engine.labelled_csv import LabelledTickets
+
+WORDS = {"cards": ["card", "lost", "chip"], "transfers": ["transfer", "iban", "late"], "loans": ["loan", "rate", "house"]}
+
+
+def embed(texts: Sequence[str]) -> np.ndarray:
+    vectors = np.full((len(texts), 24), 1e-3, np.float32)
+    for row, text in enumerate(texts):
+        for word in text.lower().split()[:50]:
+            vectors[row] += np.random.default_rng(zlib.crc32(word.encode())).normal(size=24)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def data(count: int, *, seed: int = 0, noise: float = 0.0) -> LabelledTickets:
+    rng = np.random.default_rng(seed)
+    names = list(WORDS)
+    labels = [names[i % 3] for i in range(count)]
+    texts = [" ".join([*rng.choice(WORDS[label], 2), *rng.choice(["my", "please", "why", "help"], 2), f"n{i}"]) for i, label in enumerate(labels)]
+    shown = [names[int(rng.integers(3))] if rng.random() < noise else label for label in labels]
+    return LabelledTickets(tuple(texts), tuple(shown), {})
+
+
+def run(train: LabelledTickets, test: LabelledTickets, **options: object) -> evaluation.Evaluation:
+    return evaluation.evaluate(train, test, embed=embed, **options)
+
+
+def quality(found: evaluation.Evaluation) -> str:
+    values = found.to_json()
+    return json.dumps({name: value for name, value in values.items() if "seconds" not in name and "ms_" not in name}, sort_keys=True)
+
+
+def test_easy_data_is_learned_and_the_json_has_what_readers_expect() -> None:
+    found = run(data(300), data(90, seed=1))
+    values = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert values["accuracy"] > 0.98
+    assert {"accuracy", "ece", "coverage", "classes", "train_rows", "test_rows", "guarantee", "confusion", "ms_per_ticket", "skipped"} <= set(values)
+    assert list(values["coverage"]) == ["0.90", "0.95", "0.97", "0.98", "0.99"]
+    assert (values["classes"], values["train_rows"], values["test_rows"]) == (3, 300, 90)
+
+
+def test_the_same_input_twice_gives_the_same_quality_byte_for_byte() -> None:
+    train, test = data(150, noise=0.2), data(60, seed=1, noise=0.2)
+    assert quality(run(train, test)) == quality(run(train, test))
+
+
+def test_confidence_stays_true_when_labels_are_noisy() -> None:
+    found = run(data(1200, noise=0.2), data(900, seed=1, noise=0.2))
+    assert found.mean_confidence == pytest.approx(found.accuracy, abs=0.04)
+    assert found.ece < 0.06
+
+
+def test_coverage_falls_as_the_target_rises() -> None:
+    found = run(data(400, noise=0.1), data(300, seed=1, noise=0.1))
+    shares = list(found.coverage.values())
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_a_target_out_of_reach_is_not_promised_and_says_why() -> None:
+    found = run(data(60, noise=0.3), data(60, seed=1, noise=0.3), targets=(0.99,))
+    promise = found.guarantee[0]
+    assert promise.threshold is None and promise.coverage == 0.0 and promise.accuracy is None
+    assert "more" in promise.reason
+
+
+def test_a_kept_promise_reaches_its_target_on_the_test_rows() -> None:
+    found = run(data(900), data(300, seed=1), targets=(0.9,))
+    promise = found.guarantee[0]
+    assert promise.threshold is not None and promise.kept and promise.accuracy is not None and promise.accuracy >= 0.9
+
+
+def test_labels_that_training_lacks_count_as_wrong_and_are_named() -> None:
+    test = data(30, seed=1)
+    changed = LabelledTickets(test.texts, ("weather",) * 10 + test.labels[10:], {})
+    found = run(data(300), changed)
+    assert found.unseen_labels == {"weather": 10}
+    assert found.accuracy == pytest.approx(20 / 30, abs=0.05)
+    assert not found.correct[:10].any()
+
+
+def test_departments_are_judged_where_parents_are_given() -> None:
+    parents = {"cards": "Bank", "transfers": "Bank", "loans": "Credit"}
+    found = run(data(120), data(60, seed=1), parents=parents)
+    assert found.departments == 2 and found.classes == 3
+    assert {right for right, _, _ in found.confusion} <= {"Bank", "Credit"}
+    with pytest.raises(InputRejected, match="'transfers'"):
+        run(data(120), data(60, seed=1), parents={"cards": "Bank", "loans": "Credit"})
+
+
+def test_confusion_counts_the_mistakes() -> None:
+    found = run(data(300, noise=0.3), data(300, seed=1, noise=0.3))
+    assert sum(count for _, _, count in found.confusion) == int((~found.correct).sum())
+    assert all(right != answered for right, answered, _ in found.confusion)
+
+
+def test_the_fewest_rows_one_example_classes_duplicates_and_long_texts_are_taken() -> None:
+    texts = ("card lost", "card lost", "loan " * 20_000, "银行卡丢了", "transfer late")
+    train = LabelledTickets(texts, ("cards", "cards", "loans", "cards", "transfers"), {"no text": 2})
+    found = run(train, LabelledTickets(("card lost",), ("cards",), {}))
+    assert (found.train_rows, found.duplicates, found.repeated) == (5, 1, 1)
+    assert found.skipped["train"] == {"no text": 2}
+    assert 0.0 <= found.confidence[0] <= 1.0
+
+
+def test_five_hundred_classes_are_taken() -> None:
+    texts = tuple(f"subject{i} matter{i} {word}" for i in range(500) for word in ("one", "two"))
+    labels = tuple(f"class {i}" for i in range(500) for _ in range(2))
+    found = run(LabelledTickets(texts, labels, {}), LabelledTickets(("subject7 matter7 please",), ("class 7",), {}))
+    assert found.classes == 500 and found.accuracy == 1.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (("a", "b", "a", "b"), "5 to 100,000"),
+        (("a",) * 6, "found 1"),
+        (tuple(f"c{i}" for i in range(501)), "found 501"),
+    ],
+)
+def test_data_that_cannot_be_learned_is_refused_with_the_number_found(labels: tuple[str, ...], message: str) -> None:
+    train = LabelledTickets(tuple(f"text {i}" for i in range(len(labels))), labels, {})
+    with pytest.raises(InputRejected, match=message):
+        run(train, data(3))
+
+
+def test_no_test_rows_are_refused() -> None:
+    with pytest.raises(InputRejected, match="test rows"):
+        run(data(30), LabelledTickets((), (), {}))
+
+
+def test_crossed_confidence_gives_every_row_a_probability() -> None:
+    from engine.classifier import Classifier
+
+    train = data(100, noise=0.1)
+    held_out = Classifier.fit(train.texts, embed(train.texts), train.labels).out_of_fold
+    shown = evaluation.crossed_confidence(held_out)
+    assert shown.shape == held_out.correct.shape and ((shown > 0) & (shown < 1)).all()
+    np.testing.assert_array_equal(shown, evaluation.crossed_confidence(held_out))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_labelled_csv_is_read_with_its_usual_separators(separator: str) -> None:
+    content = f'\ufefftext{separator}category\r\n"lost, my card"{separator}cards\r\n<b>rate</b>{separator}loans\r\n'.encode()
+    found = labelled_csv.read(content, name="a.csv")
+    assert found.texts == ("lost, my card", "rate") and found.labels == ("cards", "loans")
+
+
+def test_rows_without_text_or_label_are_left_out_and_counted() -> None:
+    found = labelled_csv.read(b"id,text,category\n1,,cards\n2,hello,\n3, ,\n4,hello,cards\n5,short\n", name="a.csv")
+    assert found.texts == ("hello",)
+    assert found.skipped == {"no label": 2, "no text": 2}
+
+
+def test_other_column_names_are_taken_and_a_missing_one_is_named_with_those_found() -> None:
+    assert labelled_csv.read(b"body,dept\nhi,a\n", name="a.csv", text_column="body", label_column="dept").labels == ("a",)
+    with pytest.raises(ImportRejected, match="first line has body, dept"):
+        labelled_csv.read(b"body,dept\nhi,a\n", name="a.csv")
+
+
+def test_a_text_of_a_megabyte_is_read() -> None:
+    assert len(labelled_csv.read(b"text,category\n" + b"word " * 200_000 + b",cards\n", name="a.csv").texts[0]) > 900_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"text,category\nhi\x00,a\n", "binary"),
+        (b"text,category\nhi,a\n\xff\xfe,b\n", "line 3"),
+        (b'text,category\n"hi,a\n', "not a valid CSV"),
+        (b"", "nothing"),
+        (b"text,category\n,\n", "no row"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(content: bytes, message: str) -> None:
+    with pytest.raises(ImportRejected, match=message):
+        labelled_csv.read(content, name="a.csv")
