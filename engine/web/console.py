@@ -1,22 +1,27 @@
 """Routes, middleware and life of the console's web server."""
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from engine import bootstrap
+from engine.telemetry.metrics import CONTENT_TYPE
+from engine.web import api, oidc, signin
+from engine.web.gate import Gate
+from engine.web.headers import SecurityHeaders
 
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
     """Build the engine before the first request and close it after the last."""
-    await run_in_threadpool(bootstrap.running)
+    await run_in_threadpool(_first_admin)
     try:
         yield {}
     finally:
@@ -25,12 +30,37 @@ async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
 
 def middleware() -> list[Middleware]:
     """Middleware around pages and routes, outermost first."""
-    return []
+    return [
+        Middleware(SecurityHeaders),
+        Middleware(
+            Gate, sessions=lambda: bootstrap.running().sessions, token=lambda token: bootstrap.running().tokens.find(token)
+        ),
+    ]
 
 
 def routes() -> list[Route]:
     """The routes beside the pages."""
-    return [Route("/healthz", alive, methods=["GET"]), Route("/readyz", ready, methods=["GET"])]
+    return [
+        Route("/healthz", alive, methods=["GET"]),
+        Route("/readyz", ready, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+        # The first page lives at the root; its own name would be "page not found".
+        Route("/submit", first_page, methods=["GET"]),
+        *api.routes(),
+        *signin.routes(),
+        *oidc.routes(),
+        # Without it an unknown path would be answered with the pages' HTML and a 200.
+        Route("/auth/{path:path}", signin.unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+    ]
+
+
+def _first_admin() -> None:
+    """Start the engine; where there is no user yet, make the admin and print the one-time password this one time."""
+    engine = bootstrap.running()
+    name, given = engine.settings.admin_user or "admin", engine.settings.admin_password
+    made = engine.accounts.add_first_admin(name=name, password=given.get_secret_value() if given else None)
+    if made is not None and given is None:
+        print(f"First start: sign in as {name} with the one-time password {made}", file=sys.stderr, flush=True)
 
 
 async def alive(_: Request) -> Response:
@@ -38,9 +68,19 @@ async def alive(_: Request) -> Response:
     return JSONResponse({"status": "alive"})
 
 
+def first_page(_: Request) -> Response:
+    """To the page that the console opens with."""
+    return RedirectResponse("/", status_code=307)
+
+
 def ready(_: Request) -> Response:
     """200 when tickets can be routed, else 503; says which part is not ready."""
-    reports = bootstrap.running().health.report()
+    reports = bootstrap.running().health.report(needed_only=True)
     missing = [report.service for report in reports if report.needed and not report.ok]
     body = {"status": "not ready" if missing else "ready", "missing": missing}
     return JSONResponse(body, status_code=503 if missing else 200)
+
+
+def metrics(_: Request) -> Response:
+    """Everything that Prometheus scrapes, in its text format. The gate asks for a token with the scope `metrics`."""
+    return Response(bootstrap.running().watch.metrics.render(), media_type=CONTENT_TYPE)

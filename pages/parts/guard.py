@@ -1,31 +1,74 @@
-"""The first line of every page: who is here, and the engine; or the page stops."""
+"""The first line of every page: who is here and the engine, or the page stops."""
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
 
 import streamlit as st
 
-from engine import bootstrap
+from engine import access, audit, bootstrap
+from engine.access import Permission
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who works on the page."""
+    """Who works on the page. `session` names the session without opening it."""
 
     name: str
     role: str
+    session: str = ""
+    user_id: int = 0
+    source: str = "local"
+
+    def may(self, permission: Permission | str) -> bool:
+        """True when the operator's role holds the permission."""
+        return access.allowed(self.role, permission)
 
 
-def open_page(title: str, *, caption: str = "") -> tuple[Operator, Engine]:
-    """Write the page's title and return operator and engine, or show why the console cannot work and stop."""
-    st.title(title, anchor=False)
-    if caption:
-        st.caption(caption)
+def presented_session() -> str:
+    """The key of the session that the gate let in. Page tests replace this one function."""
+    return str(st.user.get("sid") or "")
+
+
+def who() -> Operator | None:
+    """The operator of this run as the database knows them now, None without a living session. Raises ConsoleError."""
+    session = bootstrap.running().sessions.find(presented_session())
+    if session is None or session.must_change:
+        return None
+    audit.coming_from(session.address)
+    return Operator(session.name, session.role, session.key, session.user_id, session.source)
+
+
+def open_page(title: str, *, caption: str = "", permission: Permission | str | None = None) -> tuple[Operator, Engine]:
+    """Write the page's title and return operator and engine, or say why not and stop the page.
+
+    What the page needs stands in the access table under the page's file name; `permission` asks for something else.
+    """
+    page = Path(sys._getframe(1).f_code.co_filename).stem
     try:
-        return Operator("operator", "admin"), bootstrap.running()
+        operator, engine = who(), bootstrap.running()
     except ConsoleError as error:
+        st.title(title, anchor=False)
         st.error("The console cannot start. Nothing that was stored is lost.", icon=":material/cloud_off:")
         st.text(str(error))
         st.stop()
+    if operator is None:
+        ask_to_sign_in()
+    if not (access.opens(operator.role, page) if permission is None else operator.may(permission)):
+        st.error("This page is not open to your role. Ask an admin if you need it.", icon=":material/lock:")
+        st.stop()
+    st.title(title, anchor=False)
+    if caption:
+        st.caption(caption)
+    return operator, engine
+
+
+def ask_to_sign_in() -> NoReturn:
+    """Say that the session has ended, with the way to sign in, and stop."""
+    st.warning("Your session has ended. Sign in again to go on.", icon=":material/lock:")
+    st.html('<a href="/auth/login">Sign in</a>')
+    st.stop()

@@ -1,0 +1,67 @@
+"""The audit log's rows: added one after the other, never changed; each carries the hash of the one before."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, insert, select, text
+
+from db.models_access import audit_head, audit_log
+from db.session import reading, translated, writing
+
+GENESIS = "0" * 64
+
+
+class AuditTable:
+    """`seal(previous_hash, row)` gives the hash of a new row; the row already has its number."""
+
+    def __init__(self, engine: Engine, *, seal: Callable[[str, dict[str, Any]], str]) -> None:
+        self._engine = engine
+        self._seal = seal
+
+    def add(self, row: dict[str, Any]) -> tuple[int, str]:
+        """Append one row in a transaction of its own; its number and hash."""
+        with writing(self._engine) as connection:
+            return self.add_to(connection, row)
+
+    def add_to(self, connection: Connection, row: dict[str, Any]) -> tuple[int, str]:
+        """Append one row in the caller's transaction; other writers wait until it ends, so that the chain has one end."""
+        head = connection.execute(select(audit_head).with_for_update()).one()
+        sealed = {**row, "id": head.id + 1, "previous": head.hash}
+        sealed["hash"] = self._seal(head.hash, sealed)
+        connection.execute(insert(audit_log).values(**sealed))
+        connection.execute(audit_head.update().values(id=sealed["id"], hash=sealed["hash"]))
+        return sealed["id"], sealed["hash"]
+
+    def find(
+        self, *, limit: int, actor: str = "", action: str = "", words: str = "", since: datetime | None = None
+    ) -> Sequence[Row]:
+        """Rows, newest first, whose actor and action are these and whose object holds the words."""
+        query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
+        if actor:
+            query = query.where(audit_log.c.actor == actor)
+        if action:
+            query = query.where(audit_log.c.action == action)
+        if words:
+            query = query.where(audit_log.c.object.icontains(words, autoescape=True))
+        if since is not None:
+            query = query.where(audit_log.c.at >= since)
+        with reading(self._engine) as connection:
+            return connection.execute(query).all()
+
+    def actions(self) -> list[str]:
+        """The actions that occur."""
+        with reading(self._engine) as connection:
+            return list(connection.execute(select(audit_log.c.action).distinct().order_by(audit_log.c.action)).scalars())
+
+    @contextmanager
+    def chain(self) -> Iterator[tuple[Iterator[Row], Row]]:
+        """All rows in order and the head, as they were at one moment, read a few at a time."""
+        with translated(self._engine), self._engine.connect() as connection:
+            connection.execute(text("set transaction isolation level repeatable read, read only"))
+            connection.execute(text("set local statement_timeout = 0"))
+            head = connection.execute(select(audit_head)).one()
+            rows = connection.execution_options(yield_per=1000).execute(select(audit_log).order_by(audit_log.c.id))
+            yield iter(rows), head

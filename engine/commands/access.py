@@ -1,0 +1,134 @@
+"""Commands about users, tokens, the audit log and retention."""
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import re
+import sys
+from argparse import Namespace
+from datetime import UTC, datetime, timedelta
+
+from engine.access import Permission, Role
+from engine.commands.opened import opened
+
+BY = "command line"
+_AGE = re.compile(r"([1-9][0-9]{0,4})(d|w|m|y)")
+_DAYS = {"d": 1, "w": 7, "m": 30, "y": 365}
+
+
+def add(commands) -> None:  # noqa: ANN001 - argparse has no public type for it
+    """Add the commands and their options."""
+    user = commands.add_parser("user", help="add or disable a user").add_subparsers(dest="what", required=True, metavar="WHAT")
+    command = user.add_parser("add", help="add a user; prints a one-time password unless one is given")
+    command.add_argument("name")
+    command.add_argument("--role", default=Role.AGENT.value, choices=[role.value for role in Role])
+    command.add_argument("--password-stdin", action="store_true", help="read the password from standard input; it then stays valid")
+    command.set_defaults(run=add_user)
+    command = user.add_parser("disable", help="shut a user out; the sessions end at once")
+    command.add_argument("name")
+    command.set_defaults(run=disable_user)
+    command = user.add_parser("reset", help="give a user a new one-time password, print it and unlock the account")
+    command.add_argument("name")
+    command.set_defaults(run=reset_user)
+    command = user.add_parser("list", help="list the users")
+    command.set_defaults(run=list_users)
+
+    token = commands.add_parser("token", help="make or revoke an API token").add_subparsers(dest="what", required=True, metavar="WHAT")
+    command = token.add_parser("add", help="make a token and print it this one time")
+    command.add_argument("user", help="whose rights the token has")
+    command.add_argument("--name", required=True, help="what it is for")
+    command.add_argument("--scope", action="append", required=True, choices=[p.value for p in Permission])
+    command.add_argument("--days", type=int, default=90)
+    command.set_defaults(run=add_token)
+    command = token.add_parser("revoke", help="revoke a token by its id")
+    command.add_argument("id")
+    command.set_defaults(run=revoke_token)
+
+    audit = commands.add_parser("audit", help="check the audit log").add_subparsers(dest="what", required=True, metavar="WHAT")
+    command = audit.add_parser("verify", help="check that no row was removed or altered; exit code 1 when one was")
+    command.add_argument("--head", help="also demand that the row with this hash, noted elsewhere, is still there")
+    command.set_defaults(run=verify)
+
+    command = commands.add_parser("purge", help="remove the texts of old tickets; decisions, outcomes and counts stay")
+    command.add_argument("--older-than", required=True, type=_age, metavar="AGE", help="for example 90d, 12w, 6m or 2y")
+    command.set_defaults(run=purge)
+
+
+def add_user(arguments: Namespace) -> int:
+    """Add a user."""
+    password = None
+    if arguments.password_stdin:
+        password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    with opened() as engine:
+        user, used = engine.accounts.add(arguments.name, role=arguments.role, by=BY, password=password, must_change=password is None)
+    print(json.dumps({"user": user.name, "role": user.role} | ({} if password is not None else {"one_time_password": used})))
+    return 0
+
+
+def disable_user(arguments: Namespace) -> int:
+    """Disable a user."""
+    with opened() as engine:
+        engine.accounts.disable(arguments.name, by=BY)
+    print(json.dumps({"user": arguments.name, "disabled": True}))
+    return 0
+
+
+def reset_user(arguments: Namespace) -> int:
+    """A new one-time password."""
+    with opened() as engine:
+        password = engine.accounts.reset_password(arguments.name, by=BY)
+    print(json.dumps({"user": arguments.name, "one_time_password": password}))
+    return 0
+
+
+def list_users(_: Namespace) -> int:
+    """One line for each user."""
+    with opened() as engine:
+        for user in engine.accounts.all():
+            print(f"{user.name:<32} {user.role:<12} {'disabled' if user.disabled_at else 'active'}")
+    return 0
+
+
+def add_token(arguments: Namespace) -> int:
+    """Make a token."""
+    with opened() as engine:
+        owner = engine.accounts.named(arguments.user)
+        print(engine.tokens.make(owner, name=arguments.name, scopes=arguments.scope, days=arguments.days, by=BY))
+    return 0
+
+
+def revoke_token(arguments: Namespace) -> int:
+    """Revoke a token."""
+    with opened() as engine:
+        engine.tokens.revoke(arguments.id, by=BY)
+    print(json.dumps({"token": arguments.id, "revoked": True}))
+    return 0
+
+
+def verify(arguments: Namespace) -> int:
+    """Walk the chain."""
+    with opened() as engine:
+        found = engine.audit.verify(witness=arguments.head or "")
+    if found.broken_at is not None:
+        print(f"audit log: {found.problem}", file=sys.stderr)
+        return 1
+    print(json.dumps({"rows": found.rows, "head": found.head}))
+    return 0
+
+
+def purge(arguments: Namespace) -> int:
+    """Remove old texts."""
+    with opened() as engine:
+        now = datetime.now(UTC)
+        removed = engine.retention.purge(before=now - arguments.older_than, now=now)
+        engine.audit.record(BY, "texts_removed", "ticket", f"older than {arguments.older_than.days} days", after={"tickets": removed})
+    print(json.dumps({"texts_removed": removed}))
+    return 0
+
+
+def _age(text: str) -> timedelta:
+    match = _AGE.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"a number with d, w, m or y, such as 90d; found {text!r}")
+    return timedelta(days=int(match[1]) * _DAYS[match[2]])

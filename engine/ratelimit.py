@@ -1,0 +1,47 @@
+"""Limits per minute for users and tokens; when the counter's server is away, everything passes and that is counted."""
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+from engine.errors import ServiceUnavailable, TooManyRequests
+from engine.ports import Clock, DecisionLog
+
+WINDOW = 60
+
+
+class Counter(Protocol):
+    """Counts under a name that is forgotten after some seconds. Raises ServiceUnavailable."""
+
+    def add(self, name: str, *, amount: int, seconds: int) -> int: ...
+
+
+class RateLimiter:
+    """A fixed window of one minute for each kind and holder, shared by all instances. `limits` by kind."""
+
+    def __init__(self, counter: Counter, *, limits: dict[str, int], clock: Clock, log: DecisionLog) -> None:
+        self._counter = counter
+        self._limits = limits
+        self._clock = clock
+        self._log = log
+        self._lock = threading.Lock()
+        self._passed_unchecked = 0
+
+    @property
+    def passed_unchecked(self) -> int:
+        """How often a request passed because the counter did not answer, since the start."""
+        return self._passed_unchecked
+
+    def take(self, kind: str, holder: str, *, amount: int = 1) -> None:
+        """Use up some of the holder's limit. Raises TooManyRequests."""
+        now, limit = self._clock().timestamp(), self._limits[kind]
+        window = int(now // WINDOW)
+        try:
+            used = self._counter.add(f"{kind}:{holder}:{window}", amount=amount, seconds=2 * WINDOW)
+        except ServiceUnavailable as error:
+            with self._lock:
+                self._passed_unchecked += 1
+            self._log.event("rate_limit_unchecked", service=error.service, kind=kind)
+            return
+        if used > limit:
+            raise TooManyRequests(kind, limit=limit, wait=(window + 1) * WINDOW - now)

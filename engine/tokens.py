@@ -1,0 +1,105 @@
+"""API tokens: a machine's key to some of what its owner may do."""
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from engine.access import TABLE, Permission, Role
+from engine.audit import Audit
+from engine.errors import AccountRejected
+from engine.ports import Clock
+
+_FORM = re.compile(r"crt_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
+_TOUCH = timedelta(seconds=10)
+MAX_DAYS = 366
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bearer:
+    """Who sends a request with a token. `permissions` are the token's scopes that its owner's role still holds."""
+
+    token_id: str
+    token_name: str
+    user: str
+    role: str
+    permissions: frozenset[Permission]
+
+
+class TokenStore(Protocol):
+    """Rows of tokens. Raises ServiceUnavailable."""
+
+    def add(self, values: dict[str, Any], *, noted: Callable[[Any, Any], None]) -> Any: ...
+
+    def find(self, token_id: str) -> Any: ...
+
+    def all(self, *, user_id: int | None = None) -> list[Any]: ...
+
+    def used(self, token_id: str, at: datetime) -> None: ...
+
+    def revoke(self, token_id: str, at: datetime, *, user_id: int | None, noted: Callable[[Any, Any], None]) -> None: ...
+
+
+class Tokens:
+    """Makes, finds and revokes tokens. The secret is 256 random bits, so a plain SHA-256 keeps it."""
+
+    def __init__(self, store: TokenStore, *, audit: Audit, clock: Clock) -> None:
+        self._store = store
+        self._audit = audit
+        self._clock = clock
+
+    def make(self, user: Any, *, name: str, scopes: Iterable[str], days: int = 90, by: str) -> str:
+        """A new token, shown this one time. `user` has id, name and role. Raises AccountRejected."""
+        wanted = sorted({str(scope) for scope in scopes})
+        held = TABLE[Role(user.role)]
+        foreign = [scope for scope in wanted if scope not in held]
+        name = " ".join(name.split())
+        if not name or len(name) > 120:
+            raise AccountRejected("token: give it a name of 1 to 120 characters. Nothing was stored.")
+        if not wanted or foreign:
+            raise AccountRejected(f"token: {'no scope chosen' if not wanted else 'your role does not hold ' + ', '.join(foreign)}. Nothing was stored.")
+        if not 1 <= days <= MAX_DAYS:
+            raise AccountRejected(f"token: it lives 1 to {MAX_DAYS} days; found {days}. Nothing was stored.")
+        token_id = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(12))
+        secret, now = secrets.token_urlsafe(32), self._clock()
+        values = {
+            "id": token_id, "user_id": user.id, "name": name, "secret_hash": _hash(secret), "scopes": wanted, "created_at": now,
+            "expires_at": now + timedelta(days=days),
+        }
+        about = {"owner": user.name, "name": name, "scopes": wanted, "days": days}
+        self._store.add(values, noted=lambda c, _: self._audit.record(by, "token_made", "token", token_id, after=about, connection=c))
+        return f"crt_{token_id}_{secret}"
+
+    def find(self, token: str) -> Bearer | None:
+        """Who holds this token; None when it is unknown, wrong, revoked, expired or its owner may not sign in."""
+        match = _FORM.fullmatch(token)
+        row = self._store.find(match[1]) if match else None
+        if match is None or row is None or not hmac.compare_digest(row.secret_hash, _hash(match[2])):
+            return None
+        now = self._clock()
+        if row.revoked_at or row.disabled_at or row.must_change or (row.expires_at and now >= row.expires_at):
+            return None
+        if row.used_at is None or now >= row.used_at + _TOUCH:
+            self._store.used(row.id, now)
+        held = frozenset(Permission(s) for s in row.scopes if s in TABLE[Role(row.role)])
+        return Bearer(token_id=row.id, token_name=row.name, user=row.user_name, role=row.role, permissions=held)
+
+    def all(self, *, user_id: int | None = None) -> list[Any]:
+        """Tokens without their secrets, newest first; everybody's or one user's."""
+        return self._store.all(user_id=user_id)
+
+    def revoke(self, token_id: str, *, by: str, user_id: int | None = None) -> None:
+        """End a token, of this user only if given. Raises NotFound."""
+        self._store.revoke(
+            token_id, self._clock(), user_id=user_id,
+            noted=lambda c, row: self._audit.record(by, "token_revoked", "token", row.id, after={"name": row.name}, connection=c),
+        )
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

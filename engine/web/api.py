@@ -1,0 +1,102 @@
+"""The HTTP API for machines: JSON in and out, a token for every route, its scopes read from the access table."""
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from engine import access, audit, bootstrap
+from engine.bootstrap import Engine
+from engine.errors import Conflict, ConsoleError, InputRejected, NotAllowed, NotFound, ServiceUnavailable, TooManyRequests
+from engine.tokens import Bearer
+from engine.web import resources
+from engine.web.body import read
+from engine.web.gate import bearer_of
+
+MAX_BODY = 131_072
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_STATUS: tuple[tuple[type[ConsoleError], int, str], ...] = (
+    (InputRejected, 422, "rejected"),
+    (NotAllowed, 403, "not_allowed"),
+    (TooManyRequests, 429, "too_many_requests"),
+    (NotFound, 404, "not_found"),
+    (Conflict, 409, "conflict"),
+    (ServiceUnavailable, 503, "unavailable"),
+)
+
+Handler = Callable[[Engine, Bearer, Request, dict[str, Any]], tuple[int, Any]]
+
+
+def routes() -> list[BaseRoute]:
+    """One route for each row of the table that is under /api/, then what unknown paths and methods get."""
+    made = []
+    for path in dict.fromkeys(path for _, path in access.API if path.startswith("/api/")):
+        handlers = {method: resources.HANDLERS[method, path] for method, other in access.API if other == path}
+        made.append(Route(path, _endpoint(path, handlers), methods=_METHODS))
+    return [*made, Route("/api/{path:path}", _unknown, methods=_METHODS), Route("/api", _unknown, methods=_METHODS)]
+
+
+def error(status: int, kind: str, message: str, **headers: str) -> Response:
+    """An error as JSON."""
+    # A lone surrogate from a stranger's JSON cannot be written as UTF-8.
+    body = {"error": {"kind": kind, "message": message.encode("utf-8", "replace").decode()}}
+    return JSONResponse(body, status, {"Cache-Control": "no-store", **{name.replace("_", "-"): value for name, value in headers.items()}})
+
+
+async def _unknown(request: Request) -> Response:
+    return error(404, "not_found", f"there is no route {request.url.path[:200]}")
+
+
+def _endpoint(path: str, handlers: dict[str, Handler]) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        handler = handlers.get(request.method)
+        if handler is None:
+            return error(405, "method", f"this route takes {', '.join(sorted(handlers))}", Allow=", ".join(sorted(handlers)))
+        body = await read(request, limit=MAX_BODY)
+        return await run_in_threadpool(_answer, request, body, handler, access.API[request.method, path])
+
+    return endpoint
+
+
+def _answer(request: Request, body: bytes | None, handler: Handler, permission: access.Permission) -> Response:
+    try:
+        engine = bootstrap.running()
+        token = bearer_of(Headers(scope=request.scope))
+        bearer = engine.tokens.find(token) if token else None
+        if bearer is None:
+            return error(401, "token", "send a living token: Authorization: Bearer ...", WWW_Authenticate="Bearer")
+        if permission not in bearer.permissions:
+            raise NotAllowed(permission.value)
+        if body is None:
+            return error(413, "too_large", f"at most {MAX_BODY} bytes; nothing was stored")
+        engine.limits.take("api", bearer.token_id)
+        audit.coming_from(request.client.host if request.client else "")
+        status, content = handler(engine, bearer, request, _json(request, body))
+        return JSONResponse(content, status, {"Cache-Control": "no-store"})
+    except TooManyRequests as problem:
+        return error(429, "too_many_requests", str(problem), Retry_After=str(max(1, round(problem.wait))))
+    except ConsoleError as problem:
+        status, kind = next(((s, k) for t, s, k in _STATUS if isinstance(problem, t)), (500, "internal"))
+        return error(status, kind, str(problem) if status != 500 else "something went wrong; nothing was stored")
+    except Exception as problem:  # noqa: BLE001 - a stranger's request must not see more than this, and the log no text of theirs
+        logging.getLogger("console.api").error("api error in %s: %s", request.url.path.split("/")[3:4], type(problem).__name__)
+        return error(500, "internal", "something went wrong")
+
+
+def _json(request: Request, body: bytes) -> dict[str, Any]:
+    if request.method == "GET":
+        return {}
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        raise InputRejected("body: not JSON in UTF-8. Nothing was stored.") from None
+    if not isinstance(content, dict):
+        raise InputRejected(f"body: a JSON object is needed; found {type(content).__name__}. Nothing was stored.")
+    return content

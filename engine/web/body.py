@@ -1,0 +1,18 @@
+"""Request bodies with a limit."""
+from __future__ import annotations
+
+from starlette.requests import Request
+
+
+async def read(request: Request, *, limit: int) -> bytes | None:
+    """The whole body, or None when it is longer than `limit` bytes; never more than that is kept."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        return None
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            return None
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,132 @@
+"""The gate in front of pages and websockets: without a living session nothing behind it runs."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engine.access import Permission
+from engine.errors import ServiceUnavailable
+from engine.sessions import Session, Sessions
+from engine.tokens import Bearer
+
+COOKIE = "console_session"
+# How the gate tells the pages whose session it is; the same headers from outside are dropped.
+IDENTITY = b"x-console-"
+POLICY_VIOLATION = 1008
+
+# Open without a session. Routes under /api/ ask for a token themselves; no websocket is ever open.
+_OPEN = frozenset({"/healthz", "/readyz", "/favicon.png", "/_stcore/health", "/_stcore/host-config"})
+_OPEN_UNDER = ("/auth/", "/static/", "/api/")
+
+
+def is_open(path: str) -> bool:
+    """True for the paths that answer strangers."""
+    return path in _OPEN or path.startswith(_OPEN_UNDER)
+
+
+def bearer_of(headers: Headers) -> str:
+    """The token of an Authorization header, empty when there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+class Gate:
+    """Checks the session of every request, websocket and websocket message. `sessions` and `token` are asked late, so that
+    the gate can be made before the engine runs."""
+
+    def __init__(self, app: ASGIApp, *, sessions: Callable[[], Sessions], token: Callable[[str], Bearer | None]) -> None:
+        self._app = app
+        self._sessions = sessions
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        kept = [(name, value) for name, value in scope["headers"] if not name.lower().startswith(IDENTITY)]
+        scope = {**scope, "headers": kept}
+        is_http, headers = scope["type"] == "http", Headers(scope=scope)
+        if is_http and is_open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            if is_http and scope["path"] == "/metrics":
+                refusal = await self._machine(headers)
+                await (refusal or self._app)(scope, receive, send)
+                return
+            cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+            session = await run_in_threadpool(self._find, cookie)
+        except ServiceUnavailable:
+            away = PlainTextResponse("The console cannot reach its database. Nothing that was stored is lost. Try again soon.", 503)
+            await (away(scope, receive, send) if is_http else _refuse(receive, send))
+            return
+        if session is None or session.must_change:
+            await (_turned_away(scope, headers, session)(scope, receive, send) if is_http else _refuse(receive, send))
+            return
+        scope["headers"] = [
+            *kept, (b"x-console-user", session.name.encode()), (b"x-console-role", session.role.encode()),
+            (b"x-console-sid", session.key.encode()),
+        ]
+        if is_http:
+            await self._app(scope, receive, send)
+        else:
+            await self._watched(session.key, scope, receive, send)
+
+    def _find(self, cookie: str) -> Session | None:
+        sessions = self._sessions()
+        return sessions.find(sessions.key_of(cookie)) if cookie else None
+
+    async def _machine(self, headers: Headers) -> Response | None:
+        """What to answer instead of the metrics, None when they may be given."""
+        token = bearer_of(headers)
+        bearer = await run_in_threadpool(self._token, token) if token else None
+        if bearer is None:
+            return JSONResponse({"error": "a token is needed"}, 401, {"WWW-Authenticate": "Bearer"})
+        if Permission.METRICS not in bearer.permissions:
+            return JSONResponse({"error": "the token does not hold the scope metrics"}, 403)
+        return None
+
+    async def _watched(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every message starts a run of a page, so each one asks for the session again; an ended one closes the websocket."""
+        closed = False
+
+        async def checked() -> Message:
+            nonlocal closed
+            message = await receive()
+            if message["type"] != "websocket.receive":
+                return message
+            try:
+                session = await run_in_threadpool(lambda: self._sessions().find(key, touch=False))
+            except ServiceUnavailable:
+                session = None
+            if session is not None and not session.must_change:
+                return message
+            closed = True
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "the session has ended"})
+            return {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
+
+        async def while_open(message: Message) -> None:
+            if not closed:
+                await send(message)
+
+        await self._app(scope, checked, while_open)
+
+
+async def _refuse(receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+
+
+def _turned_away(scope: Scope, headers: Headers, session: Session | None) -> Response:
+    if scope["method"] in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
+        if session is not None:
+            return RedirectResponse("/auth/password", 303)
+        target = scope["path"]
+        return RedirectResponse("/auth/login" + (f"?next={quote(target)}" if target != "/" else ""), 303)
+    return PlainTextResponse("Sign in first.", 401, {"Cache-Control": "no-store"})

@@ -1,0 +1,213 @@
+"""Signing in, signing out and changing the password: Starlette routes under /auth/, guarded against forged requests."""
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from engine import audit, bootstrap
+from engine.bootstrap import Engine
+from engine.errors import AccountRejected, ServiceUnavailable, SignInRefused
+from engine.sessions import Session
+from engine.web import forms
+from engine.web.body import read
+from engine.web.gate import COOKIE
+
+CSRF = "console_csrf"
+BROWSER = "console_browser"
+MAX_BODY = 8_192
+_TARGET = re.compile(r"/(?!/|auth/|api/)[A-Za-z0-9_/-]{0,200}")
+_YEAR = 365 * 24 * 3600
+
+Form = dict[str, str]
+
+
+def routes() -> list[Route]:
+    """The routes of the sign-in pages."""
+    return [
+        Route("/auth/style.css", style, methods=["GET"]),
+        Route("/auth/login", login_form, methods=["GET"]),
+        Route("/auth/login", posted(login), methods=["POST"]),
+        Route("/auth/logout", logout_form, methods=["GET"]),
+        Route("/auth/logout", posted(logout), methods=["POST"]),
+        Route("/auth/password", password_form, methods=["GET"]),
+        Route("/auth/password", posted(password), methods=["POST"]),
+    ]
+
+
+def unknown(_: Request) -> Response:
+    """What other paths under /auth/ answer."""
+    return PlainTextResponse("There is nothing here.", 404)
+
+
+async def style(_: Request) -> Response:
+    """The style sheet of the sign-in pages."""
+    return Response(forms.STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+
+def posted(handler: Callable[[Request, Form], Response]) -> Callable[[Request], object]:
+    """Check where a form comes from and its token, then handle it on a thread of its own."""
+
+    async def checked(request: Request) -> Response:
+        body = await read(request, limit=MAX_BODY)
+        if body is None:
+            return forms.message("Sign in", "That was too much. Nothing was done.", status=413)
+        try:
+            fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10)
+        except (UnicodeDecodeError, ValueError):
+            return forms.message("Sign in", "That could not be read. Nothing was done.", status=400)
+        form = {name: values[-1] for name, values in fields.items()}
+        token = request.cookies.get(CSRF, "")
+        if not _same_origin(request) or not token or not hmac.compare_digest(token.encode(), form.get("csrf", "").encode()):
+            return forms.message("Sign in", "This form has expired, or it did not come from here. Nothing was done.", status=403)
+        audit.coming_from(address_of(request))
+        try:
+            return await run_in_threadpool(handler, request, form)
+        except ServiceUnavailable:
+            return forms.message("Sign in", "The console cannot reach its database. Try again soon.", status=503)
+
+    return checked
+
+
+def login_form(request: Request) -> Response:
+    """The sign-in page; somebody who is signed in goes on."""
+    target = local(request.query_params.get("next", "/"))
+    try:
+        if current(request) is not None:
+            return RedirectResponse(target, 303)
+    except ServiceUnavailable:
+        return forms.message("Sign in", "The console cannot reach its database. Try again soon.", status=503)
+    done = "You are signed out." if "out" in request.query_params else "Your password is changed. Sign in with the new one." * (
+        "changed" in request.query_params
+    )
+    return _with_token(request, lambda csrf: forms.sign_in(csrf=csrf, target=target, provider=_provider(), done=done))
+
+
+def login(request: Request, form: Form) -> Response:
+    """Open a session under a new secret, whatever cookie came along."""
+    engine, target, name = bootstrap.running(), local(form.get("next", "/")), form.get("name", "")
+    try:
+        user = engine.accounts.sign_in(
+            name, form.get("password", ""), address=address_of(request), known_browser=request.cookies.get(BROWSER, "")
+        )
+    except SignInRefused as error:
+        csrf, status = request.cookies[CSRF], 429 if error.wait else 401
+        page = forms.sign_in(csrf=csrf, target=target, name=name[:120], provider=_provider(), problem=str(error), status=status)
+        if error.wait:
+            page.headers["Retry-After"] = str(max(1, round(error.wait)))
+        return page
+    return entered(request, engine, user, target)
+
+
+def entered(request: Request, engine: Engine, user: object, target: str) -> Response:
+    """A new session for this user, in place of the browser's old one, and the way on."""
+    earlier = current(request)
+    if earlier is not None:
+        engine.sessions.end(earlier.key)
+    cookie = engine.sessions.open(user.id, address=address_of(request), browser=request.headers.get("user-agent", ""))
+    response = RedirectResponse(target, 303)
+    secure = request.url.scheme == "https"
+    # No lifetime of its own: it ends with the browser, or earlier with the session in the database.
+    response.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="lax", secure=secure)
+    known = engine.sessions.known_browser(user.name)
+    response.set_cookie(BROWSER, known, max_age=_YEAR, path="/auth", httponly=True, samesite="strict", secure=secure)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def logout_form(request: Request) -> Response:
+    """Ask before signing out."""
+    session = current(request)
+    if session is None:
+        return RedirectResponse("/auth/login", 303)
+    return _with_token(request, lambda csrf: forms.sign_out(csrf=csrf, name=session.name))
+
+
+def logout(request: Request, _: Form) -> Response:
+    """End the session."""
+    session = current(request)
+    if session is not None:
+        engine = bootstrap.running()
+        engine.sessions.end(session.key)
+        engine.audit.record(session.name, "signed_out", "user", session.name)
+    response = RedirectResponse("/auth/login?out=1", 303)
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
+    response.headers["Clear-Site-Data"] = '"cache"'
+    return response
+
+
+def password_form(request: Request) -> Response:
+    """The form for a new password."""
+    session = current(request)
+    if session is None:
+        return RedirectResponse("/auth/login?next=/account", 303)
+    return _with_token(request, lambda csrf: _password_page(session, csrf))
+
+
+def password(request: Request, form: Form) -> Response:
+    """Change the password, end all sessions and open a new one here."""
+    session = current(request)
+    if session is None:
+        return RedirectResponse("/auth/login", 303)
+    csrf, engine, problem, status = request.cookies[CSRF], bootstrap.running(), "", 422
+    if form.get("new", "") != form.get("again", ""):
+        problem = "The two new passwords differ. Nothing was changed."
+    else:
+        try:
+            engine.accounts.change_password(session.name, form.get("old", ""), form.get("new", ""))
+        except AccountRejected as error:
+            problem = str(error)
+        except SignInRefused as error:
+            problem, status = str(error), 429
+    if problem:
+        return _password_page(session, csrf, problem=problem, status=status)
+    return entered(request, engine, engine.accounts.named(session.name), "/")
+
+
+def current(request: Request) -> Session | None:
+    """The living session of the request's cookie. Raises ServiceUnavailable."""
+    sessions = bootstrap.running().sessions
+    return sessions.find(sessions.key_of(request.cookies.get(COOKIE, "")))
+
+
+def address_of(request: Request) -> str:
+    """The address of the browser, or of the proxy that is not trusted to tell it."""
+    return request.client.host if request.client else ""
+
+
+def local(target: str) -> str:
+    """The target when it is a page of this console, else the first page: nobody is sent elsewhere after signing in."""
+    return target if _TARGET.fullmatch(target) else "/"
+
+
+def _password_page(session: Session, csrf: str, *, problem: str = "", status: int = 200) -> Response:
+    minimum = bootstrap.running().settings.password_min_characters
+    return forms.change_password(
+        csrf=csrf, name=session.name, forced=session.must_change, minimum=minimum, problem=problem, status=status
+    )
+
+
+def _provider() -> bool:
+    return bootstrap.running().settings.oidc_issuer is not None
+
+
+def _with_token(request: Request, page: Callable[[str], Response]) -> Response:
+    # A token that is there already stays: another tab may hold a form with it.
+    known = request.cookies.get(CSRF, "")
+    token = known or secrets.token_urlsafe(24)
+    response = page(token)
+    if not known:
+        response.set_cookie(CSRF, token, path="/auth", httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    return response
+
+
+def _same_origin(request: Request) -> bool:
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
+    return site in ("same-origin", "none") and (origin is None or urlsplit(origin).netloc == request.headers.get("host"))

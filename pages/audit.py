@@ -1,0 +1,38 @@
+"""Audit log: who did what to which object, from where; admins only."""
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+
+import streamlit as st
+
+from engine.errors import ConsoleError
+from pages.parts import trail
+from pages.parts.guard import open_page
+
+operator, engine = open_page("Audit log", caption="Rows are only ever added; each one seals the one before it.")
+
+one, two, three, four = st.columns(4)
+try:
+    actors, actions = ["", *(u.name for u in engine.accounts.all())], ["", *engine.audit.actions()]
+    actor = one.selectbox("Who", actors, format_func=lambda name: name or "Anybody", key="actor")
+    action = two.selectbox("What", actions, format_func=lambda name: name.replace("_", " ") or "Anything", key="action")
+    words = three.text_input("Object holds", key="object", max_chars=200)
+    since = four.date_input("Since", value=None, key="since")
+    from_ = datetime.combine(since, time.min, UTC) if since else None
+    rows = engine.audit.find(limit=500, actor=actor, action=action, words=words, since=from_)
+except ConsoleError as error:
+    st.error("The audit log cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
+    st.text(str(error))
+    st.stop()
+
+if rows:
+    st.dataframe(trail.table(rows), hide_index=True, width="stretch")
+    st.caption(f"The newest {len(rows):,} rows that fit.")
+    st.download_button(
+        "Download as CSV", lambda: trail.as_csv(engine, operator.name, actor=actor, action=action, words=words, since=from_),
+        "audit.csv", "text/csv", icon=":material/download:", key="audit_csv",
+    )
+else:
+    st.info("No row fits.", icon=":material/history:")
+if st.button("Check the chain", key="verify", icon=":material/verified:"):
+    trail.verify(engine)

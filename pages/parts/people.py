@@ -1,0 +1,96 @@
+"""Tables and forms about users and their API tokens."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from engine.access import Role
+from engine.bootstrap import Engine
+from engine.errors import ConsoleError
+
+ROLES = {
+    Role.AGENT: "submits tickets, sees their own, overrules",
+    Role.SUPERVISOR: "also reviews outcomes and sees accuracy",
+    Role.MANAGER: "also sees dashboards and alerts, changes the policy",
+    Role.ADMIN: "also manages users, departments and the system",
+}
+
+
+def show_note() -> None:
+    """What the last action did, and the one-time password it made: shown this one time."""
+    done, secret = st.session_state.pop("people_note", ("", ""))
+    if done:
+        st.success(done, icon=":material/check_circle:")
+    if secret:
+        st.markdown("Hand this over. It is shown this one time:")
+        st.code(secret, language=None)
+
+
+def did(what: str, action: Callable[[], Any]) -> None:
+    """Run an action and show the page again with what it did; a failure is said in place."""
+    try:
+        secret = action()
+    except ConsoleError as error:
+        st.error("That was not done.", icon=":material/block:")
+        st.text(str(error))
+        return
+    st.session_state["people_note"] = (what, secret if isinstance(secret, str) else "")
+    st.rerun()
+
+
+def table(users: Sequence[Any]) -> pd.DataFrame:
+    """Everybody in a table."""
+    rows = [
+        (u.name, u.role, "disabled" if u.disabled_at else ("must choose a password" if u.must_change else "active"), u.source, u.signed_in_at)
+        for u in users
+    ]
+    return pd.DataFrame(rows, columns=["Name", "Role", "State", "Signs in by", "Last sign-in (UTC)"])
+
+
+def change(users: Sequence[Any], *, engine: Engine, by: str) -> None:
+    """Another role, a new password, sign-out, disabling: for one chosen user."""
+    by_name = {user.name: user for user in users}
+    name = st.selectbox("User", list(by_name), index=None, key="user", placeholder="Choose a user to change")
+    if name is None:
+        return
+    user, accounts = by_name[name], engine.accounts
+    role = st.selectbox("Role", list(Role), index=list(Role).index(Role(user.role)), format_func=lambda r: f"{r}: {ROLES[r]}", key=f"role_{name}")
+    with st.container(horizontal=True):
+        if st.button("Save the role", key="save_role", disabled=role == user.role, icon=":material/save:"):
+            did(f"{name} is {role} now.", lambda: accounts.set_role(name, role, by=by))
+        if user.source == "local" and st.button("New one-time password", key="reset", icon=":material/key:"):
+            did(f"{name} has a new password and is signed out everywhere.", lambda: accounts.reset_password(name, by=by))
+        if st.button("Sign out everywhere", key="sign_out_user", icon=":material/logout:"):
+            did(f"{name} is signed out everywhere.", lambda: accounts.sign_out_everywhere(name, by=by))
+        if user.disabled_at and st.button("Enable", key="enable", icon=":material/person_check:"):
+            did(f"{name} may sign in again.", lambda: accounts.enable(name, by=by))
+        if not user.disabled_at and st.button("Disable", key="disable", icon=":material/person_off:"):
+            did(f"{name} is disabled and signed out.", lambda: accounts.disable(name, by=by))
+
+
+def add(*, engine: Engine, by: str) -> None:
+    """A new user with a one-time password."""
+    with st.form("new_user", border=False):
+        name = st.text_input("Name", key="new_name", max_chars=120, help="Letters a-z, digits and . _ @ + -")
+        role = st.selectbox("Role", list(Role), format_func=lambda r: f"{r}: {ROLES[r]}", key="new_role")
+        if st.form_submit_button("Add the user", type="primary", key="add_user", icon=":material/person_add:"):
+            did("The user is added.", lambda: engine.accounts.add(name, role=role, by=by)[1])
+
+
+def token_table(tokens: Sequence[Any]) -> pd.DataFrame:
+    """API tokens without their secrets."""
+    rows = [
+        (t.name, t.user_name, ", ".join(t.scopes), "revoked" if t.revoked_at else "active", t.expires_at, t.used_at, t.id) for t in tokens
+    ]
+    return pd.DataFrame(rows, columns=["Token", "Owner", "Scopes", "State", "Expires (UTC)", "Last used (UTC)", "Id"])
+
+
+def revoke(tokens: Sequence[Any], *, engine: Engine, by: str, user_id: int | None = None) -> None:
+    """End one token."""
+    living = {token.id: f"{token.name} ({token.user_name}, {token.id})" for token in tokens if token.revoked_at is None}
+    chosen = st.selectbox("Token", list(living), index=None, format_func=living.__getitem__, key="revoke_token")
+    if st.button("Revoke it", key="revoke", disabled=chosen is None, icon=":material/key_off:"):
+        did("The token is revoked.", lambda: engine.tokens.revoke(str(chosen), by=by, user_id=user_id))

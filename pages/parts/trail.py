@@ -1,0 +1,49 @@
+"""The audit log as a table and as CSV, and what its check found."""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from engine import export
+from engine.bootstrap import Engine
+from engine.errors import ConsoleError
+
+COLUMNS = ("number", "time", "who", "what", "kind", "object", "before", "after", "from", "hash")
+MOST = 100_000
+
+
+def _cells(row: Any) -> tuple[Any, ...]:
+    before, after = (json.dumps(value, sort_keys=True) if value is not None else "" for value in (row.before, row.after))
+    return row.id, row.at, row.actor, row.action, row.kind, row.object, before, after, row.address, row.hash
+
+
+def table(rows: Sequence[Any]) -> pd.DataFrame:
+    """The rows for the page; the hash is in the CSV."""
+    frame = pd.DataFrame([_cells(row) for row in rows], columns=list(COLUMNS)).drop(columns=["hash"])
+    return frame.rename(columns=lambda name: "Time (UTC)" if name == "time" else name.capitalize())
+
+
+def as_csv(engine: Engine, operator: str, **filters: Any) -> bytes:
+    """All rows that fit the filters, harmless in a spreadsheet; the export itself is noted."""
+    rows = engine.audit.find(limit=MOST, **filters)
+    engine.audit.record(operator, "audit_exported", "audit", "csv", after={"rows": len(rows)})
+    return export.csv_bytes(COLUMNS, (_cells(row) for row in rows))
+
+
+def verify(engine: Engine) -> None:
+    """Walk the chain and say what came of it."""
+    try:
+        found = engine.audit.verify()
+    except ConsoleError as error:
+        st.error("The chain could not be checked.", icon=":material/cloud_off:")
+        st.text(str(error))
+        return
+    if found.broken_at is None:
+        st.success(f"All {found.rows:,} rows fit together.", icon=":material/verified:")
+        st.code(found.head, language=None)
+    else:
+        st.error(f"The log was tampered with: {found.problem}.", icon=":material/gpp_bad:")

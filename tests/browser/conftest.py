@@ -1,0 +1,44 @@
+"""Headless Chromium for the browser tests."""
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.serving import Served
+from tests.signin import sign_in
+
+_OPTIONS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]
+READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium; its absence fails the tests."""
+    path = shutil.which("chromium")
+    assert path, "chromium is missing: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def admin(served: Served, chromium: Browser) -> Iterator[Page]:
+    """A page of a browser that is signed in as the admin, tall enough to show everything."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 2000})
+    page = context.new_page()
+    sign_in(page, served.url, "admin", served.words["admin"])
+    yield page
+    context.close()
+
+
+def settled(page: Page) -> None:
+    """Wait until the page's script has run to its end."""
+    page.wait_for_timeout(300)
+    page.wait_for_selector(READY, timeout=60_000)

@@ -1,0 +1,114 @@
+"""The main job in a real browser: submit a ticket, see why, label it, and find it on the dashboard."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import settled
+from tests.serving import Served
+
+pytestmark = pytest.mark.browser
+
+
+def submit(page: Page, served: Served, text: str) -> None:
+    page.goto(f"{served.url}/submit")
+    settled(page)
+    page.locator(".st-key-body textarea").fill(text)
+    page.locator(".st-key-route button").click()
+    settled(page)
+
+
+def test_a_ticket_is_routed_reviewed_and_seen_on_the_dashboard(served: Served, admin: Page) -> None:
+    submit(admin, served, "you took the money twice for my october bill")
+    card = admin.locator(".st-key-decision")
+    expect(card).to_contain_text("Billing and Payments")
+    expect(card).to_contain_text("Confidence")
+    expect(card).to_contain_text("recognises this as")
+    expect(admin.get_by_text("Nearest labelled tickets")).to_be_visible()
+    ticket = served.engine.decisions.latest(limit=1)[0]
+    assert ticket.body == "you took the money twice for my october bill"
+
+    admin.goto(f"{served.url}/review")
+    settled(admin)
+    admin.get_by_text("Label a ticket by its number").click()
+    admin.get_by_label("Ticket number").fill(ticket.ticket_id)
+    admin.keyboard.press("Enter")
+    settled(admin)
+    form = admin.locator(f"[data-testid=stForm]:has(.st-key-hours_{ticket.ticket_id})")
+    form.get_by_label("Resolution time (hours)").fill("2.5")
+    form.locator(f".st-key-stars_{ticket.ticket_id} button").nth(3).click()
+    form.get_by_role("button", name="Save the label").click()
+    expect(admin.get_by_text(f"{ticket.ticket_id}: confirmed.")).to_be_visible(timeout=20_000)
+    row = served.engine.decisions.rows([ticket.ticket_id])[0]
+    assert (row.actual_outcome, float(row.resolution_time_hours), float(row.customer_satisfaction)) == ("Billing and Payments", 2.5, 4.0)
+
+    admin.goto(f"{served.url}/dashboard")
+    settled(admin)
+    expect(admin.get_by_text("Hit rate").first).to_be_visible(timeout=20_000)
+    expect(admin.locator(".js-plotly-plot").first).to_be_visible(timeout=20_000)
+    expect(admin.locator("[data-testid=stMetric]").first).to_contain_text("1")
+
+
+def test_an_agent_overrules_a_decision_with_one_click(served: Served, admin: Page) -> None:
+    submit(admin, served, "someone stole my card at the station this morning")
+    admin.locator(".st-key-alternative_0 button").click()
+    expect(admin.get_by_text("A supervisor will see that")).to_be_visible(timeout=20_000)
+    row = served.engine.decisions.latest(limit=1)[0]
+    assert row.overruled_to in [name for name, _ in row.alternatives[1:]]
+
+
+def test_bad_input_says_what_is_wrong_and_keeps_the_text(served: Served, admin: Page) -> None:
+    before = len(served.engine.decisions.latest(limit=100))
+    submit(admin, served, "<p></p>")
+    expect(admin.get_by_text("The ticket was not accepted")).to_be_visible()
+    expect(admin.get_by_text("nothing but markup")).to_be_visible()
+    expect(admin.locator(".st-key-body textarea")).to_have_value("<p></p>")
+    assert len(served.engine.decisions.latest(limit=100)) == before
+
+
+def test_text_is_shown_exactly_as_it_was_written(served: Served, admin: Page) -> None:
+    submit(admin, served, 'my bill says 5 < 6 & "quotes" **not bold** $x$')
+    ticket = served.engine.decisions.latest(limit=1)[0]
+    admin.goto(f"{served.url}/review")
+    settled(admin)
+    admin.get_by_text("Label a ticket by its number").click()
+    admin.get_by_label("Ticket number").fill(ticket.ticket_id)
+    admin.keyboard.press("Enter")
+    settled(admin)
+    expect(admin.get_by_text('my bill says 5 < 6 & "quotes" **not bold** $x$').first).to_be_visible(timeout=20_000)
+
+
+def test_a_file_of_tickets_is_routed_and_a_bad_one_is_refused_whole(served: Served, admin: Page, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text("body,channel\nwhere is my parcel,chat\ni forgot my password,email\n")
+    bad.write_text("body,channel\nwhere is my parcel,pigeon\n")
+    for file, message in ((bad, "The file was not imported"), (good, "2 tickets routed and stored")):
+        admin.goto(f"{served.url}/submit")
+        settled(admin)
+        admin.get_by_role("tab", name="A file of tickets").click()
+        admin.locator("input[type=file]").set_input_files(str(file))
+        settled(admin)
+        admin.locator(".st-key-import button").click()
+        expect(admin.get_by_text(message)).to_be_visible(timeout=30_000)
+
+
+def test_accuracy_and_policy_pages_show_what_the_labels_say(served: Served, admin: Page) -> None:
+    for page, words in (("accuracy", "Is the confidence true?"), ("policy", "The built-in defaults are in force")):
+        admin.goto(f"{served.url}/{page}")
+        settled(admin)
+        expect(admin.get_by_text(words).or_(admin.get_by_text("No label yet")).first).to_be_visible(timeout=20_000)
+        expect(admin.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_a_saved_policy_is_in_force_and_listed(served: Served, admin: Page) -> None:
+    admin.goto(f"{served.url}/policy")
+    settled(admin)
+    admin.get_by_role("spinbutton", name="Lowest tracked accuracy").fill("0.75")
+    admin.get_by_label("Why this change?").fill("A little more room this week")
+    admin.keyboard.press("Enter")
+    settled(admin)
+    admin.locator(".st-key-save_policy button").click()
+    expect(admin.get_by_text("is in force. Every instance follows")).to_be_visible(timeout=20_000)
+    assert served.engine.policies.live().accuracy == 0.75

@@ -1,0 +1,102 @@
+"""The commands about users, tokens, the audit log and retention, run as somebody at a shell runs them."""
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from sqlalchemy import text
+
+from db.session import connect
+from engine.__main__ import main
+from engine.bootstrap import Engine
+from engine.domain import TicketDraft
+from engine.settings import Settings
+
+
+@pytest.fixture
+def shell(console_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # noqa: ANN201
+    """Runs a command in the test's environment: exit code, standard output, standard error."""
+    for name in console_settings.model_fields_set:
+        value = getattr(console_settings, name)
+        monkeypatch.setenv(name.upper(), value.get_secret_value() if hasattr(value, "get_secret_value") else str(value))
+    monkeypatch.setenv("PASSWORD_MEMORY_KIB", "8")
+    monkeypatch.setenv("PASSWORD_TIME_COST", "1")
+
+    def run(*arguments: str, given: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        capsys.readouterr()
+        try:
+            code = main(list(arguments))
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_user_is_added_with_a_one_time_password_or_a_given_one_and_disabled(shell, console: Engine) -> None:  # noqa: ANN001
+    code, out, _ = shell("user", "add", "Ann", "--role", "admin")
+    made = json.loads(out)
+    assert (code, made["user"], console.accounts.named("ann").must_change) == (0, "ann", True)
+    assert console.accounts.sign_in("ann", made["one_time_password"]).name == "ann"
+    code, out, _ = shell("user", "add", "joe", "--password-stdin", given="green-river-table-9\n")
+    assert (code, json.loads(out)) == (0, {"user": "joe", "role": "agent"})
+    assert console.accounts.sign_in("joe", "green-river-table-9").must_change is False
+    assert shell("user", "disable", "joe")[0] == 0
+    assert console.accounts.named("joe").disabled_at is not None
+    assert [row.actor for row in console.audit.find(action="user_disabled")] == ["command line"]
+
+
+def test_wrong_use_is_one_line_and_exit_code_2(shell) -> None:  # noqa: ANN001
+    code, out, err = shell("user", "add", "joe", "--password-stdin", given="short\n")
+    assert (code, out, len(err.splitlines())) == (2, "", 1) and "at least 12" in err
+    assert shell("user", "add", "joe", "--role", "king")[0] == 2
+    assert shell("purge", "--older-than", "soon")[0] == 2
+    assert shell("user", "disable", "nobody")[0] == 1
+
+
+def test_a_token_is_made_once_and_revoked_by_its_id(shell, console: Engine) -> None:  # noqa: ANN001
+    shell("user", "add", "joe", "--password-stdin", given="green-river-table-9\n")
+    code, out, _ = shell("token", "add", "joe", "--name", "crm", "--scope", "submit")
+    bearer = console.tokens.find(out.strip())
+    assert code == 0 and bearer is not None and bearer.token_name == "crm"
+    assert shell("token", "add", "joe", "--name", "crm", "--scope", "users")[0] == 2
+    assert shell("token", "revoke", bearer.token_id)[0] == 0
+    assert console.tokens.find(out.strip()) is None
+
+
+def test_verify_ends_with_1_when_a_row_was_altered(shell, console: Engine) -> None:  # noqa: ANN001
+    for number in range(3):
+        console.audit.record("ann", "did_something", "thing", str(number))
+    code, out, _ = shell("audit", "verify")
+    assert (code, json.loads(out)["rows"]) == (0, 3)
+    assert shell("audit", "verify", "--head", json.loads(out)["head"])[0] == 0
+    assert shell("audit", "verify", "--head", "0" * 64)[0] == 1
+    pool = connect(console.settings.postgres_url)
+    with pool.begin() as connection:
+        connection.execute(text("set local session_replication_role = replica"))
+        connection.execute(text("update audit_log set actor = 'bob' where id = 2"))
+    pool.dispose()
+    code, _, err = shell("audit", "verify")
+    assert (code, err.strip()) == (1, "audit log: row 2 was altered")
+
+
+def test_purge_removes_old_texts_and_notes_it(shell, console: Engine) -> None:  # noqa: ANN001
+    made = console.router.route(TicketDraft(body="my xylophone parcel is lost"))
+    pool = connect(console.settings.postgres_url)
+    with pool.begin() as connection:
+        connection.execute(text("update tickets set created_at = created_at - interval '100 days'"))
+    pool.dispose()
+    assert json.loads(shell("purge", "--older-than", "4m")[1]) == {"texts_removed": 0}
+    assert json.loads(shell("purge", "--older-than", "90d")[1]) == {"texts_removed": 1}
+    assert console.decisions.find(made.ticket_id)[0].body == ""
+    assert console.audit.find(limit=1)[0].action == "texts_removed"
+
+
+def test_a_narrowed_command_line_refuses_what_its_role_does_not_hold(shell, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+    monkeypatch.setenv("COMMAND_ROLE", "manager")
+    code, _, err = shell("user", "list")
+    assert code == 1 and "your role does not include users" in err
+    monkeypatch.setenv("COMMAND_ROLE", "admin")
+    assert shell("user", "list")[0] == 0

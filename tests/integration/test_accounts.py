@@ -1,0 +1,289 @@
+"""Accounts, sessions, tokens and limits on a real database, with a clock that the tests move."""
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from engine import bootstrap
+from engine.bootstrap import Engine
+from engine.errors import AccountRejected, Conflict, NotFound, ServiceUnavailable, SignInRefused, TooManyRequests
+from engine.settings import Settings
+
+GOOD = "green-river-table-9"
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, 9, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, **more: float) -> None:
+        self.now += timedelta(**more)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def cheap(console_settings: Settings) -> Settings:
+    """Argon2 as cheap as it gets: what is counted here is attempts, not time."""
+    return console_settings.model_copy(update={"password_memory_kib": 8, "password_time_cost": 1, "rate_submit_per_minute": 5})
+
+
+@pytest.fixture
+def engine(cheap: Settings, clock: Clock):  # noqa: ANN201
+    made = bootstrap.build(cheap, log_stream=None, clock=clock, chance=random.Random(1))
+    made.accounts.add("ann", role="agent", by="test", password=GOOD, must_change=False)
+    made.accounts.add("root", role="admin", by="test", password=GOOD, must_change=False)
+    yield made
+    made.close()
+
+
+def refused(engine: Engine, name: str, password: str = "wrong", **more: str) -> float:
+    with pytest.raises(SignInRefused) as error:
+        engine.accounts.sign_in(name, password, **more)
+    return error.value.wait
+
+
+def test_a_thousand_wrong_passwords_lock_the_account_with_a_growing_delay_and_nobody_else(engine: Engine, clock: Clock) -> None:
+    checked, waits = 0, []
+    for _ in range(1000):
+        wait = refused(engine, "ann", address="10.0.0.1")
+        checked += wait == 0
+        waits.append(wait)
+        clock.move(seconds=0.2)
+    assert waits[:5] == [0] * 5
+    assert checked <= 15, "200 seconds allow five free attempts and those after 1, 2, 4 ... 64 seconds"
+    assert max(waits) >= 32
+    assert refused(engine, "ann", GOOD, address="10.0.0.1") > 0, "the right password does not help while the account is locked"
+    assert engine.accounts.sign_in("root", GOOD, address="10.0.0.1").name == "root", "others at the same address are not locked out"
+    clock.move(seconds=900)
+    assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.1").name == "ann"
+
+
+def test_a_thousand_wrong_passwords_at_once_are_counted_one_by_one(engine: Engine) -> None:
+    def attempt(_: int) -> bool:
+        try:
+            engine.accounts.sign_in("ann", "wrong", address="10.0.0.1")
+        except SignInRefused as error:
+            return error.wait == 0
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        looked_at = sum(threads.map(attempt, range(1000)))
+    assert looked_at <= 6
+
+
+def test_the_owner_still_comes_in_from_a_browser_that_is_known(engine: Engine) -> None:
+    known = engine.sessions.known_browser("ann")
+    for _ in range(20):
+        refused(engine, "ann", address="10.0.0.1")
+    assert refused(engine, "ann", GOOD, address="10.0.0.2") > 0
+    assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.2", known_browser=known).name == "ann"
+    assert refused(engine, "ann", GOOD, address="10.0.0.2", known_browser=engine.sessions.known_browser("root")) > 0
+    assert [refused(engine, "ann", known_browser=known) > 0 for _ in range(8)][6:] == [True] * 2, "a known browser is counted as well"
+
+
+def test_an_address_that_tries_many_names_is_locked_and_others_are_not(engine: Engine) -> None:
+    waits = [refused(engine, f"somebody{i}", address="10.0.0.9") for i in range(60)]
+    assert waits[:50] == [0] * 50 and waits[-1] > 0
+    assert refused(engine, "ann", GOOD, address="10.0.0.9") > 0
+    assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.1").name == "ann"
+
+
+def test_many_people_behind_one_address_do_not_lock_it_by_signing_in(engine: Engine) -> None:
+    for _ in range(60):
+        assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.5").name == "ann"
+
+
+def test_known_and_unknown_names_are_refused_in_the_same_words_and_lock_alike(engine: Engine) -> None:
+    messages: dict[str, list[str]] = {}
+    for name in ("ann", "nobody", "x' or 1=1 --", "a" * 5000, "\x00"):
+        for _ in range(8):
+            with pytest.raises(SignInRefused) as error:
+                engine.accounts.sign_in(name, "wrong", address="")
+            messages.setdefault(name, []).append(str(error.value))
+    assert len({tuple(said) for said in messages.values()}) == 1
+
+
+def test_a_wrong_password_costs_one_hash_whether_the_name_exists_or_not(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from argon2 import PasswordHasher
+
+    counted: list[str] = []
+    verify = PasswordHasher.verify
+
+    def counting(self: PasswordHasher, hashed: str, password: str) -> bool:
+        counted.append(hashed.rsplit("$", 2)[0])
+        return verify(self, hashed, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", counting)
+    for name in ("ann", "nobody"):
+        refused(engine, name)
+    assert len(counted) == 2 and counted[0] == counted[1], "the same parameters, so the same time"
+
+
+def test_unused_sessions_and_old_sessions_end(engine: Engine, clock: Clock) -> None:
+    user, sessions = engine.accounts.named("ann"), engine.sessions
+    key = sessions.key_of(sessions.open(user.id))
+    clock.move(seconds=7199)
+    assert sessions.find(key).name == "ann"
+    clock.move(seconds=7200)
+    assert sessions.find(key) is None
+    key = sessions.key_of(sessions.open(user.id))
+    for _ in range(12):
+        clock.move(hours=1)
+        found = sessions.find(key)
+    assert found is None, "twelve hours are the end, however busy"
+
+
+def test_a_session_goes_on_for_a_while_without_the_database_and_no_new_one_begins(engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = engine.sessions
+    here, elsewhere = (sessions.key_of(sessions.open(engine.accounts.named("ann").id)) for _ in range(2))
+    assert sessions.find(here) is not None
+
+    def away(_: str) -> None:
+        raise ServiceUnavailable("database", "it is away")
+
+    monkeypatch.setattr(sessions._store, "find", away)
+    assert sessions.find(here).name == "ann"
+    with pytest.raises(ServiceUnavailable):
+        sessions.find(elsewhere)
+    clock.move(minutes=10)
+    with pytest.raises(ServiceUnavailable):
+        sessions.find(here)
+
+
+def test_a_changed_password_ends_the_other_sessions(engine: Engine) -> None:
+    sessions, user = engine.sessions, engine.accounts.named("ann")
+    mine, other = (sessions.key_of(sessions.open(user.id)) for _ in range(2))
+    engine.accounts.change_password("ann", GOOD, "seven-quiet-boats", keep_session=mine)
+    assert sessions.find(mine) is not None and sessions.find(other) is None
+    refused(engine, "ann", GOOD)
+    assert engine.accounts.sign_in("ann", "seven-quiet-boats").name == "ann"
+
+
+@pytest.mark.parametrize("password", ["short", "a" * 20, "passwordpassword1", "ann-likes-green-tea", "Password12345!", "x" * 300])
+def test_weak_passwords_are_refused(engine: Engine, password: str) -> None:
+    with pytest.raises(AccountRejected):
+        engine.accounts.change_password("ann", GOOD, password)
+    assert engine.accounts.sign_in("ann", GOOD).name == "ann"
+
+
+def test_the_last_admin_stays(engine: Engine) -> None:
+    for change in (lambda: engine.accounts.disable("root", by="t"), lambda: engine.accounts.set_role("root", "agent", by="t")):
+        with pytest.raises(AccountRejected, match="last admin"):
+            change()
+    engine.accounts.set_role("ann", "admin", by="root")
+    engine.accounts.disable("root", by="ann")
+    with pytest.raises(AccountRejected, match="last admin"):
+        engine.accounts.disable("ann", by="ann")
+
+
+def test_two_admins_who_disable_each_other_leave_one(engine: Engine) -> None:
+    engine.accounts.set_role("ann", "admin", by="root")
+
+    def disable(name: str) -> bool:
+        try:
+            engine.accounts.disable(name, by="test")
+        except AccountRejected:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(disable, ["ann", "root"])) == [False, True]
+
+
+def test_names_are_taken_once_and_unknown_names_are_said_to_be(engine: Engine) -> None:
+    with pytest.raises(Conflict):
+        engine.accounts.add("ANN", role="agent", by="test")
+    for name in ("", "a", "ann smith", "x;y", "ann\x00", "é"):
+        with pytest.raises(AccountRejected):
+            engine.accounts.add(name, role="agent", by="test")
+    with pytest.raises(AccountRejected):
+        engine.accounts.add("joe", role="root", by="test")
+    with pytest.raises(NotFound):
+        engine.accounts.disable("nobody", by="test")
+
+
+def test_the_first_admin_is_made_once_even_by_two_starts_at_a_time(build: Callable[..., Engine]) -> None:
+    one, two = build(), build()
+    with ThreadPoolExecutor(2) as threads:
+        words = list(threads.map(lambda e: e.accounts.add_first_admin(), [one, two]))
+    assert sorted(word is None for word in words) == [False, True]
+    assert one.accounts.named("admin").must_change
+
+
+def test_tokens_hold_their_scopes_as_long_as_role_time_and_owner_allow(engine: Engine, clock: Clock) -> None:
+    tokens, ann = engine.tokens, engine.accounts.named("ann")
+    with pytest.raises(AccountRejected, match="does not hold users"):
+        tokens.make(ann, name="x", scopes=["submit", "users"], by="ann")
+    token = tokens.make(ann, name="x", scopes=["submit", "overrule"], days=2, by="ann")
+    assert {str(p) for p in tokens.find(token).permissions} == {"submit", "overrule"}
+    assert tokens.all(user_id=ann.id)[0].used_at == clock.now
+    assert token.split("_")[2] not in repr(tokens.all()), "only a hash is kept"
+    for bad in (token[:-1] + "A" * (token[-1] != "A") + "B" * (token[-1] == "A"), token.upper(), "", "crt_x_y", token + "x", "\x00"):
+        assert tokens.find(bad) is None
+    engine.accounts.disable("ann", by="root")
+    assert tokens.find(token) is None
+    engine.accounts.enable("ann", by="root")
+    assert tokens.find(token) is not None
+    clock.move(days=2)
+    assert tokens.find(token) is None
+
+
+def test_a_lower_role_takes_scopes_from_tokens_and_a_revoked_token_is_dead(engine: Engine) -> None:
+    tokens = engine.tokens
+    engine.accounts.set_role("ann", "manager", by="root")
+    token = tokens.make(engine.accounts.named("ann"), name="x", scopes=["submit", "dashboard"], by="ann")
+    engine.accounts.set_role("ann", "agent", by="root")
+    found = tokens.find(token)
+    assert {str(p) for p in found.permissions} == {"submit"}
+    with pytest.raises(NotFound):
+        tokens.revoke(found.token_id, by="root", user_id=engine.accounts.named("root").id)
+    tokens.revoke(found.token_id, by="ann", user_id=engine.accounts.named("ann").id)
+    assert tokens.find(token) is None
+
+
+def test_limits_count_by_user_and_minute(engine: Engine, clock: Clock) -> None:
+    for _ in range(5):
+        engine.limits.take("submit", "ann")
+    with pytest.raises(TooManyRequests) as error:
+        engine.limits.take("submit", "ann")
+    assert 0 < error.value.wait <= 60
+    engine.limits.take("submit", "root")
+    clock.move(minutes=1)
+    engine.limits.take("submit", "ann")
+
+
+def test_limits_let_everything_pass_and_count_it_while_the_counter_is_away(cheap: Settings, clock: Clock) -> None:
+    from pydantic import SecretStr
+
+    engine = bootstrap.build(cheap.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1")}), log_stream=None, clock=clock)
+    try:
+        for _ in range(8):
+            engine.limits.take("submit", "ann")
+        assert engine.limits.passed_unchecked == 8
+    finally:
+        engine.close()
+
+
+def test_the_cookie_secret_is_made_once_and_read_by_its_owner_alone(tmp_path) -> None:  # noqa: ANN001
+    from engine import settings
+    from engine.secret import cookie_secret
+
+    own = settings.load(data_dir=tmp_path / "data")
+    with ThreadPoolExecutor(8) as threads:
+        made = set(threads.map(lambda _: cookie_secret(own), range(16)))
+    assert len(made) == 1 and len(made.pop()) >= 32
+    assert (tmp_path / "data" / "cookie.secret").stat().st_mode & 0o777 == 0o600
+    assert len(list((tmp_path / "data").iterdir())) == 1

@@ -1,0 +1,237 @@
+"""The gate of a served console: who gets in, by which door, with which cookie; over HTTP and by a raw websocket."""
+from __future__ import annotations
+
+
+import pytest
+import requests
+from itsdangerous import Signer
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from engine.access import PAGES, Role, opens
+from engine.web.gate import COOKIE
+from tests import signin, websocket
+from tests.serving import ROOT, Served
+
+HTML = {"Accept": "text/html,*/*;q=0.8"}
+EXISTING = [name for name in PAGES if (ROOT / "pages" / f"{name}.py").exists()]
+
+
+def get(served: Served, path: str, **more: object) -> requests.Response:
+    return requests.get(f"{served.url}{path}", allow_redirects=False, timeout=30, **more)
+
+
+def cookie_of(http: requests.Session) -> str:
+    return http.cookies[COOKIE]
+
+
+def refused(served: Served, cookie: str = "", **headers: str) -> int:
+    """The status with which the websocket is refused; 101 when it is opened."""
+    try:
+        with websocket.opened(served.url, cookie, **headers):
+            return 101
+    except InvalidStatus as error:
+        return error.response.status_code
+
+
+# The first test asks a fresh server, on which no page has run yet.
+def test_a_fresh_server_runs_no_page_for_strangers_whatever_they_ask_first(served: Served) -> None:
+    assert refused(served) == 403
+    for name in EXISTING:
+        answer = get(served, f"/{name}", headers=HTML)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/auth/login?next=/{name}")
+        assert get(served, f"/{name}").status_code == 401
+
+
+def test_a_fresh_server_opens_an_agents_first_page_only_if_the_table_says_so(served: Served) -> None:
+    with websocket.opened(served.url, cookie_of(served.sign_in(Role.AGENT))) as socket:
+        first = websocket.run(socket, page="users")
+    assert "Users" not in first.headings
+    assert set(first.pages) - {""} <= {"submit", "account"}
+
+
+@pytest.mark.parametrize("path", [
+    "/", "/_stcore/stream", "/_stcore/metrics", "/_stcore/upload_file/a/b", "/media/abc.csv", "/component/x/index.html", "/_stcore/agent/interact",
+    "/_stcore/agent/openapi.json", "/metrics", "//auth/login", "/static/../users", "/Auth/login", "/favicon.ico", "/_stcore/health/../stream",
+    "/docs", "/app.py", "/.env", "/_stcore/script-health-check",
+])
+def test_everything_but_the_few_open_paths_asks_strangers_to_sign_in(served: Served, path: str) -> None:
+    prepared = requests.Request("GET", served.url + "/").prepare()
+    prepared.url = served.url + path
+    with requests.Session() as http:
+        answer = http.send(prepared, allow_redirects=False, timeout=30)
+    assert answer.status_code in (400, 401, 403, 404)
+    assert "stApp" not in answer.text and "<script" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/auth/login", "/auth/style.css", "/_stcore/health", "/_stcore/host-config", "/favicon.png"])
+def test_sign_in_health_and_static_files_are_open(served: Served, path: str) -> None:
+    assert get(served, path).status_code == 200
+
+
+@pytest.mark.parametrize("role", Role)
+def test_each_role_opens_exactly_the_tables_pages_by_url_and_by_script_hash(served: Served, role: Role) -> None:
+    with websocket.opened(served.url, cookie_of(served.sign_in(Role.ADMIN))) as socket:
+        titles = {page: websocket.run(socket, page="" if page == "submit" else page).headings[0] for page in EXISTING}
+        hashes = websocket.run(socket).pages
+    hashes["submit"] = hashes.get("submit") or hashes[""]
+    assert len(set(titles.values())) == len(EXISTING)
+    with websocket.opened(served.url, cookie_of(served.sign_in(role))) as socket:
+        for page in EXISTING:
+            may = opens(role, page)
+            by_url = websocket.run(socket, page="" if page == "submit" else page)
+            assert (titles[page] in by_url.headings) is may, f"{role} asked for {page}"
+            by_hash = websocket.run(socket, script_hash=hashes[page])
+            assert may or titles[page] not in by_hash.headings, f"{role} asked for the script of {page}"
+
+
+def test_identity_headers_from_outside_are_ignored(served: Served) -> None:
+    spoofed = {"X_Console_User": "admin", "X_Console_Role": "admin", "X_Console_Sid": served.engine.sessions.key_of(cookie_of(served.sign_in("admin")))}
+    assert refused(served, **spoofed) == 403
+    assert get(served, "/", headers={name.replace("_", "-"): value for name, value in spoofed.items()}).status_code == 401
+    with websocket.opened(served.url, cookie_of(served.sign_in(Role.AGENT)), **spoofed) as socket:
+        shown = websocket.run(socket, page="users")
+    assert "Users" not in shown.headings and "users" not in shown.pages
+    assert any("agent (agent)" in text for text in shown.texts)
+
+
+def test_forged_and_damaged_cookies_are_refused(served: Served) -> None:
+    good = cookie_of(served.sign_in(Role.ADMIN))
+    secret, _, signature = good.rpartition(".")
+    key = served.engine.sessions.key_of(good)
+    others = Signer("another secret that is long enough", salt="console.session").sign(secret).decode()
+    for bad in (secret, good[:-1], good + "A", f"{secret}.{signature[::-1]}", f"x{good}", others, key, "", ".", "%00", "a" * 5000, '"', "null"):
+        assert refused(served, bad) == 403, bad
+        assert get(served, "/", headers={"Cookie": f"{COOKIE}={bad}"}).status_code in (400, 401), bad
+    assert refused(served, good) == 101
+
+
+def test_a_cookie_that_was_signed_out_cannot_be_replayed(served: Served) -> None:
+    http = served.sign_in(Role.AGENT)
+    stolen = cookie_of(http)
+    assert refused(served, stolen) == 101
+    assert signin.post_form(http, f"{served.url}/auth/logout").status_code == 303
+    assert refused(served, stolen) == 403
+
+
+def test_signing_in_again_rotates_the_secret_and_ends_the_earlier_session(served: Served) -> None:
+    http = served.sign_in(Role.AGENT)
+    first = cookie_of(http)
+    token = signin.csrf_of(http.get(f"{served.url}/auth/logout", timeout=30).text)
+    fields = {"csrf": token, "name": "agent", "password": served.words[Role.AGENT]}
+    assert http.post(f"{served.url}/auth/login", data=fields, allow_redirects=False, timeout=30).status_code == 303
+    assert cookie_of(http) != first
+    served.secrets.append(cookie_of(http))
+    assert (refused(served, first), refused(served, cookie_of(http))) == (403, 101)
+
+
+def test_a_planted_cookie_is_never_taken_over(served: Served) -> None:
+    http = requests.Session()
+    http.cookies.set(COOKIE, "planted.value")
+    answer = signin.post_form(http, f"{served.url}/auth/login", name="agent", password=served.words[Role.AGENT])
+    assert "planted" not in answer.headers["set-cookie"]
+
+
+def test_a_websocket_under_one_cookie_stays_that_users(served: Served) -> None:
+    with websocket.opened(served.url, cookie_of(served.sign_in(Role.AGENT))) as socket:
+        websocket.run(socket)
+        served.sign_in(Role.ADMIN)
+        again = websocket.run(socket, page="users")
+    assert any("agent (agent)" in text for text in again.texts)
+
+
+def test_disabling_a_user_ends_open_pages_at_once(served: Served) -> None:
+    served.engine.accounts.add("leaver", role=Role.MANAGER, by="test", password="tall-lamp-and-coin", must_change=False)
+    cookie = cookie_of(signin.signed_in(served.url, "leaver", "tall-lamp-and-coin"))
+    with websocket.opened(served.url, cookie) as socket:
+        assert websocket.run(socket, page="dashboard").headings
+        served.engine.accounts.disable("leaver", by="test")
+        with pytest.raises(ConnectionClosed) as closed:
+            websocket.run(socket, page="dashboard")
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
+    assert refused(served, cookie) == 403
+    http = requests.Session()
+    answer = signin.post_form(http, f"{served.url}/auth/login", name="leaver", password="tall-lamp-and-coin")
+    assert (answer.status_code, "Name or password is wrong" in answer.text) == (401, True)
+
+
+def test_a_new_role_counts_in_pages_that_are_open_already(served: Served) -> None:
+    served.engine.accounts.add("climber", role=Role.ADMIN, by="test", password="tall-lamp-and-coin", must_change=False)
+    with websocket.opened(served.url, cookie_of(signin.signed_in(served.url, "climber", "tall-lamp-and-coin"))) as socket:
+        assert "Users" in websocket.run(socket, page="users").headings
+        served.engine.accounts.set_role("climber", "agent", by="test")
+        assert "Users" not in websocket.run(socket, page="users").headings
+
+
+def test_a_one_time_password_opens_nothing_but_the_form_that_changes_it(served: Served) -> None:
+    _, word = served.engine.accounts.add("newcomer", role=Role.AGENT, by="test")
+    served.secrets.append(word)
+    http = signin.signed_in(served.url, "newcomer", word)
+    assert refused(served, cookie_of(http)) == 403
+    answer = http.get(f"{served.url}/", headers=HTML, allow_redirects=False, timeout=30)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/auth/password")
+    weak = signin.post_form(http, f"{served.url}/auth/password", old=word, new="password12345", again="password12345")
+    assert (weak.status_code, "too easy" in weak.text) == (422, True)
+    before = cookie_of(http)
+    done = signin.post_form(http, f"{served.url}/auth/password", old=word, new="seven-quiet-boats", again="seven-quiet-boats")
+    assert done.status_code == 303
+    served.secrets += [cookie_of(http), "seven-quiet-boats"]
+    assert (refused(served, before), refused(served, cookie_of(http))) == (403, 101)
+
+
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/logout", "/auth/password"])
+def test_forms_from_elsewhere_do_nothing(served: Served, path: str) -> None:
+    http = served.sign_in(Role.AGENT)
+    token = signin.csrf_of(http.get(f"{served.url}/auth/logout", timeout=30).text)
+    fields = {"name": "agent", "password": "wrong", "old": "a", "new": "b", "again": "b"}
+
+    def status(**more: object) -> int:
+        return http.post(f"{served.url}{path}", allow_redirects=False, timeout=30, **more).status_code
+
+    assert status(data=fields) == 403
+    assert status(data={**fields, "csrf": token[::-1]}) == 403
+    assert status(data={**fields, "csrf": token}, headers={"Origin": "https://elsewhere.invalid"}) == 403
+    assert status(data={**fields, "csrf": token}, headers={"Origin": "null"}) == 403
+    assert status(data={**fields, "csrf": token}, headers={"Sec-Fetch-Site": "cross-site"}) == 403
+    assert status(data={**fields, "csrf": token, "more": "x" * 20_000}) == 413
+    assert refused(served, cookie_of(http)) == 101
+
+
+@pytest.mark.parametrize("target", ["//elsewhere.invalid", "https://elsewhere.invalid", "/\\elsewhere.invalid", "javascript:alert(1)", "/auth/logout", "/%0d%0aX: y"])
+def test_nobody_is_sent_elsewhere_after_signing_in(served: Served, target: str) -> None:
+    answer = signin.post_form(requests.Session(), f"{served.url}/auth/login", name="agent", password=served.words[Role.AGENT], next=target)
+    assert answer.headers["location"] == "/"
+
+
+def test_cookies_are_closed_to_scripts_and_secure_behind_tls(served: Served) -> None:
+    plain = signin.post_form(requests.Session(), f"{served.url}/auth/login", name="agent", password=served.words[Role.AGENT])
+    line = plain.headers["set-cookie"]
+    assert "HttpOnly" in line and "SameSite=lax" in line and "Secure" not in line
+    http = requests.Session()
+    http.headers["X-Forwarded-Proto"] = "https"
+    form = http.get(f"{served.url}/auth/login", timeout=30)
+    assert "Secure" in form.headers["set-cookie"]
+    assert form.headers["strict-transport-security"].startswith("max-age=31536000")
+    assert "strict-transport-security" not in plain.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/auth/login", "/healthz", "/api/v1/tickets", "/nothing/here", "/static/nothing.js"])
+def test_every_answer_carries_the_security_headers(served: Served, path: str) -> None:
+    headers = served.sign_in(Role.AGENT).get(served.url + path, timeout=30).headers
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "unsafe-eval'" not in headers["content-security-policy"].replace("'wasm-unsafe-eval'", "")
+    assert "script-src 'self' 'unsafe-inline'" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+
+
+def test_a_foreign_origin_gets_no_websocket_even_with_a_cookie(served: Served) -> None:
+    assert refused(served, cookie_of(served.sign_in(Role.AGENT)), Origin="https://elsewhere.invalid") == 403
+
+
+# The last test stops and starts the process.
+def test_sessions_survive_a_restart(served: Served) -> None:
+    cookie = cookie_of(served.sign_in(Role.MANAGER))
+    served.stop()
+    served.start()
+    with websocket.opened(served.url, cookie) as socket:
+        assert any("manager (manager)" in text for text in websocket.run(socket).texts)

@@ -1,0 +1,144 @@
+"""Signing in with an OpenID Connect provider: a claim becomes a role, and a provider or visitor that lies is refused."""
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+from joserfc.jwk import OctKey, RSAKey
+
+from engine.access import Role
+from engine.web.gate import COOKIE
+from engine.web.oidc import STATE, role_map, role_of
+from tests import websocket
+from tests.serving import Served
+from tests.servers.identity import CLIENT, SECRET, IdentityProvider
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[IdentityProvider]:
+    made = IdentityProvider()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def served(databases, learned, servers, tmp_path_factory, provider: IdentityProvider) -> Iterator[Served]:  # noqa: ANN001
+    url = databases.make(learned)
+    console = Served(
+        url, f"{servers.redis_url}?db=2", tmp_path_factory.mktemp("oidc"), public_url="{url}", oidc_issuer=provider.url, oidc_client_id=CLIENT,
+        oidc_client_secret=SECRET, oidc_role_claim="realm.groups", oidc_roles="console-bosses=admin,console-people=agent",
+    )
+    try:
+        yield console.start()
+        assert console.leaked(SECRET) == []
+    finally:
+        console.close()
+        databases.drop(url)
+
+
+@pytest.fixture(autouse=True)
+def honest(provider: IdentityProvider) -> None:
+    provider.claims = {"sub": "s-1", "preferred_username": "Zoe@corp.example", "realm": {"groups": ["others", "console-people"]}}
+    provider.overrides = {}
+    provider.signing_key, provider.algorithm = provider.key, "RS256"
+
+
+def enter(served: Served, http: requests.Session | None = None) -> tuple[requests.Session, requests.Response]:
+    """Follow every redirect between the console and the provider, up to the console's first page or a refusal."""
+    http = http or requests.Session()
+    http.headers["Accept"] = "text/html"
+    return http, http.get(f"{served.url}/auth/oidc", timeout=30)
+
+
+def shown(served: Served, http: requests.Session) -> list[str]:
+    with websocket.opened(served.url, http.cookies[COOKIE]) as socket:
+        return websocket.run(socket).texts
+
+
+def test_the_claim_becomes_a_role_and_a_new_user(served: Served) -> None:
+    http, answer = enter(served)
+    assert (answer.status_code, answer.url) == (200, f"{served.url}/")
+    assert any("zoe@corp.example (agent)" in text for text in shown(served, http))
+    user = served.engine.accounts.named("zoe@corp.example")
+    assert (user.source, user.password_hash) == ("oidc", None)
+    assert STATE not in http.cookies
+
+
+def test_a_changed_claim_changes_the_role_at_the_next_sign_in(served: Served, provider: IdentityProvider) -> None:
+    enter(served)
+    provider.claims["realm"] = {"groups": ["console-people", "console-bosses"]}
+    http, _ = enter(served)
+    assert any("zoe@corp.example (admin)" in text for text in shown(served, http))
+
+
+def test_a_disabled_user_is_out_at_once_whatever_the_provider_says(served: Served) -> None:
+    http, _ = enter(served)
+    served.engine.accounts.disable("zoe@corp.example", by="test")
+    try:
+        assert http.get(f"{served.url}/", allow_redirects=False, timeout=30).status_code == 303
+        assert enter(served)[1].status_code == 403
+    finally:
+        served.engine.accounts.enable("zoe@corp.example", by="test")
+
+
+@pytest.mark.parametrize("realm", [None, {}, {"groups": []}, {"groups": ["others"]}, {"groups": "admin"}, "console-bosses", {"groups": {"console-bosses": 1}}])
+def test_nobody_without_a_mapped_role_comes_in(served: Served, provider: IdentityProvider, realm: object) -> None:
+    provider.claims["realm"] = realm
+    http, answer = enter(served)
+    assert answer.status_code == 403 and COOKIE not in http.cookies
+
+
+def test_a_local_account_is_not_taken_over_by_its_name(served: Served, provider: IdentityProvider) -> None:
+    provider.claims |= {"sub": "s-evil", "preferred_username": "ADMIN", "realm": {"groups": ["console-bosses"]}}
+    http, answer = enter(served)
+    assert answer.status_code == 403 and COOKIE not in http.cookies
+    assert served.engine.accounts.named("admin").source == "local"
+
+
+@pytest.mark.parametrize("lie", [
+    {"nonce": "another"}, {"aud": "somebody-else"}, {"aud": [CLIENT, "somebody-else"]}, {"iss": "https://elsewhere.invalid"},
+    {"exp": int(time.time()) - 3600}, {"iat": int(time.time()) + 86_400}, {"sub": ""}, {"preferred_username": None},
+])
+def test_tokens_that_do_not_fit_are_refused(served: Served, provider: IdentityProvider, lie: dict[str, object]) -> None:
+    provider.overrides = lie
+    http, answer = enter(served)
+    assert answer.status_code == 403 and COOKIE not in http.cookies
+
+
+def test_tokens_signed_with_another_key_or_with_the_clients_secret_are_refused(served: Served, provider: IdentityProvider) -> None:
+    provider.signing_key = RSAKey.generate_key(2048, parameters={"kid": "one"})
+    assert enter(served)[1].status_code == 403
+    provider.signing_key, provider.algorithm = OctKey.import_key(SECRET), "HS256"
+    assert enter(served)[1].status_code == 403
+
+
+def test_what_comes_back_must_belong_to_this_browser_and_works_once(served: Served) -> None:
+    victim, attacker = requests.Session(), requests.Session()
+    to_provider = attacker.get(f"{served.url}/auth/oidc", allow_redirects=False, timeout=30).headers["location"]
+    back = attacker.get(to_provider, allow_redirects=False, timeout=30).headers["location"]
+    assert victim.get(back, allow_redirects=False, timeout=30).status_code == 403, "another browser's way back"
+    state = attacker.cookies[STATE]
+    assert attacker.get(back, allow_redirects=False, timeout=30).status_code == 303
+    attacker.cookies.set(STATE, state, path="/auth/oidc")
+    assert attacker.get(back, allow_redirects=False, timeout=30).status_code == 403, "the code is used up"
+    assert requests.get(f"{served.url}/auth/oidc/callback?code=a&state=b", timeout=30).status_code == 403
+
+
+def test_passwords_do_not_open_a_providers_account(served: Served) -> None:
+    from tests import signin
+
+    enter(served)
+    assert signin.post_form(requests.Session(), f"{served.url}/auth/login", name="zoe@corp.example", password="").status_code == 401
+
+
+def test_the_sign_in_page_offers_the_provider(served: Served) -> None:
+    assert "/auth/oidc" in requests.get(f"{served.url}/auth/login", timeout=30).text
+
+
+def test_the_highest_of_several_roles_counts() -> None:
+    roles = role_map("a=agent,b=manager,c=admin")
+    assert role_of({"roles": ["a", "b"]}, claim="roles", roles=roles) is Role.MANAGER
+    assert role_of({"x.y": "a"}, claim="x.y", roles=roles) is Role.AGENT
+    assert role_of({}, claim="roles", roles=roles) is None

@@ -1,0 +1,39 @@
+"""Exported CSV holds no formula that a spreadsheet would run."""
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.export import csv_bytes, neutral
+
+
+@pytest.mark.parametrize("text", [
+    "=1+1", "+1", "-1+2", "@SUM(A1)", "  =cmd|' /C calc'!A0", "\t=1", "\r=1", "\n=1", "\u00a0=1", "＝1+1", "＠x", "−1", '=HYPERLINK("//xss.invalid")',
+])
+def test_formulas_get_an_apostrophe(text: str) -> None:
+    assert neutral(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["plain", "a=b", "1-2", "bob@example.com", "", -1.5, 7, None, True])
+def test_other_texts_and_numbers_stay(value: object) -> None:
+    assert neutral(value) == value
+
+
+@given(st.lists(st.lists(st.text(max_size=20), min_size=2, max_size=2), max_size=5))
+def test_no_cell_of_an_export_starts_a_formula_and_texts_come_back(rows: list[list[str]]) -> None:
+    content = csv_bytes(["=a", "b"], rows).decode("utf-8-sig")
+    if "\r" not in "".join(sum(rows, [])) and "\n" not in "".join(sum(rows, [])) and "\x00" not in "".join(sum(rows, [])):
+        back = list(csv.reader(io.StringIO(content, newline="")))
+        assert back[0] == ["'=a", "b"]
+        for cells, original in zip(back[1:], rows, strict=True):
+            assert [cell.removeprefix("'") for cell in cells] == [text.removeprefix("'") for text in original]
+            assert not any(cell.lstrip().startswith(("=", "+", "-", "@")) for cell in cells)
+
+
+def test_times_are_written_with_their_zone() -> None:
+    assert b"2026-01-31T08:00:00+00:00" in csv_bytes(["at"], [[datetime(2026, 1, 31, 8, tzinfo=UTC)]])

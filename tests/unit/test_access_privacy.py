@@ -1,0 +1,83 @@
+"""Personal data and secrets are masked; words, amounts, dates and order numbers are not."""
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.fingerprint import fingerprint, normalised
+from engine.privacy import iban, luhn, masked
+from engine.telemetry.log import DecisionLog
+
+GONE = [
+    ("card 4111 1111 1111 1111 please", "card <card> please"),
+    ("5500-0000-0000-0004", "<card>"),
+    ("amex 378282246310005.", "amex <card>."),
+    ("iban DE89 3704 0044 0532 0130 00, thanks", "iban <iban>, thanks"),
+    ("GB82WEST12345698765432", "<iban>"),
+    ("mail bob.smith+x@ex-ample.co.uk.", "mail <mail>."),
+    ("call +49 170 1234567 now", "call <phone> now"),
+    ("call 0170/1234567", "call <phone>"),
+    ("(555) 234-5678 ok", "<phone> ok"),
+    ("+441632960961", "<phone>"),
+    ("00441632960961", "<phone>"),
+    ("my password is hunter2! help", "my password is <secret> help"),
+    ("PIN: 9182", "PIN: <secret>"),
+    ("password = 'two words'", "password = <secret>"),
+    ("Authorization: Bearer abcdefghijklmnop1234", "Authorization: Bearer <secret>"),
+    ("https://user:word@host.invalid/x", "https://<secret>@host.invalid/x"),
+    ("AKIAIOSFODNN7EXAMPLE", "<secret>"),
+    ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-DEF", "<secret>"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----", "<secret>"),
+]
+KEPT = [
+    "4111 1111 1111 1112", "order 12345678 of 2024-01-05", "paid 1,234,567.89 eur on 01.02.2024 10:30", "the password is not working",
+    "I forgot my password and my pin", "it costs 1200.50", "call me at noon @ the office", "version 1.2.3.4",
+    "a < b & c", "ticket T-20260131-7F3K9Q2M5R", "10.0.0.1", "0 results",
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), GONE)
+def test_what_is_personal_or_secret_is_masked(text: str, expected: str) -> None:
+    assert masked(text) == expected
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_everything_else_stays(text: str) -> None:
+    assert masked(text) == text
+
+
+@given(st.text(max_size=300))
+def test_masking_never_fails_and_masking_twice_changes_nothing(text: str) -> None:
+    once = masked(text)
+    assert masked(once) == once
+
+
+@given(st.from_regex(r"[0-9 @.:+()a-zA-Z/=-]{0,120}", fullmatch=True))
+def test_masking_text_full_of_digits_twice_changes_nothing(text: str) -> None:
+    once = masked(text)
+    assert masked(once) == once
+
+
+def test_check_digits() -> None:
+    assert luhn("4111111111111111") and not luhn("4111111111111112")
+    assert iban("GB82 WEST 1234 5698 7654 32") and not iban("GB82 WEST 1234 5698 7654 33")
+
+
+def test_two_customers_with_the_same_question_share_a_fingerprint_and_it_holds_nothing_of_them() -> None:
+    one = "my card 4111 1111 1111 1111 was charged twice, write to ann@example.com or call +49 170 1234567"
+    two = "my card 5500 0000 0000 0004 was charged twice, write to joe.q@example.org or call +44 1632 960961"
+    assert fingerprint(one) == fingerprint(two)
+    assert not set("0123456789") & set(normalised(one))
+
+
+def test_the_log_masks_what_slips_into_a_field() -> None:
+    out = io.StringIO()
+    log = DecisionLog(stream=out)
+    log.event("service_unavailable", service="index", detail="refused for ann@example.com, password: hunter22")
+    log.close()
+    line = json.loads(out.getvalue())
+    assert line["detail"] == "refused for <mail>, password: <secret>"
