@@ -4,11 +4,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from engine.model import RoutingModel
-from engine.ports import LabelStore, ModelStore, PolicyStore, TaxonomyStore
+from engine.ports import ExemplarStore, LabelStore, ModelStore, PolicyStore, TaxonomyStore
 from engine.state import RoutingState
 from engine.tracking import Tracking
 
-WATCHED = ("taxonomy", "policy", "model")
+WATCHED = ("taxonomy", "policy", "model", "cache", "exemplars")
 
 
 class StateLoader:
@@ -20,6 +20,7 @@ class StateLoader:
         policies: PolicyStore,
         models: ModelStore,
         taxonomy: TaxonomyStore,
+        exemplars: ExemplarStore,
         labels: LabelStore,
         tracking: Tracking,
         versions: Callable[[], Mapping[str, int]],
@@ -32,7 +33,9 @@ class StateLoader:
         self._tracking = tracking
         self._versions = versions
         self._embedder = embedder
+        self._exemplars = exemplars
         self._model: RoutingModel | None = None
+        self._newest = 0
 
     def stamp(self) -> tuple[int, ...]:
         """Changes when a state built now would differ from one built before. Raises ServiceUnavailable."""
@@ -44,8 +47,8 @@ class StateLoader:
         policy, number = self._policies.live(), self._models.live_number(embedder=self._embedder)
         if number is None:
             self._model = None
-        elif self._model is None or self._model.number != number:
-            self._model = RoutingModel.from_arrays(number, *self._models.load(number))
+        else:
+            self._take_in(number)
         return RoutingState(
             policy=policy,
             departments=tuple(self._taxonomy.departments()),
@@ -55,6 +58,16 @@ class StateLoader:
                 "policy": str(policy.number),
                 "taxonomy": str(self._versions().get("taxonomy", 0)),
                 "embedder": self._embedder,
-                "model": str(number or 0),
+                "model": self._model.version if self._model else "0",
+                **({"cache": str(emptied)} if (emptied := self._versions().get("cache", 0)) else {}),
             },
         )
+
+    def _take_in(self, number: int) -> None:
+        """Load the model where it is another one, and add the exemplars that came after its fit."""
+        if self._model is None or self._model.number != number:
+            arrays, manifest = self._models.load(number)
+            self._model, self._newest = RoutingModel.from_arrays(number, arrays, manifest), manifest.get("newest_exemplar", 0)
+        fresh, vectors = self._exemplars.since(self._newest)
+        if fresh:
+            self._model, self._newest = self._model.refreshed(fresh, vectors), fresh[-1].id

@@ -25,8 +25,12 @@ class RoutingState:
 
     @property
     def epoch(self) -> str:
-        """16 hex digits that change with any of the versions; cached answers of another epoch are not used."""
-        return hashlib.blake2b(repr(sorted(self.versions.items())).encode(), digest_size=8).hexdigest()
+        """16 hex digits that change with any of the versions; cached answers of another epoch are not used.
+
+        What a model took in after its fit does not count: single labels empty single entries, not the whole cache.
+        """
+        fixed = self.versions | {"model": self.versions.get("model", "").partition("+")[0]}
+        return hashlib.blake2b(repr(sorted(fixed.items())).encode(), digest_size=8).hexdigest()
 
     @property
     def live(self) -> frozenset[str]:

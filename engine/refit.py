@@ -1,0 +1,43 @@
+"""When has enough been learned since the last fit that all of it should be fitted anew?"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.ports import DecisionLog, ExemplarStore, ModelStore
+
+FEWEST_NEW = 25
+# A fit of many tickets takes long, and a few more change little.
+NEW_SHARE = 0.05
+
+
+class Refitter:
+    """Fits anew, on one instance at a time. Between fits every instance takes new exemplars into its model at once."""
+
+    def __init__(
+        self, *, train: Callable[[], int], exemplars: ExemplarStore, models: ModelStore, embedder: str, log: DecisionLog
+    ) -> None:
+        self._train = train
+        self._exemplars = exemplars
+        self._models = models
+        self._embedder = embedder
+        self._log = log
+
+    def due(self) -> bool:
+        """True when enough exemplars came since the live model was fitted. Raises ServiceUnavailable."""
+        number = self._models.live_number(embedder=self._embedder)
+        if number is None:
+            return False
+        manifest = self._models.manifest(number)
+        new = self._exemplars.count_since(manifest.get("newest_exemplar", 0))
+        return new >= max(FEWEST_NEW, NEW_SHARE * manifest.get("exemplars", 0))
+
+    def refit_when_due(self) -> int | None:
+        """The new model's number, None when nothing is due or another instance is at it."""
+        if not self.due():
+            return None
+        with self._models.alone() as mine:
+            if not mine or not self.due():
+                return None
+            number = self._train()
+        self._log.event("model_refitted", model=number)
+        return number
