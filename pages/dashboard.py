@@ -1,46 +1,68 @@
-"""Dashboard: what the router does, from Postgres, refreshed by itself."""
+"""Dashboard: what the router does, exact to the ticket, refreshed by itself. The address holds the whole view."""
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from pathlib import Path
 
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import charts, overview
+from pages.parts import alert_list, charts, overview
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Dashboard")
 
-one, two, three = st.columns([2, 1, 1], vertical_alignment="bottom")
-span = one.segmented_control("Time range", list(overview.SPANS), default="Last 24 hours", key="span") or "Last 24 hours"
-demo = two.toggle("Include demo tickets", value=True, key="demo")
-live = three.toggle("Refresh every 5 s", value=True, key="live")
+UNREADABLE = "The figures cannot be read at the moment; the database does not answer. No decision is lost."
+try:
+    view = overview.controls(engine)
+except ConsoleError as error:
+    st.error(UNREADABLE, icon=":material/cloud_off:")
+    st.text(str(error))
+    st.button("Try again", key="again")
+    st.stop()
 
 
-@st.fragment(run_every=5.0 if live else None)
+@st.fragment(run_every=5.0 if view.live else None)
 def figures() -> None:
     """Everything that changes; runs alone, so that the controls stay still."""
-    window = overview.window(span, datetime.now(UTC), demo=demo)
     try:
-        data = overview.read(engine, window)
+        data = overview.read(engine, view)
     except ConsoleError as error:
-        st.error("The figures cannot be read at the moment; the database does not answer. No decision is lost.", icon=":material/cloud_off:")
+        st.error(UNREADABLE, icon=":material/cloud_off:")
         st.text(str(error))
         return
-    if not data.totals.tickets:
-        st.info(f"No ticket in this time range ({span.lower()}).", icon=":material/monitoring:")
-        st.page_link("pages/submit.py", label="Route the first one", icon=":material/send:")
+    now = data.overview.now
+    if not now.n:
+        st.info(f"No ticket in this view ({view.span.label.lower()}{', with these filters' if view.filtered else ''}).", icon=":material/monitoring:")
+        st.page_link(str(Path(__file__).with_name("submit.py")), label="Route the first one", icon=":material/send:")
+        alert_list.show(data.alerts, engine=engine, operator=operator.name, may=operator.may("alerts"), where="empty")
         return
     overview.kpis(data)
-    left, right = st.columns(2, gap="large")
-    left.plotly_chart(charts.distribution_over_time(data.over_time, n=data.totals.tickets), key="over_time")
-    right.plotly_chart(charts.latency(data.latency), key="latency")
-    left.plotly_chart(charts.confidence(data.confidence), key="confidence")
-    right.plotly_chart(charts.departments(data.departments), key="departments")
-    left.plotly_chart(charts.accuracy(data.accuracy), key="accuracy")
+    figures_of = {
+        "routing": charts.distribution_over_time(data.overview.bars, view.span.level, n=now.n),
+        "latency": charts.latency_over_time(data.overview.bars, view.span.level),
+        "confidence": charts.confidence(now),
+        "departments": charts.departments(data.overview.departments),
+        "accuracy": charts.accuracy(data.overview.departments),
+        "corrections": charts.flows(data.overview.flows, labels=now.labels),
+    }
+    for number, (name, figure) in enumerate(figures_of.items()):
+        if number % 2 == 0:
+            columns = st.columns(2, gap="medium")
+        columns[number % 2].plotly_chart(figure, key=f"chart_{name}", config=charts.config(f"{name}-{view.span.key}"))
+    left, right = st.columns([3, 1], gap="medium")
+    with left:
+        st.subheader("Alerts", anchor=False)
+        alert_list.show(data.alerts, engine=engine, operator=operator.name, may=operator.may("alerts"), where="list")
     with right:
-        overview.alerts(data.alerts)
-    st.caption(f"From {window.start:%d %b %H:%M} to {window.end:%d %b %H:%M:%S} UTC · {data.totals.tickets:,} decisions")
+        st.download_button(
+            "Figures as CSV", lambda: overview.as_csv(data), f"decisions-{view.span.key}.csv", "text/csv", key="csv", on_click="ignore",
+            icon=":material/download:",
+        )
+        st.caption("Each chart's toolbar has a camera that saves it as PNG.")
+    st.caption(
+        f"From {data.window.start:%d %b %Y %H:%M} UTC to now · {now.n:,} decisions · before: {data.before.start:%d %b %H:%M} to "
+        f"{data.before.end:%d %b %H:%M} UTC, {data.overview.before.n:,} decisions"
+    )
 
 
 figures()

@@ -1,71 +1,126 @@
 """The decision log: one JSON object per line, to standard error and, when asked for, to a rotating file.
 
-Lines hold names, numbers and ids, never ticket text.
+Names are those of the Elastic Common Schema where it has one (`@timestamp`, `event.*`, `service.*`, `error.type`,
+`user.name`), else they are the console's own; `docs/decision-log.md` describes all of them and
+`docs/decision-log.schema.json` checks them. Lines hold names, numbers and ids, never ticket text.
 """
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
-from logging.handlers import RotatingFileHandler
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 
 from engine.domain import Decision, Ticket
+from engine.privacy import masked
+from engine.telemetry.rotating import RotatingLines
 
 MAX_BYTES = 50_000_000
 BACKUPS = 5
+SCHEMA = "1.0"
+SERVICE = "routing-console"
+# Fields that could carry what a customer wrote; nothing under these names is ever written.
+NEVER = frozenset({"text", "body", "subject_text", "customer_ref", "query", "prompt", "message_text"})
+# Made by the engine itself; an id may look like a phone number.
+MADE_HERE = frozenset({"ticket_id", "hash"})
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":"))
 
 
 class DecisionLog:
     """Writes decisions and events. `close` flushes and closes the file."""
 
-    def __init__(self, path: Path | None = None, *, stream: TextIO | None = sys.stderr) -> None:
-        self._logger = logging.Logger("routing", level=logging.INFO)
-        self._handlers: list[logging.Handler] = []
-        if stream is not None:
-            self._handlers.append(logging.StreamHandler(stream))
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._handlers.append(RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"))
-        for handler in self._handlers:
-            self._logger.addHandler(handler)
+    def __init__(
+        self, path: Path | None = None, *, stream: TextIO | None = sys.stderr, max_bytes: int = MAX_BYTES, backups: int = BACKUPS
+    ) -> None:
+        self._stream = stream
+        self._file = RotatingLines(path, max_bytes=max_bytes, backups=backups) if path is not None else None
+        self._silent = stream is None and path is None
+        self._same = {"ecs.version": "8.17", "log.schema": SCHEMA, "service.name": SERVICE, "process.pid": os.getpid()}
         self._log = structlog.wrap_logger(
-            self._logger,
-            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-            processors=[
-                structlog.processors.TimeStamper(fmt="iso", utc=True, key="@timestamp"),
-                structlog.processors.EventRenamer("event_type"),
-                structlog.processors.JSONRenderer(ensure_ascii=False),
-            ],
+            _Lines(self), wrapper_class=structlog.make_filtering_bound_logger(logging.INFO), processors=[self._line],
         )
 
-    def decision(self, ticket: Ticket, decision: Decision) -> None:
+    def decision(self, ticket: Ticket, decision: Decision, *, store_ms: float | None = None) -> None:
         """One line for a stored decision."""
-        self._log.info(
-            "routing_decision",
-            ticket_id=decision.ticket_id,
-            channel=ticket.channel.value,
-            department=decision.department,
-            topic=decision.topic,
-            method=decision.method.value,
-            automation=decision.automation.value,
-            confidence=round(decision.confidence, 4),
-            raw_score=round(decision.raw_score, 6),
-            total_ms=decision.timings.get("total"),
-            timings_ms=decision.timings,
-            versions=decision.versions,
-            degraded_by=list(decision.degraded_by),
-        )
+        if self._silent:
+            return
+        timings = decision.timings
+        self._log.info("routing_decision", **{
+            "event.dataset": "routing.decision",
+            "event.duration": round(1e6 * timings.get("total", 0.0)),
+            "ticket_id": decision.ticket_id,
+            "channel": ticket.channel.value,
+            "priority": ticket.priority.value,
+            "origin": ticket.origin.value,
+            "department": decision.department,
+            "topic": decision.topic,
+            "method": decision.method.value,
+            "automation": decision.automation.value,
+            "confidence": round(decision.confidence, 4),
+            "raw_score": round(decision.raw_score, 6),
+            "source": decision.source,
+            "alternatives": [{"department": c.department, "confidence": round(c.confidence, 4)} for c in decision.alternatives],
+            "total_ms": timings.get("total", 0.0),
+            "store_ms": None if store_ms is None else round(store_ms, 3),
+            "timings_ms": {stage: value for stage, value in timings.items() if stage != "total"},
+            "versions": decision.versions,
+            "degraded_by": list(decision.degraded_by),
+            "gated": bool(decision.gated_by),
+            "audited": decision.audit_department is not None,
+            "audit_agrees": None if decision.audit_department is None else decision.audit_department == decision.department,
+            "review_wanted": decision.review_wanted,
+        })
 
     def event(self, name: str, **fields: object) -> None:
         """One line for anything else that an operator should be able to look up later."""
-        self._log.info(name, **fields)
+        if self._silent:
+            return
+        kept = {
+            key: masked(value) if isinstance(value, str) and key not in MADE_HERE else value
+            for key, value in fields.items() if key not in NEVER
+        }
+        if "by" in kept:
+            kept["user.name"] = kept.pop("by")
+        self._log.info(name, **{"event.dataset": "routing.event", **kept})
 
     def close(self) -> None:
         """Flush and close."""
-        for handler in self._handlers:
-            handler.flush()
-            if isinstance(handler, RotatingFileHandler):
-                handler.close()
+        with suppress(OSError, ValueError):
+            if self._stream is not None:
+                self._stream.flush()
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, line: str) -> None:
+        """One finished line to every place."""
+        # A closed terminal must not end a ticket.
+        with suppress(OSError, ValueError):
+            if self._stream is not None:
+                self._stream.write(line + "\n")
+        if self._file is not None:
+            self._file.write(line)
+
+    def _line(self, _: Any, __: str, fields: Mapping[str, Any]) -> str:
+        values = dict(fields)
+        name = values.pop("event")
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return _ENCODER.encode({"@timestamp": now, "event_type": name, "event.kind": "event", "log.level": "info", **self._same, **values})
+
+
+class _Lines:
+    """What structlog writes to."""
+
+    def __init__(self, log: DecisionLog) -> None:
+        self._log = log
+
+    def info(self, line: str) -> None:
+        self._log.write(line)
+
+    warning = error = critical = info

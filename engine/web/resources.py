@@ -12,9 +12,9 @@ from starlette.requests import Request
 from engine.access import Permission
 from engine.bootstrap import Engine
 from engine.decision_json import as_dict
-from engine.domain import Origin, Outcome, Overrule, TicketDraft
+from engine.domain import Origin, Outcome, Overrule, Spooled, TicketDraft
 from engine.errors import InputRejected, NotFound
-from engine.ports import ChartWindow
+from engine.timeline import ChartWindow
 from engine.tokens import Bearer
 
 _TEXTS = ("body", "subject", "channel", "customer_ref", "priority", "ticket_id")
@@ -25,13 +25,14 @@ Answer = tuple[int, Any]
 
 
 def submit(engine: Engine, bearer: Bearer, _: Request, content: dict[str, Any]) -> Answer:
-    """Route one ticket; 201 with the decision."""
+    """Route one ticket; 201 with the decision, 202 when it is kept safely and will be routed."""
     _only(content, *_TEXTS)
     if "body" not in content:
         raise InputRejected("body: the ticket's text is missing. Nothing was stored.")
     fields = {name: _text(content, name) for name in _TEXTS if name in content}
     engine.limits.take("submit", bearer.user)
-    return 201, as_dict(engine.router.route(TicketDraft(**fields, created_by=bearer.user, origin=Origin.API)))
+    result = engine.router.route(TicketDraft(**fields, created_by=bearer.user, origin=Origin.API))
+    return 202 if isinstance(result, Spooled) else 201, as_dict(result)
 
 
 def ticket(engine: Engine, bearer: Bearer, request: Request, _: dict[str, Any]) -> Answer:

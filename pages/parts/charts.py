@@ -1,102 +1,172 @@
-"""Figures from rows: every one with units, and the number of decisions it rests on."""
+"""Figures from tallies: every one with units, and the number of decisions it rests on."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import plotly.graph_objects as go
 
+from engine import targets
 from engine.domain import Method
+from engine.figures import BANDS, Tally
 from engine.intervals import wilson
+from engine.timeline import WIDTH, Level
 from pages.parts import words
 
-METHOD_COLOUR = {"cached": "#2a9d8f", "learned": "#1f77b4", "rag_llm": "#9467bd", "fallback": "#e08a3c"}
+METHOD_COLOUR = {"cached": "#2a9d8f", "learned": "#3b82d6", "rag_llm": "#9467bd", "fallback": "#e08a3c"}
 BAND_COLOUR = {"High": "#2a9d8f", "Medium": "#e0b13c", "Low": "#d1603d"}
-WARNING, GOAL = 0.85, 0.90
+BAND_LIMITS = {"High": "from 85 %", "Medium": "60 to 85 %", "Low": "under 60 %"}
+BLUE, RED, GREEN = "#3b82d6", "#d1603d", "#2a9d8f"
+BAR_NAME = {Level.MINUTE: "minute", Level.HALF_HOUR: "half hour", Level.FOUR_HOURS: "4 hours", Level.DAY: "day", Level.MONTH: "month"}
+Bars = Sequence[tuple[datetime, str, Tally]]
 
 
-def distribution_over_time(rows: Sequence[Any], *, n: int) -> go.Figure:
+def config(name: str) -> dict[str, Any]:
+    """Plotly's toolbar for one figure: download as PNG in twice the size, and nothing that needs the network."""
+    return {
+        "displaylogo": False, "toImageButtonOptions": {"format": "png", "filename": name, "scale": 2},
+        "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
+    }
+
+
+def distribution_over_time(bars: Bars, level: Level, *, n: int) -> go.Figure:
     """Tickets per interval, stacked by method."""
     figure = go.Figure()
     for method in Method:
-        some = [row for row in rows if row.method == method.value]
+        some = [(bar, tally) for bar, name, tally in bars if name == method.value]
         if some:
             figure.add_bar(
-                x=[r.bucket for r in some], y=[r.n for r in some], name=words.METHOD[method], marker_color=METHOD_COLOUR[method.value]
+                x=[_middle(bar, level) for bar, _ in some], y=[tally.n for _, tally in some], name=words.METHOD[method],
+                marker_color=METHOD_COLOUR[method.value], width=_width(level), customdata=[f"{bar:%d %b %H:%M}" for bar, _ in some],
+                hovertemplate="from %{customdata} UTC: %{y:,} tickets",
             )
     figure.update_layout(barmode="stack")
-    return _finished(figure, f"How tickets were routed (n = {n:,})", y="tickets", x="time (UTC)")
+    return _finished(figure, "How tickets were routed", f"n = {n:,} decisions", y=f"tickets per {BAR_NAME[level]}", x="time (UTC)")
 
 
-def latency(rows: Sequence[Any]) -> go.Figure:
-    """p50 and p95 per method, in milliseconds."""
-    names = [f"{words.METHOD[Method(row.method)]}<br>n = {row.n:,}" for row in rows]
+def latency_over_time(bars: Bars, level: Level) -> go.Figure:
+    """p95 per method and interval on a logarithmic axis, with each method's target dotted."""
     figure = go.Figure()
-    figure.add_bar(x=names, y=[r.p50 for r in rows], name="p50", marker_color="#1f77b4", text=[f"{r.p50:.1f}" for r in rows])
-    figure.add_bar(x=names, y=[r.p95 for r in rows], name="p95", marker_color="#9ec9ef", text=[f"{r.p95:.1f}" for r in rows])
-    return _finished(figure, "Processing time per ticket", y="milliseconds")
+    counts = []
+    for method in Method:
+        some = [(bar, tally) for bar, name, tally in bars if name == method.value and tally.n]
+        if not some:
+            continue
+        counts.append(f"{words.METHOD[method]} {sum(tally.n for _, tally in some):,}")
+        figure.add_scatter(
+            x=[_middle(bar, level) for bar, _ in some], y=[tally.percentile_ms(0.95) for _, tally in some], name=words.METHOD[method],
+            mode="lines+markers", line={"color": METHOD_COLOUR[method.value], "width": 2}, marker={"size": 5},
+            customdata=[(tally.percentile_ms(0.5), tally.n) for _, tally in some],
+            hovertemplate="p95 %{y:.1f} ms, p50 %{customdata[0]:.1f} ms, n = %{customdata[1]:,}",
+        )
+        figure.add_hline(y=targets.P95_MS[method.value], line_dash="dot", line_width=1, line_color=METHOD_COLOUR[method.value])
+    figure.update_yaxes(type="log", dtick=1, minor={"ticks": "", "showgrid": False})
+    figure.update_layout(hovermode="x unified")
+    note = "dotted: target · n = " + ", ".join(counts) if counts else "no decision"
+    return _finished(figure, "Time per ticket by method, 95th percentile", note, y="milliseconds", x="time (UTC)")
 
 
-def confidence(rows: Sequence[Any]) -> go.Figure:
-    """Tickets per twentieth of confidence, coloured High, Medium, Low."""
+def confidence(tally: Tally) -> go.Figure:
+    """Tickets per twentieth of confidence in three bands, each with the accuracy of its reviewed tickets."""
     figure = go.Figure()
-    for name, low, high in (("Low", 0.0, 0.60), ("Medium", 0.60, 0.85), ("High", 0.85, 1.01)):
-        some = [row for row in rows if low <= row.bin / 20 < high]
-        n = sum(row.n for row in some)
+    for (name, low, high), band in zip(BANDS, tally.bands(), strict=True):
+        right = "no label"
+        if band.reviewed:
+            lower, upper = wilson(band.correct, band.reviewed)
+            right = f"right {band.correct / band.reviewed:.0%} ({lower:.0%}–{upper:.0%}, {band.reviewed:,} labels)"
         figure.add_bar(
-            x=[(row.bin + 0.5) / 20 for row in some], y=[row.n for row in some], width=0.048, name=f"{name} ({n:,})",
-            marker_color=BAND_COLOUR[name],
+            x=[(i + 0.5) / 20 for i in range(low, high)], y=tally.confidence[low:high].tolist(), width=0.047, marker_color=BAND_COLOUR[name],
+            name=f"{name}, {BAND_LIMITS[name]}: {band.n / max(1, tally.n):.0%}, {right}", hovertemplate="%{y:,} tickets around %{x:.0%}",
         )
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
-    return _finished(figure, f"Shown confidence (n = {sum(r.n for r in rows):,})", y="tickets", x="confidence")
+    figure.update_layout(legend={"orientation": "v", "traceorder": "normal"})
+    return _finished(figure, "Shown confidence, and how often it was right", f"n = {tally.n:,} decisions", x="confidence", y="tickets", rows=3)
 
 
-def departments(rows: Sequence[Any]) -> go.Figure:
-    """Tickets per department, stacked by method."""
+def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.Figure:
+    """Tickets per department, stacked by method; as high as the chart beside it."""
     totals: dict[str, int] = {}
-    for row in rows:
-        totals[row.department] = totals.get(row.department, 0) + row.n
-    order = sorted(totals, key=lambda name: totals[name])
+    for department, _, tally in rows:
+        totals[department] = totals.get(department, 0) + tally.n
+    order = sorted((name for name in totals if totals[name]), key=lambda name: totals[name])
     figure = go.Figure()
     for method in Method:
-        some = {row.department: row.n for row in rows if row.method == method.value}
-        if some:
+        some = {department: tally.n for department, name, tally in rows if name == method.value}
+        if any(some.values()):
             figure.add_bar(
                 y=order, x=[some.get(name, 0) for name in order], orientation="h", name=words.METHOD[method],
-                marker_color=METHOD_COLOUR[method.value],
+                marker_color=METHOD_COLOUR[method.value], hovertemplate="%{y}: %{x:,} tickets",
             )
     figure.update_layout(barmode="stack")
-    return _finished(figure, f"Where tickets went (n = {sum(totals.values()):,})", x="tickets")
+    return _finished(figure, "Where tickets went", f"n = {sum(totals.values()):,} decisions", x="tickets", rows=tall)
 
 
-def accuracy(rows: Sequence[Any]) -> go.Figure:
-    """Accuracy of reviewed tickets per department with 95 % Wilson intervals, against warning and goal."""
-    n = sum(row.reviewed for row in rows)
+def accuracy(rows: Sequence[tuple[str, str, Tally]]) -> go.Figure:
+    """Accuracy per department, estimated from reviewed tickets with 95 % intervals, against warning and goal."""
+    found: dict[str, Tally] = {}
+    for department, _, tally in rows:
+        found[department] = found.get(department, Tally()) + tally
+    some = sorted(((name, t) for name, t in found.items() if t.accuracy is not None), key=lambda item: item[1].accuracy)
     figure = go.Figure()
-    ordered = sorted(rows, key=lambda row: row.correct / row.reviewed)
-    rates = [row.correct / row.reviewed for row in ordered]
-    bounds = [wilson(row.correct, row.reviewed) for row in ordered]
-    figure.add_scatter(
-        y=[f"{row.department} (n = {row.reviewed:,})" for row in ordered], x=rates, mode="markers", marker={"size": 10, "color": "#1f77b4"},
-        error_x={
-            "type": "data", "symmetric": False, "array": [high - rate for (_, high), rate in zip(bounds, rates, strict=True)],
-            "arrayminus": [rate - low for (low, _), rate in zip(bounds, rates, strict=True)],
-        },
-        name="accuracy", showlegend=False,
-    )
-    figure.update_xaxes(range=[0, 1.02], tickformat=".0%")
+    if some:
+        rates = [t.accuracy for _, t in some]
+        bounds = [t.accuracy_interval for _, t in some]
+        figure.add_scatter(
+            y=[f"{name} ({t.labels:,})" for name, t in some], x=rates, mode="markers", marker={"size": 10, "color": BLUE}, showlegend=False,
+            error_x={
+                "type": "data", "symmetric": False, "array": [max(0.0, high - rate) for (_, high), rate in zip(bounds, rates, strict=True)],
+                "arrayminus": [max(0.0, rate - low) for (low, _), rate in zip(bounds, rates, strict=True)],
+            },
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+        figure.add_vline(x=targets.ACCURACY_WARNING, line_dash="dot", line_color=RED, annotation_text="85 %", annotation_position="bottom left")
+        figure.add_vline(x=targets.ACCURACY_GOAL, line_dash="dot", line_color=GREEN, annotation_text="goal 90 %", annotation_position="bottom right")
+        lowest = min(low for low, _ in bounds)
+        figure.update_xaxes(range=[max(0.0, min(0.7, lowest - 0.03)), 1.01], tickformat=".0%")
+    n = sum(t.labels for _, t in some)
+    note = f"95 % intervals · n = {n:,} labels" if some else "no ticket of this time range is reviewed yet"
+    return _finished(figure, "Accuracy by department", note, x="share of all tickets that went right (estimated)")
+
+
+def flows(rows: Sequence[Any], *, labels: int) -> go.Figure:
+    """Where corrected tickets were sent and where they belonged; right ones are not drawn."""
+    sent = sorted({row.department for row in rows}, reverse=True)
+    belonged = sorted({row.actual for row in rows})
+    n = sum(row.n for row in rows)
+    figure = go.Figure()
     if rows:
-        figure.add_vline(x=WARNING, line_dash="dot", line_color="#d1603d", annotation_text="warning 85 %", annotation_position="bottom left")
-        figure.add_vline(x=GOAL, line_dash="dot", line_color="#2a9d8f", annotation_text="goal 90 %", annotation_position="top right")
-    title = f"Accuracy of reviewed tickets, 95 % intervals (n = {n:,})" if rows else "Accuracy: no ticket of this time range is reviewed yet"
-    return _finished(figure, title, x="share right")
+        counts = {(row.department, row.actual): row.n for row in rows}
+        grid = [[counts.get((a, b)) for b in belonged] for a in sent]
+        figure.add_heatmap(
+            z=grid, x=belonged, y=sent, colorscale=[[0, "#f3c9a5"], [1, "#b8401f"]], showscale=False, xgap=2, ygap=2,
+            text=[["" if cell is None else f"{cell:,}" for cell in row] for row in grid], texttemplate="%{text}", textfont={"color": "#1b2430"},
+            hovertemplate="sent to %{y}, belonged to %{x}: %{z:,} tickets<extra></extra>",
+        )
+        figure.update_xaxes(tickangle=-30, showgrid=False, title_text="belonged to")
+        figure.update_yaxes(showgrid=False, title_text="sent to")
+    note = f"tickets · n = {n:,} corrected of {labels:,} labels" if labels else "no ticket of this time range is reviewed yet"
+    return _finished(figure, "Corrections: sent to, belonged to", note)
 
 
-def _finished(figure: go.Figure, title: str, *, x: str = "", y: str = "") -> go.Figure:
+def _middle(bar: datetime, level: Level) -> datetime:
+    # Bars are drawn around their x: the middle of the interval keeps them over it. Months are drawn at their beginning.
+    return bar + WIDTH[level] / 2 if level in WIDTH else bar
+
+
+def _width(level: Level) -> float | None:
+    return 900 * WIDTH[level].total_seconds() if level in WIDTH else None
+
+
+def _finished(figure: go.Figure, title: str, note: str, *, x: str = "", y: str = "", rows: int = 1) -> go.Figure:
+    top = 58 + 20 * rows
     figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "y": 0.98, "yanchor": "top"}, height=330, margin={"l": 8, "r": 8, "t": 64, "b": 8},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, xaxis_title=x or None, yaxis_title=y or None,
+        title={"text": f"{title}<br><sup>{note}</sup>", "font": {"size": 15}, "y": 0.94, "yanchor": "top"},
+        height=330 if rows == 1 else 370, margin={"l": 8, "r": 8, "t": top, "b": 8}, uirevision="keep", barcornerradius=2,
+        xaxis_title=figure.layout.xaxis.title.text or x or None, yaxis_title=figure.layout.yaxis.title.text or y or None,
     )
+    legend = {"y": 1.01, "yanchor": "bottom", "x": 0, "xanchor": "left", "font": {"size": 11}}
+    figure.update_layout(legend=legend if figure.layout.legend.orientation == "v" else {**legend, "orientation": "h"})
     figure.update_xaxes(automargin=True)
-    figure.update_yaxes(automargin=True)
+    figure.update_yaxes(automargin=True, rangemode="tozero" if figure.layout.yaxis.type != "log" else None)
     return figure

@@ -1,101 +1,175 @@
-"""The dashboard's window, its data in one read, and the figures that are not charts."""
+"""The dashboard's controls, its data in one read, and the row of figures."""
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
+from engine import targets
 from engine.bootstrap import Engine
-from engine.intervals import wilson
-from engine.ports import ChartWindow
+from engine.domain import Channel
+from engine.figures import Tally
+from engine.timeline import DEFAULT_SPAN, SPANS, ChartWindow, Span
 
-HIT_TARGET = 0.25
-# Span -> length and the width of one bar.
-SPANS = {
-    "Last hour": (timedelta(hours=1), 60),
-    "Last 24 hours": (timedelta(hours=24), 1800),
-    "Last 7 days": (timedelta(days=7), 4 * 3600),
-    "Last 30 days": (timedelta(days=30), 24 * 3600),
-}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What the controls say; every part of it is in the page's address."""
+
+    span: Span
+    departments: tuple[str, ...]
+    channels: tuple[str, ...]
+    policies: tuple[int, ...]
+    demo: bool
+    live: bool
+
+    def windows(self, now: datetime) -> tuple[ChartWindow, ChartWindow]:
+        """The chosen span up to now, and the one before it."""
+        filters = {"demo": self.demo, "departments": self.departments, "channels": self.channels, "policies": self.policies}
+        return ChartWindow(*self.span.window(now), **filters), ChartWindow(*self.span.before(now), **filters)
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self.departments or self.channels or self.policies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """Everything the dashboard shows, read for one window."""
+    """Everything the dashboard shows, read for one view."""
 
-    totals: Any
-    before: Any
-    over_time: Sequence[Any]
-    latency: Sequence[Any]
-    confidence: Sequence[Any]
-    departments: Sequence[Any]
-    accuracy: Sequence[Any]
+    overview: Any
     alerts: Sequence[Any]
+    waiting: int
+    window: ChartWindow
+    before: ChartWindow
 
 
-def window(span: str, now: datetime, *, demo: bool) -> ChartWindow:
-    """The chosen span up to now."""
-    return ChartWindow(now - SPANS[span][0], now, demo)
+def controls(engine: Engine) -> View:
+    """Time range, filters and switches. A copy of the page's address shows the same view to somebody else."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        span = st.segmented_control(
+            "Time range", list(SPANS), default=DEFAULT_SPAN, required=True, format_func=lambda key: SPANS[key].label, key="span",
+            bind="query-params",
+        )
+        names, policies = _choices(engine, SPANS[span or DEFAULT_SPAN])
+        departments = st.multiselect("Departments", names, key="department", bind="query-params", placeholder="All", width=260)
+        channels = st.multiselect(
+            "Channels", [c.value for c in Channel], key="channel", bind="query-params", placeholder="All", format_func=str.capitalize, width=180,
+        )
+        chosen = st.multiselect("Policies", policies, key="policy", bind="query-params", placeholder="All", width=130)
+        demo = st.toggle("Demo tickets", value=True, key="demo", bind="query-params", help="Count the made-up tickets of the demo as well")
+        live = st.toggle("Refresh every 5 s", value=True, key="live", bind="query-params")
+    return View(
+        span=SPANS[span or DEFAULT_SPAN], departments=tuple(departments), channels=tuple(channels),
+        policies=tuple(int(number) for number in chosen), demo=demo, live=live,
+    )
 
 
-def read(engine: Engine, chosen: ChartWindow) -> Data:
+def _choices(engine: Engine, span: Span) -> tuple[list[str], list[str]]:
+    seen, _, policies = engine.watch.charts.choices(ChartWindow(*span.window(datetime.now(UTC))))
+    live = [department.name for department in engine.taxonomy.departments()]
+    return sorted({*live, *seen}), [str(number) for number in policies]
+
+
+def read(engine: Engine, view: View) -> Data:
     """One read of everything. Raises ServiceUnavailable."""
-    length = chosen.end - chosen.start
-    width = next(width for span, width in SPANS.values() if span == length)
-    earlier = ChartWindow(chosen.start - length, chosen.start, chosen.demo)
-    c = engine.charts
+    window, before = view.windows(datetime.now(UTC))
     return Data(
-        totals=c.totals(chosen), before=c.totals(earlier), over_time=c.over_time(chosen, seconds=width), latency=c.latency(chosen),
-        confidence=c.confidence(chosen), departments=c.departments(chosen), accuracy=c.accuracy(chosen), alerts=c.alerts(),
+        overview=engine.watch.charts.overview(window, before, bar=view.span.level), alerts=engine.watch.alert_table.latest(limit=20),
+        waiting=engine.watch.waiting(), window=window, before=before,
     )
 
 
 def kpis(data: Data) -> None:
-    """The row of figures, each with the previous window beside it."""
-    now, before = data.totals, data.before
-    reviewed = sum(row.reviewed for row in data.accuracy)
-    correct = sum(row.correct for row in data.accuracy)
-    low, high = wilson(correct, reviewed) if reviewed else (0.0, 1.0)
-    columns = st.columns(6)
-    columns[0].metric("Tickets", f"{now.tickets:,}", _change(now.tickets, before.tickets), border=True, delta_color="off")
-    columns[1].metric(
-        f"Hit rate (target {HIT_TARGET:.0%})", f"{now.hits / now.tickets:.1%}", _points(now.hits, now.tickets, before.hits, before.tickets),
-        border=True, help="Decisions answered from earlier tickets / all decisions",
+    """Ten figures, each with its target and the window before."""
+    now, before = data.overview.now, data.overview.before
+    top, low = st.columns(5), st.columns(5)
+    _card(top[0], "Tickets", f"{now.n:,}", f"{now.n - before.n:+,}" if before.n else None, f"{before.n:,} before", colour="off")
+    _share(top[1], "Hit rate", now.hit_rate, before.hit_rate, n=now.n, target=f"target ≥ {targets.HIT_RATE:.0%}",
+           about="Answered from earlier tickets / all decisions.")
+    _share(top[2], "False hits", now.false_hit_rate, before.false_hit_rate, n=now.audited, target=f"target ≤ {targets.FALSE_HIT_RATE:.0%}",
+           inverse=True, about="Hits that the whole engine would have sent elsewhere / hits that were audited.")
+    _share(top[3], "Routed alone", now.auto_rate, before.auto_rate, n=now.n, target="straight to the queue",
+           about="Tickets that went straight to the queue / all decisions.")
+    _accuracy(top[4], now, before)
+    for column, label, share, target in zip(
+        low, ("p50", "p95", "p99"), (0.5, 0.95, 0.99), (targets.P50_MS, targets.P95_ALL_MS, targets.P99_MS), strict=False
+    ):
+        _latency(column, label, now, before, share, target)
+    open_alerts = [alert for alert in data.alerts if alert.resolved_at is None]
+    critical = sum(alert.severity == "critical" for alert in open_alerts)
+    _card(low[3], "Open alerts", f"{len(open_alerts)}", None, f"{critical} critical, {len(open_alerts) - critical} warnings" if open_alerts else "all quiet")
+    _card(low[4], "Waiting", f"{data.waiting:,}", None, f"not routed yet · target ≤ {targets.WAITING}",
+          about="Accepted tickets that are kept safe but not routed yet: in the queue, or on disk for the database.")
+
+
+def _card(
+    column: Any, label: str, value: str, delta: str | None, note: str, *, colour: str = "normal", arrow: str = "auto", about: str | None = None,
+) -> None:
+    with column.container(border=True, height="stretch", gap="xxsmall"):
+        st.metric(label, value, delta, delta_color=colour, delta_arrow=arrow if delta else "off", help=about)
+        st.caption(note)
+
+
+def _share(
+    column: Any, label: str, now: float | None, before: float | None, *, n: int, target: str, about: str, inverse: bool = False
+) -> None:
+    digits = 2 if inverse else 1
+    delta = f"{100 * (now - before):+.{digits}f} points" if now is not None and before is not None else None
+    earlier = f"{100 * before:.{digits}f} % before" if before is not None else "nothing before"
+    same = delta is not None and abs(now - before) < 0.5 * 10 ** -(digits + 2)
+    _card(
+        column, label, f"{100 * now:.{digits}f} %" if now is not None else "–", delta, f"{target} · {earlier} · n = {n:,}", about=about,
+        colour="off" if same else "inverse" if inverse else "normal", arrow="off" if same else "auto",
     )
-    columns[2].metric("Latency p50", f"{now.p50:.1f} ms", _ms(now.p50, before.p50), border=True, delta_color="inverse")
-    columns[3].metric("Latency p95", f"{now.p95:.1f} ms", _ms(now.p95, before.p95), border=True, delta_color="inverse")
-    columns[4].metric(
-        "Routed alone", f"{now.auto / now.tickets:.1%}", _points(now.auto, now.tickets, before.auto, before.tickets), border=True,
-        help="Tickets that went straight to the queue",
+
+
+def _accuracy(column: Any, now: Tally, before: Tally) -> None:
+    low, high = now.accuracy_interval
+    earlier = f"{100 * before.accuracy:.0f} % before" if before.accuracy is not None else "nothing before"
+    state = "off" if not now.labels else "green" if low >= targets.ACCURACY_WARNING else "red" if high < targets.ACCURACY_WARNING else "orange"
+    _card(
+        column, "Accuracy", f"{100 * now.accuracy:.1f} %" if now.accuracy is not None else "–",
+        f"{100 * low:.0f} – {100 * high:.0f} %" if now.accuracy is not None else None,
+        f"goal ≥ {targets.ACCURACY_GOAL:.0%} · {earlier} · n = {now.labels:,} labels", colour=state, arrow="off",
+        about="Estimated for all tickets from the reviewed ones, each weighted by how rarely its like is reviewed; with the 95 % interval.",
     )
-    columns[5].metric(
-        "Accuracy of labels", f"{correct / reviewed:.1%}" if reviewed else "no label", border=True,
-        delta=f"{low:.0%} – {high:.0%}, {reviewed:,} labels" if reviewed else None, delta_color="off", delta_arrow="off",
-        help="Of the reviewed tickets, with the 95 % interval. Doubtful tickets are reviewed more often than others.",
+
+
+def _latency(column: Any, label: str, now: Tally, before: Tally, share: float, target: float) -> None:
+    value, earlier = now.percentile_ms(share), before.percentile_ms(share)
+    delta = f"{value - earlier:+,.0f} ms" if value is not None and earlier is not None else None
+    same = delta is not None and abs(value - earlier) < 0.5
+    _card(
+        column, f"Time, {label}", _ms(value), delta, f"target ≤ {_ms(target)} · {_ms(earlier)} before · n = {now.n:,}",
+        colour="off" if same else "inverse", arrow="off" if same else "auto",
+        about=f"{share:.0%} of the tickets were decided within this time. Read from a histogram: at most 19 % off, as a rule much less.",
     )
 
 
-def alerts(rows: Sequence[Any]) -> None:
-    """Recent alerts, or a quiet word."""
-    st.markdown("**Recent alerts**")
-    if not rows:
-        st.caption("No alert so far.")
-        return
-    shown = [(r.opened_at, r.severity, r.message, "open" if r.resolved_at is None else "resolved") for r in rows]
-    st.dataframe(pd.DataFrame(shown, columns=["Opened (UTC)", "Severity", "What", "State"]), hide_index=True, width="stretch")
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:,.1f} s"
 
 
-def _change(now: int, before: int) -> str | None:
-    return f"{now - before:+,} to the window before" if before else None
-
-
-def _points(part: int, whole: int, part_before: int, whole_before: int) -> str | None:
-    return f"{100 * (part / whole - part_before / whole_before):+.1f} points" if whole_before and whole else None
-
-
-def _ms(now: float, before: float | None) -> str | None:
-    return f"{now - before:+.1f} ms" if before is not None else None
+def as_csv(data: Data) -> str:
+    """The bars as CSV: one row per time and method."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([
+        "from_utc", "method", "tickets", "routed_alone", "degraded", "audited", "false_hits", "mean_ms", "p50_ms", "p95_ms", "p99_ms",
+        "low_confidence", "reviewed", "correct",
+    ])
+    for bar, method, tally in data.overview.bars:
+        writer.writerow([
+            bar.isoformat(), method, tally.n, tally.auto, tally.degraded, tally.audited, tally.false_hits,
+            *(round(value, 3) if value is not None else "" for value in (tally.mean_ms, *(tally.percentile_ms(s) for s in (0.5, 0.95, 0.99)))),
+            int(tally.confidence[:12].sum()), tally.labels, int(tally.correct.sum()),
+        ])
+    return out.getvalue()

@@ -1,0 +1,270 @@
+"""How long do the dashboard's queries take, and what does keeping the rollups cost?
+
+    python -m benchmarks.dashboard --rows 100000,1000000,10000000 --json OUT
+
+Decisions are generated straight into Postgres, one database for each size, spread evenly over twelve months; then the
+page's queries run on all sizes in turn, so that each meets the same noise.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, text
+
+from benchmarks.report import Report
+from db import migrate
+from db.alerts import Alerts
+from db.charts import Charts
+from db.embedded import EmbeddedServers
+from db.rollups import Rollups
+from db.session import connect
+from engine.timeline import SPANS, ChartWindow, Span
+
+# Shares of eleven departments and of the methods, as busy and quiet ones are found in practice.
+DEPARTMENTS = (22, 18, 14, 11, 9, 8, 6, 5, 4, 2, 1)
+METHODS = (("cached", 55), ("learned", 30), ("rag_llm", 5), ("fallback", 10))
+TICKET_SHAPE = "insert into tickets (id, body, channel, priority, fingerprint, origin, created_at)"
+DECISION_SHAPE = """insert into routing_history (ticket_id, department, confidence, method, created_at, actual_outcome, raw_score,
+    automation, source, reason, alternatives, evidence, timings, total_ms, versions, policy, degraded_by, channel, demo,
+    audit_department, review_probability, review_wanted)"""
+INDEXES = ("ix_routing_history_created_at", "ix_routing_history_department", "ix_routing_history_waiting", "ix_routing_history_reviewed")
+
+
+def main() -> int:
+    """Run the benchmark; 1 when a bar does not hold."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard", description=__doc__)
+    parser.add_argument("--rows", default="100000,1000000", help="sizes, smallest first (default 100000,1000000)")
+    parser.add_argument("--json", type=Path, help="write the measures here")
+    parser.add_argument("--repeats", type=int, default=15, help="how often each query runs on each size (default 15)")
+    parser.add_argument("--data-dir", type=Path, help="folder for the embedded Postgres (default: a temporary one)")
+    arguments = parser.parse_args()
+    sizes = sorted(int(size) for size in arguments.rows.split(","))
+    report = Report("dashboard")
+    with tempfile.TemporaryDirectory(prefix="dashboard-benchmark-") as folder:
+        os.chmod(folder, 0o755)
+        servers = EmbeddedServers(arguments.data_dir or Path(folder) / "data", valkey=False).start()
+        made: dict[int, Engine] = {}
+        try:
+            for size in sizes:
+                made[size] = _filled(servers.postgres_url, size)
+            pages(made, report, repeats=arguments.repeats)
+            upkeep(made[sizes[0]], report)
+            deletion(made[sizes[-1]], sizes[-1])
+        finally:
+            for engine in made.values():
+                engine.dispose()
+            _dropped(servers.postgres_url, sizes)
+            servers.close()
+    report.print()
+    if arguments.json:
+        report.write(arguments.json)
+    return report.exit_code
+
+
+def pages(made: dict[int, Engine], report: Report, *, repeats: int) -> None:
+    """Every span's queries on every size."""
+    smallest, largest = min(made), max(made)
+    now = datetime.now(UTC)
+    times: dict[tuple[int, str, str], list[float]] = {}
+    for turn in range(repeats + 2):
+        for size, engine in made.items():
+            charts, alerts = Charts(engine), Alerts(engine)
+            for span in SPANS.values():
+                for name, seconds in _page(charts, alerts, span, now).items():
+                    # The first turns fill the caches of Postgres and of the machine.
+                    if turn >= 2:
+                        times.setdefault((size, span.key, name), []).append(1000 * seconds)
+    for (size, span, name), values in times.items():
+        _say(f"{size:>10,} rows, {span:>3}, {name:<9} p50 {statistics.median(values):7.1f} ms  p95 {_p95(values):7.1f} ms")
+    for span in SPANS:
+        page = {size: statistics.median(times[size, span, "page"]) for size in made}
+        report.add(f"dashboard_page_{span}_ms", round(page[largest], 1), 300.0, "max")
+        if largest > smallest:
+            report.add(f"dashboard_page_{span}_largest_to_smallest", round(page[largest] / page[smallest], 3), 1.5, "max")
+
+
+def _page(charts: Charts, alerts: Alerts, span: Span, now: datetime) -> dict[str, float]:
+    window, before = ChartWindow(*span.window(now)), ChartWindow(*span.before(now))
+    marks = [time.perf_counter()]
+    charts.overview(window, before, bar=span.level)
+    marks.append(time.perf_counter())
+    charts.choices(window)
+    marks.append(time.perf_counter())
+    alerts.latest(limit=20)
+    marks.append(time.perf_counter())
+    names = ("figures", "filters", "alerts")
+    return {**{name: b - a for name, a, b in zip(names, marks, marks[1:], strict=False)}, "page": marks[-1] - marks[0]}
+
+
+def upkeep(engine: Engine, report: Report, *, tickets: int = 400) -> None:
+    """What the trigger adds to a stored decision and what the roller needs for it, per ticket."""
+    stored: dict[str, list[float]] = {"enable": [], "disable": []}
+    for turn in range(tickets // 20):
+        for state in ("enable", "disable") if turn % 2 else ("disable", "enable"):
+            with engine.begin() as connection:
+                connection.execute(text(f"alter table routing_history {state} trigger rollup_added"))
+            for number in range(20):
+                started = time.perf_counter()
+                with engine.begin() as connection:
+                    connection.execute(text(f"{TICKET_SHAPE} values (:id, 'x', 'web', 'normal', 'f', 'api', now())"), {"id": f"U-{state}-{turn}-{number}"})
+                    connection.execute(text(f"{DECISION_SHAPE} values (:id, 'D1', 0.9, 'learned', now(), null, 0.5, 'auto', 's', 'r', '[]', "
+                                            "'[]', '{}', 5, '{}', 1, '{}', 'web', false, null, 1, false)"), {"id": f"U-{state}-{turn}-{number}"})
+                stored[state].append(time.perf_counter() - started)
+    with engine.begin() as connection:
+        connection.execute(text("alter table routing_history enable trigger rollup_added"))
+        connection.execute(text("delete from rollup_pending"))
+    trigger = max(0.0, statistics.median(stored["enable"]) - statistics.median(stored["disable"]))
+    rollups, rolled = Rollups(engine), []
+    for turn in range(10):
+        _generate(engine, 500, first=10_000_000_000 + turn * 500, seconds=60, triggers=True)
+        started = time.perf_counter()
+        rollups.roll()
+        rolled.append((time.perf_counter() - started) / 500)
+    roll = statistics.median(rolled)
+    _say(f"upkeep per ticket: trigger {1e6 * trigger:.0f} us, roller {1e6 * roll:.0f} us")
+    ticket = _ticket_seconds()
+    _say(f"one routed ticket: {1000 * ticket:.2f} ms")
+    report.add("rollup_upkeep_share_of_a_ticket", round((trigger + roll) / ticket, 4), 0.03, "max")
+
+
+def _ticket_seconds(tickets: int = 150) -> float:
+    """Median time of a short new ticket through the whole router, in this run."""
+    from benchmarks.routing import _texts
+    from engine import bootstrap, settings
+    from engine.domain import Origin, TicketDraft
+
+    with tempfile.TemporaryDirectory(prefix="dashboard-benchmark-") as folder, open(os.devnull, "w") as nowhere:
+        os.chmod(folder, 0o755)
+        engine = bootstrap.build(settings.load(data_dir=Path(folder) / "data"), log_stream=nowhere)
+        try:
+            times = []
+            for number, body in enumerate(_texts(short=True, count=tickets)):
+                started = time.perf_counter()
+                engine.router.route(TicketDraft(body=f"{body} {number}", origin=Origin.DEMO))
+                times.append(time.perf_counter() - started)
+        finally:
+            engine.close()
+    return statistics.median(times[20:])
+
+
+def deletion(engine: Engine, size: int) -> None:
+    """How fast a tenth of the oldest month goes in batches, which is what retention has to do."""
+    with engine.begin() as connection:
+        connection.execute(text("set local statement_timeout = 0"))
+        oldest = connection.execute(text("select min(created_at) from routing_history")).scalar_one()
+    gone, started, slowest = 0, time.perf_counter(), 0.0
+    while gone < size // 120:
+        begun = time.perf_counter()
+        with engine.begin() as connection:
+            some = connection.execute(text("""
+                with batch as (select ticket_id from routing_history where created_at >= :oldest order by created_at limit 2000),
+                decisions as (delete from routing_history where ticket_id in (select ticket_id from batch) returning ticket_id)
+                select count(*) from decisions
+            """), {"oldest": oldest}).scalar_one()
+        gone += some
+        slowest = max(slowest, time.perf_counter() - begun)
+        if not some:
+            break
+    seconds = time.perf_counter() - started
+    _say(f"retention by batches of 2,000: {gone:,} decisions in {seconds:.1f} s ({gone / seconds:,.0f} per s), slowest batch {1000 * slowest:.0f} ms")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _filled(url: str, size: int) -> Engine:
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"drop database if exists rows_{size} with (force)"))
+        connection.execute(text(f"create database rows_{size}"))
+    admin.dispose()
+    engine = connect(url.replace("/postgres?", f"/rows_{size}?"))
+    migrate.upgrade(engine)
+    started = time.perf_counter()
+    with engine.begin() as connection:
+        definitions = connection.execute(text("select indexdef from pg_indexes where indexname = any(:names)"), {"names": list(INDEXES)}).scalars().all()
+        for name in INDEXES:
+            connection.execute(text(f"drop index if exists {name}"))
+    for first in range(0, size, 500_000):
+        _generate(engine, min(500_000, size - first), first=first, seconds=364 * 86400)
+    with engine.begin() as connection:
+        connection.execute(text("set local statement_timeout = 0"))
+        connection.execute(text("set local maintenance_work_mem = '512MB'"))
+        for definition in definitions:
+            connection.execute(text(definition))
+    generated = time.perf_counter()
+    Rollups(engine).rebuild()
+    rebuilt = time.perf_counter()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("set statement_timeout = 0"))
+        connection.execute(text("vacuum analyze"))
+        sizes = dict(connection.execute(text(
+            "select relname, pg_total_relation_size(oid) from pg_class where relname in ('routing_history', 'tickets', 'rollups', 'rollup_flows')"
+        )).all())
+        connection.execute(text("set statement_timeout = '15s'"))
+    raw, rolled = sizes["routing_history"] + sizes["tickets"], sizes["rollups"] + sizes["rollup_flows"]
+    _say(f"{size:,} rows: generated in {generated - started:.0f} s, rollups rebuilt in {rebuilt - generated:.0f} s, "
+                f"per million decisions {raw / size * 1e6 / 2**20:.0f} MiB raw and {rolled / size * 1e6 / 2**20:.0f} MiB rollups")
+    return engine
+
+
+def _generate(engine: Engine, count: int, *, first: int, seconds: int, triggers: bool = False) -> None:
+    """`count` decisions spread over the last `seconds`, each with its ticket."""
+    with engine.begin() as connection:
+        connection.execute(text("set local statement_timeout = 0"))
+        if not triggers:
+            # Neither foreign keys nor triggers: both would only slow the filling down, and the rebuild counts everything.
+            connection.execute(text("set local session_replication_role = replica"))
+        parameters = {"low": first + 1, "high": first + count}
+        connection.execute(text(f"{TICKET_SHAPE} select 'G-' || g, 'they took the money twice for my bill of last month', 'web', 'normal', 'f', "
+                                "'api', now() from generate_series(cast(:low as bigint), cast(:high as bigint)) g"), parameters)
+        connection.execute(text(f"""
+            {DECISION_SHAPE}
+            select 'G-' || g, 'Department ' || d, case m when 'fallback' then 0.75 * a else 0.6 + 0.4 * sqrt(a) end, m,
+                now() - b * interval '{seconds} seconds', case when c < 0.05 then 'Department ' || (case when c < 0.003 then d % 11 + 1 else d end) end,
+                a, case when m = 'fallback' then 'suggest' when a > 0.3 then 'auto' else 'preselect' end, 'model:1', 'learned',
+                '[["Department 1", 0.9], ["Department 2", 0.05], ["Department 3", 0.02]]', '[[1, "Department 1", "topic", 0.91, "seed"]]',
+                '{{"embed": 3.1, "classify": 0.4, "total": 5.2}}', case m when 'cached' then 3 when 'rag_llm' then 900 else 7 end * exp(2 * a * b),
+                '{{"policy": "1", "model": "1"}}', 1 + (b < 0.5)::int, '{{}}',
+                (array['phone', 'email', 'chat', 'web', 'social', 'other'])[1 + floor(6 * e * e)::int], false,
+                case when m = 'cached' and e < 0.02 then 'Department ' || d end, 0.05 + 0.95 * (m = 'fallback')::int, c < 0.1
+            from (
+                select g, a, b, c, e, width_bucket(d, array[{_cumulated(DEPARTMENTS)}]) + 1 as d,
+                    (array[{_quoted([name for name, _ in METHODS])}])[width_bucket(f, array[{_cumulated([n for _, n in METHODS])}]) + 1] as m
+                from (select g, random() a, random() b, random() c, random() d, random() e, random() f
+                    from generate_series(cast(:low as bigint), cast(:high as bigint)) g) as dice
+            ) as x
+        """), parameters)
+
+
+def _cumulated(shares: tuple[int, ...] | list[int]) -> str:
+    total = sum(shares)
+    return ", ".join(str(sum(shares[: i + 1]) / total) for i in range(len(shares) - 1))
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _dropped(url: str, sizes: list[int]) -> None:
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for size in sizes:
+            connection.execute(text(f"drop database if exists rows_{size} with (force)"))
+    admin.dispose()
+
+
+def _p95(values: list[float]) -> float:
+    return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""Alerts, the managers' edits of rules, silences, and who still has to be told what."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from db.models import alerts
+from db.models_statistics import alert_notices, alert_pending, alert_rules, alert_silences
+from db.session import reading, writing
+from engine.alerts import Change, OpenAlert
+from engine.errors import NotFound
+
+MAX_ATTEMPTS = 8
+# A sender that dies between sending and saying so is followed by another after this long.
+LEASE = timedelta(seconds=60)
+_SILENCED = """exists (select 1 from alert_silences s where s.until > :now and (s.rule = '' or s.rule = a.rule)
+    and (s.subject = '' or s.subject = a.subject))"""
+
+
+class Alerts:
+    """Stores what `engine.alerts` decides and what people do about it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # Rules
+
+    def edits(self) -> dict[str, dict[str, object]]:
+        """The managers' changes of rules, by rule name."""
+        with reading(self._engine) as connection:
+            return {row.name: row.config for row in connection.execute(select(alert_rules.c.name, alert_rules.c.config))}
+
+    def save_edit(self, name: str, config: Mapping[str, object], *, by: str, now: datetime) -> None:
+        """Keep a manager's change of a rule."""
+        values = {"config": dict(config), "updated_by": by, "updated_at": now}
+        with writing(self._engine) as connection:
+            connection.execute(
+                upsert(alert_rules).values(name=name, **values).on_conflict_do_update(index_elements=["name"], set_=values)
+            )
+
+    # Evaluation
+
+    def state(self) -> tuple[list[OpenAlert], dict[tuple[str, str], datetime]]:
+        """The open alerts, and since when conditions that are not alerts yet have been wrong."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(alerts.c.id, alerts.c.rule, alerts.c.subject).where(alerts.c.resolved_at.is_(None))).all()
+            waiting = connection.execute(select(alert_pending)).all()
+        return [OpenAlert(id=r.id, rule=r.rule, subject=r.subject) for r in rows], {(r.rule, r.subject): r.since for r in waiting}
+
+    def apply(self, changes: Sequence[Change], *, now: datetime, channels: Sequence[str]) -> None:
+        """Store the changes and what each channel has to be told, in one transaction."""
+        if not changes:
+            return
+        with writing(self._engine) as connection:
+            for change in changes:
+                _stored(connection, change, now=now, channels=channels)
+
+    # What people see and do
+
+    def latest(self, *, limit: int = 20) -> Sequence[Row]:
+        """Open alerts first, critical before warning, then the newest resolved ones; with `silenced` (bool)."""
+        with reading(self._engine) as connection:
+            return connection.execute(text(f"""
+                (select a.*, {_SILENCED} as silenced from alerts a where resolved_at is null
+                    order by severity, opened_at desc limit :limit)
+                union all
+                (select a.*, false from alerts a where resolved_at is not null order by opened_at desc limit :limit)
+            """), {"now": _now(connection), "limit": limit}).all()[:limit]
+
+    def acknowledge(self, alert_id: int, *, by: str, now: datetime) -> None:
+        """Say that somebody looks after an open alert. Raises NotFound."""
+        with writing(self._engine) as connection:
+            done = connection.execute(
+                update(alerts).where(alerts.c.id == alert_id, alerts.c.resolved_at.is_(None), alerts.c.acknowledged_at.is_(None))
+                .values(acknowledged_at=now, acknowledged_by=by)
+            )
+            if not done.rowcount and connection.execute(select(alerts.c.id).where(alerts.c.id == alert_id)).first() is None:
+                raise NotFound(f"alert {alert_id} does not exist.")
+
+    def silence(self, *, rule: str, subject: str, until: datetime, by: str, reason: str) -> None:
+        """Send no notices about a rule ("" = any) and subject ("" = any) until then."""
+        with writing(self._engine) as connection:
+            connection.execute(insert(alert_silences).values(rule=rule, subject=subject, until=until, by=by, reason=reason))
+
+    def silences(self, now: datetime) -> Sequence[Row]:
+        """The silences that hold at `now`, the longest last."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(alert_silences).where(alert_silences.c.until > now).order_by(alert_silences.c.until)).all()
+
+    def end_silence(self, silence_id: int, *, now: datetime) -> None:
+        """End a silence now."""
+        with writing(self._engine) as connection:
+            connection.execute(update(alert_silences).where(alert_silences.c.id == silence_id).values(until=now))
+
+    # Notices
+
+    def claim(self, now: datetime) -> Row | None:
+        """The next notice to send, reserved for this caller for a minute; None when there is none.
+
+        A row of the notice's id, event, channel, attempts, and the alert's columns. Silenced alerts wait.
+        """
+        with writing(self._engine) as connection:
+            return connection.execute(text(f"""
+                update alert_notices n set attempts = n.attempts + 1, next_try_at = :lease
+                from alerts a
+                where a.id = n.alert_id and n.id = (
+                    select n.id from alert_notices n join alerts a on a.id = n.alert_id
+                    where n.sent_at is null and n.next_try_at <= :now and n.attempts < :most and not {_SILENCED}
+                        and (n.event = 'opened' or not exists (
+                            select 1 from alert_notices o where o.alert_id = n.alert_id and o.channel = n.channel and o.event = 'opened'
+                                and o.sent_at is null and o.attempts < :most))
+                    order by n.next_try_at, n.id limit 1 for update of n skip locked)
+                returning n.id as notice_id, n.event, n.channel, n.attempts, a.*
+            """), {"now": now, "lease": now + LEASE, "most": MAX_ATTEMPTS}).first()
+
+    def sent(self, notice_id: int, *, now: datetime) -> None:
+        """The notice arrived."""
+        with writing(self._engine) as connection:
+            connection.execute(update(alert_notices).where(alert_notices.c.id == notice_id).values(sent_at=now, error=""))
+
+    def failed(self, notice_id: int, error: str, *, retry_at: datetime) -> None:
+        """The notice did not arrive; it is tried again at `retry_at`, MAX_ATTEMPTS times in all."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(alert_notices).where(alert_notices.c.id == notice_id).values(error=error[:500], next_try_at=retry_at)
+            )
+
+    def notices(self, alert_id: int) -> Sequence[Row]:
+        """What was told about an alert."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(alert_notices).where(alert_notices.c.alert_id == alert_id).order_by(alert_notices.c.id)).all()
+
+
+def _now(connection: Connection) -> datetime:
+    return connection.execute(select(func.now())).scalar_one()
+
+
+def _stored(connection: Connection, change: Change, *, now: datetime, channels: Sequence[str]) -> None:
+    here = (alert_pending.c.rule == change.rule.name) & (alert_pending.c.subject == change.subject)
+    if change.kind == "pending":
+        connection.execute(
+            upsert(alert_pending).values(rule=change.rule.name, subject=change.subject, since=change.since)
+            .on_conflict_do_nothing(index_elements=["rule", "subject"])
+        )
+        return
+    connection.execute(delete(alert_pending).where(here))
+    if change.kind == "opened":
+        alert_id = connection.execute(
+            upsert(alerts).values(
+                rule=change.rule.name, subject=change.subject, severity=change.rule.severity.value, message=change.message,
+                value=change.value, threshold=change.rule.threshold, sample=change.sample, opened_at=now, last_seen_at=now,
+            )
+            # Another instance opened it in between: then it is that one's to tell.
+            .on_conflict_do_nothing(index_elements=["rule", "subject"], index_where=alerts.c.resolved_at.is_(None))
+            .returning(alerts.c.id)
+        ).scalar()
+        if alert_id is not None:
+            _tell(connection, alert_id, "opened", channels, now)
+    elif change.kind == "seen":
+        connection.execute(
+            update(alerts).where(alerts.c.id == change.alert_id)
+            .values(value=change.value, sample=change.sample, message=change.message, last_seen_at=now)
+        )
+    elif change.kind == "resolved":
+        done = connection.execute(
+            update(alerts).where(alerts.c.id == change.alert_id, alerts.c.resolved_at.is_(None)).values(resolved_at=now)
+        )
+        if not done.rowcount:
+            return
+        # Where nobody was told that it began, nobody needs to hear that it is over.
+        untold = connection.execute(
+            delete(alert_notices).where(
+                alert_notices.c.alert_id == change.alert_id, alert_notices.c.event == "opened", alert_notices.c.sent_at.is_(None),
+                alert_notices.c.attempts == 0,
+            ).returning(alert_notices.c.channel)
+        ).scalars().all()
+        told = connection.execute(
+            select(alert_notices.c.channel).where(alert_notices.c.alert_id == change.alert_id, alert_notices.c.event == "opened")
+        ).scalars().all()
+        _tell(connection, change.alert_id, "resolved", [channel for channel in told if channel not in untold], now)
+
+
+def _tell(connection: Connection, alert_id: int, event: str, channels: Sequence[str], now: datetime) -> None:
+    if channels:
+        connection.execute(
+            upsert(alert_notices).on_conflict_do_nothing(),
+            [{"alert_id": alert_id, "event": event, "channel": channel, "next_try_at": now} for channel in channels],
+        )

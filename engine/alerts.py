@@ -1,0 +1,172 @@
+"""From readings to alerts: when one opens, when it resolves, and who has to be told."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from engine.alert_rules import SHIPPED, Measure, Rule
+from engine.errors import NotFound, PolicyRejected
+from engine.ports import Clock
+from engine.ports import DecisionLog as Log
+
+SUBJECT_OF_ALL = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a measure says now about `subject` ("" = everything), and on how many tickets, labels or calls it rests."""
+
+    value: float
+    sample: int
+    subject: str = SUBJECT_OF_ALL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAlert:
+    """An alert that has not resolved."""
+
+    id: int
+    rule: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What an evaluation wants to be stored for one rule and subject.
+
+    kind is `opened`, `seen` (still wrong), `resolved`, `pending` (wrong, not long enough) or `calm`.
+    """
+
+    kind: str
+    rule: Rule
+    subject: str
+    value: float | None = None
+    sample: int = 0
+    alert_id: int | None = None
+    since: datetime | None = None
+
+    @property
+    def message(self) -> str:
+        """One sentence for people."""
+        of = f" ({self.subject})" if self.subject else ""
+        if self.value is None:
+            return f"{self.rule.title}{of}"
+        sign = "above" if self.rule.above else "below"
+        return f"{self.rule.title}{of}: {self.rule.shown(self.value)}, {sign} {self.rule.shown(self.rule.threshold)}, n = {self.sample:,}"
+
+
+class AlertStore(Protocol):
+    """Alerts in Postgres. Raises ServiceUnavailable when the database is away."""
+
+    def edits(self) -> dict[str, dict[str, object]]:
+        """The managers' changes of rules, by rule name."""
+        ...
+
+    def save_edit(self, name: str, config: Mapping[str, object], *, by: str, now: datetime) -> None: ...
+
+    def state(self) -> tuple[list[OpenAlert], dict[tuple[str, str], datetime]]:
+        """The open alerts, and since when conditions that are not alerts yet have been wrong, by (rule, subject)."""
+        ...
+
+    def apply(self, changes: Sequence[Change], *, now: datetime, channels: Sequence[str]) -> None:
+        """Store the changes and what each channel has to be told, in one transaction."""
+        ...
+
+
+def judge(
+    rule: Rule, readings: Iterable[Reading], *, opened: Mapping[str, OpenAlert], pending: Mapping[str, datetime], now: datetime
+) -> list[Change]:
+    """What to do about one rule, given its open alerts and pending conditions by subject.
+
+    A sample under the rule's minimum is no evidence: nothing opens on it, and what is open resolves, as it does when
+    a subject has no reading any more. Between `clear` and `threshold` an open alert stays and nothing new opens.
+    """
+    changes = []
+    seen = set()
+    for reading in readings if rule.enabled else ():
+        seen.add(reading.subject)
+        alert, since = opened.get(reading.subject), pending.get(reading.subject)
+        enough = reading.sample >= rule.minimum
+        told = {"rule": rule, "subject": reading.subject, "value": reading.value, "sample": reading.sample}
+        if alert is not None:
+            over = not enough or rule.cleared(reading.value)
+            changes.append(Change(kind="resolved" if over else "seen", alert_id=alert.id, **told))
+        elif enough and rule.breached(reading.value):
+            since = since or now
+            changes.append(Change(kind="opened" if now - since >= rule.hold else "pending", since=since, **told))
+        elif since is not None:
+            changes.append(Change(kind="calm", **told))
+    for subject, alert in opened.items():
+        if subject not in seen:
+            changes.append(Change(kind="resolved", rule=rule, subject=subject, alert_id=alert.id))
+    changes += [Change(kind="calm", rule=rule, subject=subject) for subject in pending if subject not in seen]
+    return changes
+
+
+class Alerts:
+    """Evaluates the rules. `measure` gives a rule's readings; `channels` are the names of those to be told."""
+
+    def __init__(
+        self, *, store: AlertStore, measure: Callable[[Rule, datetime], Sequence[Reading]], log: Log, clock: Clock,
+        channels: Sequence[str] = (),
+    ) -> None:
+        self._store = store
+        self._measure = measure
+        self._log = log
+        self._clock = clock
+        self._channels = tuple(channels)
+
+    def rules(self) -> list[Rule]:
+        """The shipped rules with the managers' changes. Raises ServiceUnavailable."""
+        edits = self._store.edits()
+        return [_edited(rule, edits.get(rule.name)) for rule in SHIPPED]
+
+    def edit(self, name: str, changes: Mapping[str, object], *, by: str) -> Rule:
+        """Change a rule. Raises NotFound, PolicyRejected."""
+        rule = next((rule for rule in self.rules() if rule.name == name), None)
+        if rule is None:
+            raise NotFound(f"alert rule {name} does not exist. Nothing was changed.")
+        edited = rule.edited(changes)
+        self._store.save_edit(name, edited.config(), by=by, now=self._clock())
+        self._log.event("alert_rule_changed", rule=name, by=by)
+        return edited
+
+    def evaluate(self) -> list[Change]:
+        """Look at every rule once and store what came of it; the changes that people hear of. Raises ServiceUnavailable.
+
+        The caller makes sure that one instance evaluates at a time.
+        """
+        now = self._clock()
+        alerts, pending = self._store.state()
+        changes: list[Change] = []
+        for rule in self.rules():
+            changes += judge(
+                rule, self._measure(rule, now) if rule.enabled else (),
+                opened={alert.subject: alert for alert in alerts if alert.rule == rule.name},
+                pending={subject: since for (name, subject), since in pending.items() if name == rule.name}, now=now,
+            )
+        self._store.apply(changes, now=now, channels=self._channels)
+        heard = [change for change in changes if change.kind in ("opened", "resolved")]
+        for change in heard:
+            self._log.event(
+                f"alert_{change.kind}", rule=change.rule.name, subject=change.subject, severity=change.rule.severity.value,
+                value=change.value, sample=change.sample,
+            )
+        return heard
+
+
+def _edited(rule: Rule, edit: Mapping[str, object] | None) -> Rule:
+    if not edit:
+        return rule
+    try:
+        return rule.edited(edit)
+    except PolicyRejected:
+        # An edit that an older version stored and this one refuses: the shipped rule is better than none.
+        return rule
+
+
+def by_measure(readings: Mapping[Measure, Sequence[Reading]]) -> Callable[[Rule, datetime], Sequence[Reading]]:
+    """A source of fixed readings."""
+    return lambda rule, _: readings.get(rule.measure, ())

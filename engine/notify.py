@@ -1,0 +1,111 @@
+"""Tells people about alerts: once for the opening and once for the end, on every channel that is set up."""
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from engine.errors import NotFound, ServiceUnavailable
+from engine.notice import Notice
+from engine.ports import Clock
+from engine.ports import DecisionLog as Log
+
+FIRST_WAIT = timedelta(seconds=10)
+LONGEST_WAIT = timedelta(minutes=15)
+# So many notices in one go, so that a slow receiver cannot hold up everything else.
+AT_ONCE = 20
+
+
+class Channel(Protocol):
+    """One way to tell people."""
+
+    def send(self, notice: Notice) -> None:
+        """Return when the receiver has taken it. Raises ServiceUnavailable("notification")."""
+        ...
+
+
+class NoticeStore(Protocol):
+    """Who still has to be told what; `db.alerts.Alerts` is one."""
+
+    def claim(self, now: datetime) -> Any | None: ...
+
+    def sent(self, notice_id: int, *, now: datetime) -> None: ...
+
+    def failed(self, notice_id: int, error: str, *, retry_at: datetime) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How many notices arrived and how many will be tried again."""
+
+    arrived: int
+    failed: int
+
+
+class Notifier:
+    """Sends what is due. Several instances may run: each notice is reserved before it is sent.
+
+    `page` is the address of the alerts page, put into every notice.
+    """
+
+    def __init__(
+        self, *, store: NoticeStore, channels: Mapping[str, Channel], page: str, clock: Clock, log: Log, chance: random.Random,
+    ) -> None:
+        self._store = store
+        self._channels = dict(channels)
+        self._page = page
+        self._clock = clock
+        self._log = log
+        self._chance = chance
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the channels that are set up."""
+        return tuple(self._channels)
+
+    def send_due(self) -> Sent:
+        """Send what is due, some at a time. Raises ServiceUnavailable without the database."""
+        arrived = failed = 0
+        for _ in range(AT_ONCE):
+            row = self._store.claim(self._clock())
+            if row is None:
+                break
+            channel = self._channels.get(row.channel)
+            try:
+                if channel is None:
+                    raise ServiceUnavailable("notification", f"the channel {row.channel} is not set up any more")
+                channel.send(self._notice(row))
+            except ServiceUnavailable as error:
+                failed += 1
+                self._store.failed(row.notice_id, str(error), retry_at=self._clock() + self._wait(row.attempts))
+                self._log.event("notice_failed", channel=row.channel, rule=row.rule, attempt=row.attempts)
+            else:
+                arrived += 1
+                self._store.sent(row.notice_id, now=self._clock())
+                self._log.event("notice_sent", channel=row.channel, rule=row.rule, kind=row.event)
+        return Sent(arrived, failed)
+
+    def test(self, channel: str, *, by: str) -> None:
+        """Send a made-up notice now. Raises NotFound, ServiceUnavailable with the receiver's answer."""
+        if channel not in self._channels:
+            raise NotFound(f"the channel {channel} is not set up.")
+        now = self._clock()
+        self._channels[channel].send(Notice(
+            key=f"test-{int(now.timestamp() * 1000)}", event="test", rule="test", subject="", severity="warning",
+            message=f"This is a test, sent by {by}. Nothing is wrong.", opened_at=now, resolved_at=None, link=self._page,
+        ))
+        self._log.event("notice_tested", channel=channel, by=by)
+
+    def _notice(self, row: Any) -> Notice:
+        return Notice(
+            key=f"alert-{row.id}-{row.event}", event=row.event, rule=row.rule, subject=row.subject, severity=row.severity,
+            message=row.message, opened_at=row.opened_at, resolved_at=row.resolved_at if row.event == "resolved" else None, link=self._page,
+        )
+
+    def _wait(self, attempts: int) -> timedelta:
+        """Doubling from ten seconds to a quarter of an hour, spread by a fifth."""
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** max(0, attempts - 1))
+        return wait * (0.8 + 0.4 * self._chance.random())
+

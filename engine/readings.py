@@ -1,0 +1,114 @@
+"""What each alert rule looks at, read from rollups, labels and the instances' reports."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from engine.alert_rules import Measure, Rule
+from engine.alerts import Reading
+from engine.drift import population_stability_index
+from engine.figures import Tally
+from engine.timeline import ChartWindow
+
+# What the last day is compared with.
+DRIFT_REFERENCE = timedelta(days=14)
+ALIVE = timedelta(minutes=2)
+
+
+class Figures(Protocol):
+    """Counts of decisions; `db.charts.Charts` is one."""
+
+    def totals(self, window: ChartWindow) -> Tally: ...
+
+    def departments(self, window: ChartWindow) -> dict[str, Tally]: ...
+
+
+class Services(Protocol):
+    """Counts of calls, and the living instances; `db.services.Services` is one."""
+
+    def totals(self, service: str, *, since: datetime) -> tuple[int, int]: ...
+
+    def alive(self, *, since: datetime) -> Sequence[Any]: ...
+
+
+class Readings:
+    """Reads a rule's measure. `waiting` counts accepted tickets that are not routed yet.
+
+    `calibration` gives (expected calibration error, labels) of the labels since a time. Demo tickets are left out as
+    soon as there is a real one, because nobody should be woken for them: `demo` says whether they count.
+    """
+
+    def __init__(
+        self, *, figures: Figures, services: Services, waiting: Callable[[], int], demo: Callable[[], bool],
+        calibration: Callable[[datetime], tuple[float, int]],
+    ) -> None:
+        self._figures = figures
+        self._services = services
+        self._waiting = waiting
+        self._demo = demo
+        self._calibration = calibration
+
+    def __call__(self, rule: Rule, now: datetime) -> Sequence[Reading]:
+        """The rule's readings at `now`: one, or one for each subject. Raises ServiceUnavailable."""
+        since = now - rule.window
+        match rule.measure:
+            case Measure.HIT_RATE | Measure.MEAN_SECONDS | Measure.LOW_SHARE | Measure.FALSE_HIT_RATE:
+                return _of_tally(rule.measure, self._figures.totals(self._window(since, now)))
+            case Measure.ACCURACY:
+                found = self._figures.departments(self._window(since, now))
+                whole = [Reading(value=t.accuracy, sample=t.labels) for t in [sum(found.values(), start=Tally())] if t.accuracy is not None]
+                return whole + [
+                    Reading(value=t.accuracy, sample=t.labels, subject=name) for name, t in sorted(found.items()) if t.accuracy is not None
+                ]
+            case Measure.DRIFT_CONFIDENCE | Measure.DRIFT_DEPARTMENT:
+                return self._drift(rule, since, now)
+            case Measure.CALIBRATION_ERROR:
+                error, labels = self._calibration(since)
+                return [Reading(value=error, sample=labels)]
+            case Measure.INDEX_ERROR_SHARE:
+                return _share_of_errors(*self._services.totals("index", since=since))
+            case Measure.AVAILABILITY:
+                probes, failed = self._services.totals("console", since=since)
+                return [Reading(value=1 - failed / probes, sample=probes)] if probes else []
+            case Measure.DATABASE_FAILURES:
+                calls, failed = self._services.totals("database", since=since)
+                return [Reading(value=failed, sample=max(calls, failed))]
+            case Measure.MEMORY_SHARE:
+                return [Reading(value=i.memory_share, sample=1, subject=i.name) for i in self._services.alive(since=now - ALIVE)]
+            case Measure.WAITING:
+                return [Reading(value=self._waiting(), sample=1)]
+            case Measure.SPOOLED:
+                return [Reading(value=sum(i.spooled for i in self._services.alive(since=now - ALIVE)), sample=1)]
+
+    def _window(self, start: datetime, end: datetime) -> ChartWindow:
+        return ChartWindow(_minute(start), end, self._demo())
+
+    def _drift(self, rule: Rule, since: datetime, now: datetime) -> Sequence[Reading]:
+        new, old = self._window(since, now), self._window(since - DRIFT_REFERENCE, _minute(since))
+        if rule.measure is Measure.DRIFT_CONFIDENCE:
+            left, right = self._figures.totals(old).confidence.tolist(), self._figures.totals(new).confidence.tolist()
+        else:
+            before, after = self._figures.departments(old), self._figures.departments(new)
+            names = sorted({*before, *after})
+            left, right = ([side.get(name, Tally()).n for name in names] for side in (before, after))
+        sample = min(sum(left), sum(right))
+        return [Reading(value=population_stability_index(left, right) if sample else 0.0, sample=sample)]
+
+
+def _of_tally(measure: Measure, tally: Tally) -> Sequence[Reading]:
+    value, sample = {
+        Measure.HIT_RATE: (tally.hit_rate, tally.n),
+        Measure.MEAN_SECONDS: (tally.mean_ms / 1000 if tally.mean_ms is not None else None, tally.n),
+        Measure.LOW_SHARE: (tally.low_share, tally.n),
+        Measure.FALSE_HIT_RATE: (tally.false_hit_rate, tally.audited),
+    }[measure]
+    return [Reading(value=value, sample=sample)] if value is not None else []
+
+
+def _share_of_errors(calls: int, errors: int) -> Sequence[Reading]:
+    return [Reading(value=min(1.0, errors / max(calls, errors)), sample=max(calls, errors))] if calls or errors else []
+
+
+def _minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)

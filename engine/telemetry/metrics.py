@@ -1,0 +1,145 @@
+"""What Prometheus scrapes at `/metrics`. Names and units follow its conventions: base units, `_total` for counters.
+
+With several processes on one machine (console and workers) give all of them the same PROMETHEUS_MULTIPROC_DIR: each
+writes its values into files there, and whichever is scraped answers for all.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.process_collector import ProcessCollector
+
+from engine.breaker import ServiceState
+from engine.domain import Decision, Method, Ticket
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+# A second series per counter that tells when it began doubles what is scraped, and nobody reads it.
+disable_created_metrics()
+BREAKER = {"closed": 0, "half_open": 1, "open": 2}
+
+
+class Metrics:
+    """A sink for decisions and events, and gauges that somebody sets. `render` is the text that is scraped."""
+
+    def __init__(self, *, multiprocess_dir: Path | None = None) -> None:
+        self._shared = multiprocess_dir
+        self._registry = registry = CollectorRegistry()
+        self._lock = threading.Lock()
+        self._refreshers: list[Callable[[], None]] = []
+        if multiprocess_dir is None:
+            ProcessCollector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"routing_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str, mode: str = "livemax") -> Gauge:
+            return Gauge(f"routing_{name}", text, labels, registry=registry, multiprocess_mode=mode)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"routing_{name}", text, labels, registry=registry, buckets=buckets)
+
+        self.decisions = counter("decisions", "Stored decisions.", "department", "method", "automation", "channel")
+        self.degraded = counter("degraded_decisions", "Decisions made without a service that should have been asked.", "service")
+        self.audited = counter("audited_hits", "Cache hits that also walked through the whole engine.")
+        self.false_hits = counter("false_hits", "Audited cache hits that the whole engine would have sent elsewhere.")
+        self.labels = counter("labels", "Labels given by supervisors.", "department", "outcome")
+        self.overrules = counter("overrules", "Departments that agents chose themselves.", "department")
+        self.spooled_tickets = counter("spooled_tickets", "Accepted tickets kept on disk because the database was away.")
+        self.processing = histogram("processing_seconds", "Time from accepting a ticket to its decision.", SECONDS, "method")
+        self.stages = histogram("stage_seconds", "Time of one stage for one ticket.", SECONDS, "stage")
+        self.confidence = histogram("confidence_ratio", "Shown confidence of stored decisions.", RATIOS, "method")
+        self.calls = counter("service_calls", "Calls of a service.", "service")
+        self.errors = counter("service_errors", "Calls of a service that failed.", "service")
+        self.retries = counter("service_retries", "Calls of a service that were tried again.", "service")
+        self.breaker = gauge("service_breaker_state", "0 closed, 1 half open, 2 open: not asked for the time being.", "service")
+        self.events = counter("events", "Lines of the decision log that are not decisions.", "event")
+        self.hit_ratio = gauge("hit_ratio", "Share of decisions of the last hour answered from earlier tickets.")
+        self.false_hit_ratio = gauge("false_hit_ratio", "Share of audited hits of the last 7 days with another department.")
+        self.accuracy = gauge("accuracy_ratio", "Estimated accuracy of the decisions of the last 7 days.")
+        self.calibration = gauge("calibration_error_ratio", "Expected calibration error of the labels of the last 30 days.")
+        self.waiting = gauge("tickets_waiting", "Accepted tickets that are not routed yet.")
+        self.spool = gauge("tickets_spooled", "Accepted tickets on this machine's disk that wait for the database.")
+        self.alerts = gauge("alerts_open", "Open alerts.", "severity")
+        self.pending = gauge("rollup_pending_facts", "Facts about decisions that are not rolled up yet.")
+        self.pool = gauge("database_pool_connections", "Connections of the pool.", "state", mode="livesum")
+        self.sessions = gauge("sessions", "Signed-in sessions that have not expired.")
+        self.memory = gauge("memory_used_ratio", "Used memory of the machine or container.")
+        self._last: dict[str, tuple[int, int, int]] = {}
+
+    def decision(self, ticket: Ticket, decision: Decision, *, store_ms: float | None = None) -> None:
+        """Count a stored decision."""
+        method = decision.method.value
+        self.decisions.labels(decision.department, method, decision.automation.value, ticket.channel.value).inc()
+        for service in decision.degraded_by:
+            self.degraded.labels(service).inc()
+        if decision.method is Method.CACHED and decision.audit_department is not None:
+            self.audited.inc()
+            if decision.audit_department != decision.department:
+                self.false_hits.inc()
+        self.confidence.labels(method).observe(decision.confidence)
+        for stage, milliseconds in decision.timings.items():
+            if stage == "total":
+                self.processing.labels(method).observe(milliseconds / 1000)
+                continue
+            self.stages.labels(stage).observe(milliseconds / 1000)
+        if store_ms is not None:
+            self.stages.labels("store").observe(store_ms / 1000)
+
+    def event(self, name: str, **fields: object) -> None:
+        """Count an event, and what is in it."""
+        self.events.labels(name).inc()
+        if name == "ticket_reviewed":
+            self.labels.labels(str(fields.get("department", "")), "confirmed" if fields.get("correct") else "corrected").inc()
+        elif name == "ticket_overruled":
+            self.overrules.labels(str(fields.get("department", ""))).inc()
+        elif name == "ticket_spooled":
+            self.spooled_tickets.inc()
+
+    def services(self, states: Mapping[str, ServiceState]) -> None:
+        """Take over what the services' breakers have counted since the last time."""
+        for name, state in states.items():
+            before, now = self._last.get(name, (0, 0, 0)), (state.calls, state.failures, state.retries)
+            self._last[name] = now
+            for counter, earlier, later in zip((self.calls, self.errors, self.retries), before, now, strict=True):
+                counter.labels(name).inc(max(0, later - earlier))
+            self.breaker.labels(name).set(BREAKER[state.circuit.value])
+
+    def set_ratios(self, *, hit: float | None, false_hit: float | None, accuracy: float | None, calibration: float | None) -> None:
+        """Shares read from the database; one that is not known is shown as NaN, not as 0."""
+        for gauge, value in (
+            (self.hit_ratio, hit), (self.false_hit_ratio, false_hit), (self.accuracy, accuracy), (self.calibration, calibration)
+        ):
+            gauge.set(float("nan") if value is None else value)
+
+    def on_render(self, refresh: Callable[[], None]) -> None:
+        """`refresh` sets gauges just before each scrape; it must not wait for anything."""
+        self._refreshers.append(refresh)
+
+    def render(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        with self._lock:
+            for refresh in self._refreshers:
+                try:
+                    refresh()
+                except Exception:  # noqa: BLE001 - a gauge that cannot be read stays at its last value
+                    self.events.labels("gauge_failed").inc()
+        if self._shared is None:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=str(self._shared))
+        return generate_latest(together)
+
+    def close(self) -> None:
+        """Take this process' live gauges out of the shared folder; its counters stay."""
+        if self._shared is not None:
+            import os
+
+            mark_process_dead(os.getpid(), path=str(self._shared))

@@ -1,0 +1,79 @@
+"""A file of lines that several processes append to and that is turned over when it is full."""
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from pathlib import Path
+
+_LOOK_EVERY = 1.0
+
+
+class RotatingLines:
+    """Appends whole lines; `path` becomes `path.1`, `path.2` ... when it holds `max_bytes`.
+
+    A line is one write to a file opened for appending, so lines of several processes never mix. Which process turns the
+    file over is settled by a lock; the others notice within a second that their file has another name and open the new one.
+    A disk that is full costs lines, never an exception: `lost` counts them.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._lock = threading.Lock()
+        self._looked = 0.0
+        self._fd = self._open()
+        self.lost = 0
+
+    def write(self, line: str) -> None:
+        """Append one line; the line break is added here."""
+        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        with self._lock:
+            try:
+                if self._size + len(data) > self._max_bytes or time.monotonic() - self._looked > _LOOK_EVERY:
+                    self._turn_over(len(data))
+                os.write(self._fd, data)
+                self._size += len(data)
+            except OSError:
+                self.lost += 1
+
+    def close(self) -> None:
+        """Close the file; what is written later is lost."""
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _open(self) -> int:
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._size = os.fstat(fd).st_size
+        self._looked = time.monotonic()
+        return fd
+
+    def _turn_over(self, more: int) -> None:
+        with open(f"{self._path}.lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self._same_file():
+                # Somebody else turned it over.
+                os.close(self._fd)
+                self._fd = self._open()
+            self._size = os.fstat(self._fd).st_size
+            self._looked = time.monotonic()
+            if self._size == 0 or self._size + more <= self._max_bytes:
+                return
+            for number in range(self._backups, 0, -1):
+                older = self._path if number == 1 else Path(f"{self._path}.{number - 1}")
+                if older.exists():
+                    os.replace(older, f"{self._path}.{number}")
+            os.close(self._fd)
+            self._fd = self._open()
+
+    def _same_file(self) -> bool:
+        try:
+            there, mine = os.stat(self._path), os.fstat(self._fd)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)

@@ -1,0 +1,56 @@
+"""Counts what was called and what failed, per minute and service, until it can be written to the database."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+from engine.breaker import ServiceState
+from engine.ports import Clock
+
+
+class ServiceStore(Protocol):
+    """Where the counts of all instances come together. Raises ServiceUnavailable."""
+
+    def add(self, counts: Mapping[tuple[datetime, str], tuple[int, int]]) -> None: ...
+
+
+class ServiceCounts:
+    """Gathers counts by minute; `flush` hands them on, and keeps them when that fails."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[datetime, str], tuple[int, int]] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    def take(self, states: Mapping[str, ServiceState]) -> None:
+        """Count what the services' breakers have counted since the last time."""
+        for name, state in states.items():
+            calls, errors = self._seen.get(name, (0, 0))
+            self._seen[name] = (state.calls, state.failures)
+            if state.calls > calls or state.failures > errors:
+                self.add(name, calls=state.calls - calls, errors=state.failures - errors)
+
+    def add(self, service: str, *, calls: int, errors: int) -> None:
+        """Count calls and errors of now."""
+        minute = self._clock().replace(second=0, microsecond=0)
+        with self._lock:
+            self._count((minute, service), calls, errors)
+
+    def flush(self, store: ServiceStore) -> None:
+        """Hand everything on. Raises ServiceUnavailable, and then loses nothing."""
+        with self._lock:
+            taken, self._counts = self._counts, {}
+        try:
+            store.add(taken)
+        except BaseException:
+            with self._lock:
+                for key, (calls, errors) in taken.items():
+                    self._count(key, calls, errors)
+            raise
+
+    def _count(self, key: tuple[datetime, str], calls: int, errors: int) -> None:
+        before = self._counts.get(key, (0, 0))
+        self._counts[key] = (before[0] + calls, before[1] + errors)

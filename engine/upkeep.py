@@ -1,0 +1,74 @@
+"""What has to be done every few seconds beside routing: roll up, evaluate alerts, tell people, say "I am alive"."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.errors import ConsoleError, ServiceUnavailable
+from engine.ports import DecisionLog as Log
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`run` is called about every `seconds`."""
+
+    name: str
+    seconds: float
+    run: Callable[[], object]
+
+
+class Upkeep:
+    """Runs tasks one after the other on a thread of its own; a failing one is logged and tried again.
+
+    `stopwatch` gives seconds from any fixed point.
+    """
+
+    def __init__(self, tasks: Sequence[Task], *, log: Log, stopwatch: Callable[[], float]) -> None:
+        self._tasks = tuple(tasks)
+        self._log = log
+        self._stopwatch = stopwatch
+        self._due = {task.name: stopwatch() + task.seconds for task in self._tasks}
+        self._failing: set[str] = set()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        """Begin, until `close`."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish the task at hand and stop."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=15)
+
+    def run_due(self) -> list[str]:
+        """Run what is due; the names of the tasks that ran."""
+        ran = []
+        for task in self._tasks:
+            if self._stopped.is_set() or self._stopwatch() < self._due[task.name]:
+                continue
+            self._due[task.name] = self._stopwatch() + task.seconds
+            ran.append(task.name)
+            try:
+                task.run()
+            except ServiceUnavailable as error:
+                self._failed(task, service=error.service)
+            except ConsoleError as error:
+                self._failed(task, error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - one broken task must not end the others
+                self._failed(task, error=type(error).__name__)
+            else:
+                self._failing.discard(task.name)
+        return ran
+
+    def _failed(self, task: Task, **fields: object) -> None:
+        # Once per outage: a line every few seconds helps nobody.
+        if task.name not in self._failing:
+            self._failing.add(task.name)
+            self._log.event("upkeep_failed", task=task.name, **fields)
+
+    def _work(self) -> None:
+        while not self._stopped.wait(0.5):
+            self.run_due()

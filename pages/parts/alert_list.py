@@ -1,0 +1,66 @@
+"""Alerts as people deal with them: what is wrong since when, who looks after it, and how to keep it quiet for a while."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import streamlit as st
+
+from engine.bootstrap import Engine
+from engine.errors import ConsoleError
+
+ICON = {"critical": ":red[:material/error:]", "warning": ":orange[:material/warning:]"}
+QUIET = {"1 hour": timedelta(hours=1), "8 hours": timedelta(hours=8), "3 days": timedelta(days=3)}
+
+
+def show(rows: Sequence[Any], *, engine: Engine, operator: str, may: bool, where: str, resolved: int = 5) -> None:
+    """Open alerts with their buttons, then the newest resolved ones."""
+    opened = [row for row in rows if row.resolved_at is None]
+    over = [row for row in rows if row.resolved_at is not None][:resolved]
+    if not opened:
+        st.success("No open alert.", icon=":material/check_circle:")
+    for row in opened:
+        with st.container(border=True):
+            _one(row, engine=engine, operator=operator, may=may, where=where)
+    if over:
+        st.caption("Resolved by themselves")
+    for row in over:
+        with st.container(horizontal=True, gap="small"):
+            st.markdown(":green[:material/check:]", width="content")
+            st.text(f"{row.message}  ·  {row.opened_at:%d %b %H:%M} to {row.resolved_at:%d %b %H:%M} UTC")
+
+
+def _one(row: Any, *, engine: Engine, operator: str, may: bool, where: str) -> None:
+    state = [f"open since {row.opened_at:%d %b %H:%M} UTC"]
+    if row.acknowledged_at is not None:
+        state.append(f"seen by {row.acknowledged_by} at {row.acknowledged_at:%H:%M}")
+    if row.silenced:
+        state.append("silenced")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(ICON[row.severity], width="content")
+        # Subjects are names that people chose: plain text, never markdown.
+        st.text(f"{row.message}  ·  {', '.join(state)}")
+    if not may:
+        return
+    with st.container(horizontal=True, gap="small"):
+        if row.acknowledged_at is None and st.button("Acknowledge", key=f"{where}_ack_{row.id}", icon=":material/visibility:"):
+            _do(lambda: engine.watch.alert_table.acknowledge(row.id, by=operator, now=datetime.now(UTC)))
+        if not row.silenced:
+            with st.popover("Silence", key=f"{where}_quiet_{row.id}", icon=":material/notifications_off:"):
+                for label, length in QUIET.items():
+                    if st.button(f"for {label}", key=f"{where}_quiet_{row.id}_{label}"):
+                        until = datetime.now(UTC) + length
+                        _do(lambda until=until: engine.watch.alert_table.silence(
+                            rule=row.rule, subject=row.subject, until=until, by=operator, reason="silenced from the list"
+                        ))
+
+
+def _do(action: Any) -> None:
+    try:
+        action()
+    except ConsoleError as error:
+        st.error("That was not stored.", icon=":material/cloud_off:")
+        st.text(str(error))
+        return
+    st.rerun()

@@ -1,0 +1,106 @@
+"""The alert rules as a table and one of them as a form; the channels; the silences."""
+from __future__ import annotations
+
+from datetime import datetime
+
+import pandas as pd
+import streamlit as st
+
+from engine.alert_rules import Rule, Severity
+from engine.bootstrap import Engine
+from engine.errors import ConsoleError
+
+CHANNEL = {"webhook": "Webhook (Slack format)", "mail": "E-mail", "alertmanager": "Alertmanager"}
+
+
+def show(*, engine: Engine, operator: str) -> None:
+    """All rules, and a form for the chosen one."""
+    try:
+        rules = engine.watch.alerts.rules()
+    except ConsoleError as error:
+        st.error("The rules cannot be read at the moment.", icon=":material/cloud_off:")
+        st.text(str(error))
+        return
+    if "rule_saved" in st.session_state:
+        st.toast(st.session_state.pop("rule_saved"), icon=":material/check_circle:")
+    table = pd.DataFrame(
+        [
+            (rule.title, rule.severity.value, f"{'above' if rule.above else 'below'} {rule.shown(rule.threshold)}", rule.shown(rule.clear),
+             _span(rule.window.total_seconds()), rule.minimum, _span(rule.hold.total_seconds()), rule.enabled)
+            for rule in rules
+        ],
+        columns=["Rule", "Severity", "Opens", "Resolves at", "Looks back", "Smallest sample", "After", "On"],
+    )
+    st.dataframe(table, hide_index=True, width="stretch", height="content")
+    chosen = st.selectbox("Change a rule", rules, format_func=lambda rule: f"{rule.title} ({rule.severity.value})", key="rule", index=None,
+                          placeholder="Choose a rule")
+    if chosen is not None:
+        _form(chosen, engine=engine, operator=operator)
+
+
+def _form(rule: Rule, *, engine: Engine, operator: str) -> None:
+    with st.form(f"rule_{rule.name}", border=True):
+        one, two, three = st.columns(3)
+        changes = {
+            "threshold": one.number_input(f"Opens {'above' if rule.above else 'below'}", value=rule.threshold, format="%.4g"),
+            "clear": two.number_input("Resolves at", value=rule.clear, format="%.4g", help="On the good side, so that it does not come and go"),
+            "minimum": three.number_input("Smallest sample", value=rule.minimum, min_value=0, step=1),
+            "window_minutes": one.number_input("Looks back (minutes)", value=rule.window.total_seconds() / 60, min_value=1.0),
+            "hold_minutes": two.number_input("Opens after (minutes)", value=rule.hold.total_seconds() / 60, min_value=0.0),
+            "severity": three.selectbox("Severity", [s.value for s in Severity], index=[*Severity].index(rule.severity)),
+            "enabled": one.toggle("On", value=rule.enabled),
+        }
+        if not st.form_submit_button("Save", type="primary", key="save_rule"):
+            return
+    try:
+        engine.watch.alerts.edit(rule.name, changes, by=operator)
+    except ConsoleError as error:
+        st.error("The rule was not changed.", icon=":material/block:")
+        st.text(str(error))
+        return
+    st.session_state["rule_saved"] = "The rule is in force from the next look, within 15 seconds."
+    st.rerun()
+
+
+def channels(*, engine: Engine, operator: str) -> None:
+    """The channels that are set up, each with a button that sends a test."""
+    names = engine.watch.notifier.channels
+    if not names:
+        st.info("Nobody is told yet. Set ALERT_WEBHOOK_URL, SMTP_HOST with ALERT_MAIL_TO, or ALERTMANAGER_URL, and start again.",
+                icon=":material/notifications_off:")
+    for name in names:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.text(CHANNEL[name], width=240)
+            if st.button("Send a test", key=f"test_{name}", icon=":material/send:"):
+                try:
+                    engine.watch.notifier.test(name, by=operator)
+                except ConsoleError as error:
+                    st.error("The test did not arrive.", icon=":material/error:")
+                    st.text(str(error))
+                else:
+                    st.success("The receiver took it.", icon=":material/check_circle:")
+
+
+def silences(*, engine: Engine, now: datetime) -> None:
+    """What is kept quiet until when, and a button that ends it."""
+    try:
+        rows = engine.watch.alert_table.silences(now)
+    except ConsoleError as error:
+        st.text(str(error))
+        return
+    st.subheader("Silences", anchor=False)
+    if not rows:
+        st.caption("Nothing is silenced.")
+    for row in rows:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.text(f"{row.rule or 'every rule'} {row.subject} until {row.until:%d %b %H:%M} UTC, by {row.by}")
+            if st.button("End", key=f"end_{row.id}"):
+                engine.watch.alert_table.end_silence(row.id, now=now)
+                st.rerun()
+
+
+def _span(seconds: float) -> str:
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {name}"
+    return f"{seconds:g} s"

@@ -1,0 +1,84 @@
+"""The decision log holds to its published schema, never shows a customer's words, and survives its file."""
+from __future__ import annotations
+
+import io
+import json
+import threading
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from engine.bootstrap import Engine
+from engine.domain import Outcome, TicketDraft
+from engine.telemetry.log import DecisionLog
+from tests.made_up import SECRET, decision, ticket
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECK = jsonschema.Draft202012Validator(json.loads((ROOT / "docs" / "decision-log.schema.json").read_text()))
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_real_decisions_and_events_follow_the_schema_without_the_ticket(console: Engine) -> None:
+    seen = io.StringIO()
+    console.log._sinks[0] = DecisionLog(stream=seen)
+    made = console.router.route(TicketDraft(body=SECRET, customer_ref="customer-4711"))
+    console.router.route(TicketDraft(body=SECRET))
+    console.router.review(Outcome(ticket_id=made.ticket_id, department=made.department, labelled_by="kim"))
+    found = lines(seen.getvalue())
+    assert [line["event_type"] for line in found][:2] == ["routing_decision", "routing_decision"]
+    assert "ticket_reviewed" in {line["event_type"] for line in found}
+    for line in found:
+        CHECK.validate(line)
+    assert "4111" not in seen.getvalue() and "furious" not in seen.getvalue() and "4711" not in seen.getvalue()
+
+
+@pytest.mark.parametrize("change", [{"confidence": 1.2}, {"method": "guess"}, {"body": "x"}, {"@timestamp": "yesterday"}, {"total_ms": None}])
+def test_the_schema_refuses_what_is_wrong(change: dict[str, object]) -> None:
+    seen = io.StringIO()
+    DecisionLog(stream=seen).decision(ticket(), decision())
+    (line,) = lines(seen.getvalue())
+    CHECK.validate(line)
+    with pytest.raises(jsonschema.ValidationError):
+        CHECK.validate({**line, **change})
+
+
+def test_an_event_never_carries_text_and_names_its_user_as_ecs_does() -> None:
+    seen = io.StringIO()
+    DecisionLog(stream=seen).event("something", by="kim", text=SECRET, body=SECRET, number=3)
+    (line,) = lines(seen.getvalue())
+    assert (line["user.name"], line["number"]) == ("kim", 3)
+    assert "text" not in line and "body" not in line
+
+
+def test_the_file_turns_over_and_two_writers_lose_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "routing.log"
+    logs = [DecisionLog(path, stream=None, max_bytes=20_000, backups=50) for _ in range(2)]
+
+    def write(log: DecisionLog, name: str) -> None:
+        for number in range(300):
+            log.event(name, number=number)
+
+    threads = [threading.Thread(target=write, args=(log, name)) for log, name in zip(logs, ("one", "two"), strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for log in logs:
+        log.close()
+    files = [file for file in path.parent.iterdir() if not file.name.endswith(".lock")]
+    found = [line for file in files for line in lines(file.read_text())]
+    assert len(files) > 3
+    assert sorted((line["event_type"], line["number"]) for line in found) == sorted((n, i) for n in ("one", "two") for i in range(300))
+
+
+def test_a_closed_terminal_and_a_full_disk_do_not_end_a_ticket(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    stream.close()
+    log = DecisionLog(tmp_path / "x.log", stream=stream)
+    log._file.close()
+    log.decision(ticket(), decision())
+    assert log._file.lost == 1

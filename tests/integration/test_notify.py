@@ -1,0 +1,230 @@
+"""Notices arrive at real receivers: an HTTP server and a mail server on this machine."""
+from __future__ import annotations
+
+import json
+import random
+import socketserver
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email import message_from_string, policy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from sqlalchemy import Engine
+
+from db.alerts import MAX_ATTEMPTS, Alerts
+from engine.adapters.alertmanager import Alertmanager
+from engine.adapters.mail import Mail
+from engine.adapters.webhook import Webhook
+from engine.alert_rules import SHIPPED
+from engine.alerts import Change
+from engine.errors import NotFound, ServiceUnavailable
+from engine.notify import Notifier, Sent
+from tests.unit.test_alerts import Quiet
+
+START = datetime(2026, 3, 17, 8, 0, tzinfo=UTC)
+RULE = next(rule for rule in SHIPPED if rule.name == "false_hits")
+
+
+class Receiver(ThreadingHTTPServer):
+    """Keeps what is posted and answers with `status`."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Post)
+        self.status = 200
+        self.posts: list[tuple[str, dict[str, str], object]] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Post(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:  # noqa: N802
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.posts.append((self.path, dict(self.headers), body))
+        self.send_response(self.server.status)
+        self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+class Postman(socketserver.ThreadingTCPServer):
+    """A small mail server that keeps its messages; `refuse` makes it answer 451 to the message."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Smtp)
+        self.refuse = False
+        self.mails: list[tuple[list[str], str]] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Smtp(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        receivers: list[str] = []
+        self._say("220 ready")
+        while line := self.rfile.readline().decode().strip():
+            word = line.split()[0].upper()
+            if word == "RCPT":
+                receivers.append(line.split("<")[1].split(">")[0])
+                self._say("250 ok")
+            elif word == "DATA":
+                self._say("354 go on")
+                lines = []
+                while (text := self.rfile.readline().decode().rstrip("\r\n")) != ".":
+                    lines.append(text)
+                if self.server.refuse:
+                    self._say("451 not now")
+                else:
+                    self.server.mails.append((receivers, "\n".join(lines)))
+                    self._say("250 taken")
+            elif word == "QUIT":
+                self._say("221 bye")
+                return
+            else:
+                self._say("250 ok")
+
+    def _say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def postman() -> Iterator[Postman]:
+    server = Postman()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+class Scene:
+    """An open alert, its notices, and a clock that is moved by hand."""
+
+    def __init__(self, database: Engine, channels: dict[str, object]) -> None:
+        self.now = START
+        self.table = Alerts(database)
+        self.notifier = Notifier(
+            store=self.table, channels=channels, page="https://console.example/alerts", clock=lambda: self.now, log=Quiet(),
+            chance=random.Random(1),
+        )
+
+    def open(self, subject: str = "Sales & <b>more</b>") -> None:
+        change = Change(kind="opened", rule=RULE, subject=subject, value=0.031, sample=120)
+        self.table.apply([change], now=self.now, channels=self.notifier.channels)
+
+    def resolve(self) -> None:
+        alerts, _ = self.table.state()
+        self.table.apply([Change(kind="resolved", rule=RULE, subject=a.subject, alert_id=a.id) for a in alerts], now=self.now, channels=())
+
+
+def test_a_webhook_gets_slacks_format_once_with_a_link_and_nothing_to_inject(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {"webhook": Webhook(f"{receiver.url}/hook")})
+    scene.open()
+    assert scene.notifier.send_due() == Sent(1, 0)
+    assert scene.notifier.send_due() == Sent(0, 0)
+    ((path, headers, body),) = receiver.posts
+    assert path == "/hook" and headers["Idempotency-Key"].endswith("-opened")
+    assert body["text"].startswith("[WARNING] Known cases answered wrongly (Sales &amp; &lt;b&gt;more")
+    assert body["attachments"][0]["title_link"] == "https://console.example/alerts"
+    scene.now += timedelta(minutes=5)
+    scene.resolve()
+    assert scene.notifier.send_due() == Sent(1, 0)
+    assert receiver.posts[1][2]["text"].startswith("[RESOLVED]")
+
+
+def test_a_receiver_that_fails_is_asked_again_later_and_not_for_ever(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {"webhook": Webhook(receiver.url)})
+    receiver.status = 500
+    scene.open()
+    assert scene.notifier.send_due() == Sent(0, 1)
+    assert scene.notifier.send_due() == Sent(0, 0), "not before its time"
+    for _ in range(20):
+        scene.now += timedelta(hours=1)
+        scene.notifier.send_due()
+    assert len(receiver.posts) == MAX_ATTEMPTS
+    (notice,) = scene.table.notices(scene.table.latest()[0].id)
+    assert notice.error == "notification is not available: the receiver answered 500"
+
+
+def test_after_an_outage_the_opening_arrives_before_the_end(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {"webhook": Webhook(receiver.url)})
+    receiver.status = 503
+    scene.open()
+    scene.notifier.send_due()
+    scene.now += timedelta(minutes=1)
+    scene.resolve()
+    receiver.status = 204
+    for _ in range(3):
+        scene.notifier.send_due()
+        scene.now += timedelta(minutes=1)
+    assert [post[2]["text"].split("]")[0] for post in receiver.posts] == ["[WARNING", "[WARNING", "[RESOLVED"]
+
+
+def test_several_senders_send_each_notice_once(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {"webhook": Webhook(receiver.url)})
+    for number in range(12):
+        scene.open(f"department {number}")
+    threads = [threading.Thread(target=scene.notifier.send_due) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({post[2]["text"] for post in receiver.posts}) == len(receiver.posts) == 12
+
+
+def test_a_redirect_is_not_followed_and_an_error_never_names_the_address(receiver: Receiver) -> None:
+    receiver.status = 302
+    scene = Notifier(store=None, channels={"webhook": Webhook(f"{receiver.url}/secret-path")}, page="x", clock=lambda: START, log=Quiet(),
+                     chance=random.Random(1))
+    with pytest.raises(ServiceUnavailable, match="answered 302") as caught:
+        scene.test("webhook", by="kim")
+    assert "secret-path" not in str(caught.value)
+    with pytest.raises(NotFound):
+        scene.test("pigeon", by="kim")
+
+
+def test_a_mail_arrives_in_plain_text_at_every_receiver(database: Engine, postman: Postman) -> None:
+    mail = Mail(host="127.0.0.1", port=postman.server_address[1], sender="console@example.com", receivers=["a@example.com", "b@example.com"],
+                encryption="none")
+    scene = Scene(database, {"mail": mail})
+    postman.refuse = True
+    scene.open("Sales\nBcc: x@example.com")
+    assert scene.notifier.send_due() == Sent(0, 1)
+    postman.refuse = False
+    scene.now += timedelta(minutes=5)
+    assert scene.notifier.send_due() == Sent(1, 0)
+    ((receivers, text),) = postman.mails
+    message = message_from_string(text, policy=policy.default)
+    assert receivers == ["a@example.com", "b@example.com"] and message["Bcc"] is None
+    assert message["Subject"].startswith("[WARNING] Known cases answered wrongly (Sales Bcc: x@example.com)")
+    assert message["Message-ID"].endswith("-opened@example.com>")
+    assert "https://console.example/alerts" in message.get_content()
+
+
+def test_alertmanager_is_told_the_beginning_and_the_end(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {"alertmanager": Alertmanager(receiver.url)})
+    scene.open("Sales")
+    scene.notifier.send_due()
+    scene.now += timedelta(minutes=7)
+    scene.resolve()
+    scene.notifier.send_due()
+    (path, _, (opened,)), (_, _, (resolved,)) = receiver.posts
+    assert path == "/api/v2/alerts"
+    assert opened["labels"] == resolved["labels"] == {
+        "alertname": "false_hits", "severity": "warning", "service": "routing-console", "subject": "Sales"
+    }
+    assert datetime.fromisoformat(opened["endsAt"]) > START + timedelta(days=1)
+    assert datetime.fromisoformat(resolved["endsAt"]) == START + timedelta(minutes=7)

@@ -1,0 +1,191 @@
+"""Every shipped rule goes from quiet to firing to resolved on a moved clock, and people are told once."""
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from db.alerts import Alerts as AlertTable
+from engine.alert_rules import SHARES, SHIPPED, Measure, Rule, Severity
+from engine.alerts import Alerts, OpenAlert, Reading, judge
+from engine.errors import NotFound, PolicyRejected
+
+START = datetime(2026, 3, 17, 8, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+class Quiet:
+    """Hears everything and says nothing."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def decision(self, *_: object, **__: object) -> None: ...
+
+    def event(self, name: str, **_: object) -> None:
+        self.events.append(name)
+
+
+class Scene:
+    """A clock that is moved by hand, one reading for everything, and the real store."""
+
+    def __init__(self, database: Engine, measure: Measure) -> None:
+        self.now = START
+        self.readings: list[Reading] = []
+        self.log = Quiet()
+        self.table = AlertTable(database)
+        self.alerts = Alerts(
+            store=self.table, measure=lambda rule, _: self.readings if rule.measure is measure else [], log=self.log, clock=lambda: self.now,
+            channels=("webhook", "mail"),
+        )
+
+    def look(self, value: float, sample: int = 10_000, *, after: timedelta = MINUTE, subject: str = "") -> list[tuple[str, str]]:
+        self.now += after
+        self.readings = [Reading(value=value, sample=sample, subject=subject)]
+        return [(change.kind, change.rule.name) for change in self.alerts.evaluate()]
+
+    def told(self) -> list[tuple[str, str, str]]:
+        """What a sender would send now: rule, event and channel."""
+        sent = []
+        while (row := self.table.claim(self.now)) is not None:
+            sent.append((row.rule, row.event, row.channel))
+            self.table.sent(row.notice_id, now=self.now)
+        return sent
+
+
+def values(rule: Rule) -> tuple[float, float, float]:
+    """A value that is wrong, one between threshold and clear (or at both), and one that is right."""
+    step = 0.001 if rule.measure in SHARES else 0.5 if rule.threshold >= 1 or rule.clear >= 1 else 0.01
+    wrong = rule.threshold + (step if rule.above else -step)
+    return wrong, rule.threshold, rule.clear
+
+
+@pytest.mark.parametrize("rule", SHIPPED, ids=lambda rule: rule.name)
+def test_every_shipped_rule_opens_stays_resolves_and_tells_once(database: Engine, rule: Rule) -> None:
+    scene = Scene(database, rule.measure)
+    wrong, edge, right = values(rule)
+    opened, resolved = ("opened", rule.name), ("resolved", rule.name)
+    assert opened not in scene.look(right)
+    assert opened not in scene.look(edge), "exactly at the threshold nothing is wrong"
+    if rule.minimum:
+        assert opened not in scene.look(wrong, rule.minimum - 1), "a small sample is no evidence"
+    seen = scene.look(wrong)
+    if rule.hold:
+        assert opened not in seen, "it must be wrong for long enough"
+        assert opened not in scene.look(wrong, after=rule.hold - 2 * MINUTE if rule.hold > 2 * MINUTE else MINUTE / 2)
+        seen = scene.look(wrong, after=rule.hold)
+    assert opened in seen
+    assert sorted(t for t in scene.told() if t[0] == rule.name) == [(rule.name, "opened", "mail"), (rule.name, "opened", "webhook")]
+    for _ in range(3):
+        assert opened not in scene.look(wrong), "one open alert per rule and subject"
+    if edge != right:
+        assert resolved not in scene.look(edge), "between threshold and clear it stays"
+    assert [t for t in scene.told() if t[0] == rule.name] == []
+    assert resolved in scene.look(right)
+    assert sorted(t for t in scene.told() if t[0] == rule.name) == [(rule.name, "resolved", "mail"), (rule.name, "resolved", "webhook")]
+    assert resolved not in scene.look(right)
+    assert scene.told() == []
+
+
+def test_a_break_starts_the_hold_anew(database: Engine) -> None:
+    scene = Scene(database, Measure.HIT_RATE)
+    scene.look(0.2)
+    scene.look(0.2, after=9 * MINUTE)
+    scene.look(0.5)
+    assert scene.look(0.2) == []
+    assert scene.look(0.2, after=9 * MINUTE) == []
+    assert scene.look(0.2, after=MINUTE) == [("opened", "hit_rate_warning")]
+
+
+def test_subjects_have_alerts_of_their_own_and_resolve_when_they_are_gone(database: Engine) -> None:
+    scene = Scene(database, Measure.ACCURACY)
+    scene.readings = [Reading(value=0.5, sample=100, subject="Sales"), Reading(value=0.5, sample=100, subject="Billing")]
+    assert [c.subject for c in scene.alerts.evaluate()] == ["Sales", "Billing"]
+    scene.readings = [Reading(value=0.5, sample=100, subject="Sales")]
+    assert [(c.kind, c.subject) for c in scene.alerts.evaluate()] == [("resolved", "Billing")]
+
+
+def test_without_evidence_any_more_an_alert_resolves(database: Engine) -> None:
+    scene = Scene(database, Measure.FALSE_HIT_RATE)
+    assert scene.look(0.5) == [("opened", "false_hits")]
+    assert scene.look(0.5, 3) == [("resolved", "false_hits")]
+
+
+def test_a_silenced_alert_tells_nobody_until_the_silence_ends(database: Engine) -> None:
+    scene = Scene(database, Measure.FALSE_HIT_RATE)
+    scene.table.silence(rule="false_hits", subject="", until=START + 10 * MINUTE, by="kim", reason="known")
+    scene.look(0.5)
+    assert scene.told() == []
+    assert [row.silenced for row in scene.table.latest()] in ([True], [False])
+    scene.look(0.5, after=10 * MINUTE)
+    assert len(scene.told()) == 2
+
+
+def test_an_alert_that_came_and_went_in_silence_is_never_told(database: Engine) -> None:
+    scene = Scene(database, Measure.FALSE_HIT_RATE)
+    scene.table.silence(rule="", subject="", until=START + timedelta(hours=1), by="kim", reason="maintenance")
+    scene.look(0.5)
+    scene.look(0.0)
+    scene.now += timedelta(hours=2)
+    assert scene.told() == []
+
+
+def test_acknowledging_is_kept_with_who_and_when(database: Engine) -> None:
+    scene = Scene(database, Measure.FALSE_HIT_RATE)
+    scene.look(0.5)
+    (row,) = scene.table.latest()
+    scene.table.acknowledge(row.id, by="kim", now=scene.now)
+    scene.table.acknowledge(row.id, by="lee", now=scene.now + MINUTE)
+    (row,) = scene.table.latest()
+    assert (row.acknowledged_by, row.acknowledged_at) == ("kim", scene.now)
+    with pytest.raises(NotFound):
+        scene.table.acknowledge(row.id + 1, by="kim", now=scene.now)
+
+
+def test_a_managers_change_of_a_rule_holds_and_nonsense_is_refused(database: Engine) -> None:
+    scene = Scene(database, Measure.HIT_RATE)
+    scene.alerts.edit("hit_rate_warning", {"threshold": 0.4, "clear": 0.45, "hold_minutes": 0, "minimum": 10}, by="kim")
+    assert scene.look(0.35, 20) == [("opened", "hit_rate_warning")]
+    scene.alerts.edit("hit_rate_warning", {"enabled": False}, by="kim")
+    assert scene.look(0.35, 20) == [("resolved", "hit_rate_warning")]
+    for nonsense in ({"threshold": "much"}, {"clear": 0.1}, {"threshold": 1.5, "clear": 1.6}, {"minimum": -1}, {"window_minutes": 0},
+                     {"threshold": float("nan")}, {"severity": "loud"}, {"hold_minutes": 1e12}):
+        with pytest.raises(PolicyRejected):
+            scene.alerts.edit("hit_rate_warning", nonsense, by="kim")
+    with pytest.raises(NotFound):
+        scene.alerts.edit("nothing", {}, by="kim")
+
+
+def test_two_instances_that_judge_at_once_open_one_alert(database: Engine) -> None:
+    one, two = Scene(database, Measure.FALSE_HIT_RATE), Scene(database, Measure.FALSE_HIT_RATE)
+    changes = [scene.alerts for scene in (one, two)]
+    rule = next(rule for rule in changes[0].rules() if rule.name == "false_hits")
+    both = judge(rule, [Reading(value=0.5, sample=500)], opened={}, pending={}, now=START)
+    one.table.apply(both, now=START, channels=("mail",))
+    two.table.apply(both, now=START, channels=("mail",))
+    assert len(one.table.latest()) == 1
+    assert len(one.told()) == 1
+
+
+def test_the_shipped_rules_are_those_that_were_promised() -> None:
+    assert {(r.severity, r.measure, r.above, r.threshold) for r in SHIPPED} == {
+        (Severity.CRITICAL, Measure.HIT_RATE, False, 0.15), (Severity.CRITICAL, Measure.MEAN_SECONDS, True, 10),
+        (Severity.CRITICAL, Measure.DATABASE_FAILURES, True, 0), (Severity.CRITICAL, Measure.INDEX_ERROR_SHARE, True, 0.05),
+        (Severity.CRITICAL, Measure.MEMORY_SHARE, True, 0.90), (Severity.CRITICAL, Measure.AVAILABILITY, False, 0.99),
+        (Severity.WARNING, Measure.HIT_RATE, False, 0.25), (Severity.WARNING, Measure.MEAN_SECONDS, True, 5),
+        (Severity.WARNING, Measure.LOW_SHARE, True, 0.30), (Severity.WARNING, Measure.ACCURACY, False, 0.85),
+        (Severity.WARNING, Measure.FALSE_HIT_RATE, True, 0.01), (Severity.WARNING, Measure.HIT_RATE, True, 0.98),
+        (Severity.WARNING, Measure.WAITING, True, 100), (Severity.WARNING, Measure.SPOOLED, True, 0),
+        (Severity.WARNING, Measure.DRIFT_CONFIDENCE, True, 0.2), (Severity.WARNING, Measure.DRIFT_DEPARTMENT, True, 0.2),
+        (Severity.WARNING, Measure.CALIBRATION_ERROR, True, 0.05),
+    }
+    for rule in SHIPPED:
+        assert rule.edited(rule.config()) == rule
+        assert not rule.breached(rule.clear) and rule.cleared(rule.clear)
+
+
+def test_a_rule_without_change_says_nothing() -> None:
+    rule = SHIPPED[0]
+    assert judge(rule, [Reading(value=0.9, sample=1000)], opened={}, pending={}, now=START) == []
+    assert [c.kind for c in judge(rule, [], opened={"": OpenAlert(id=1, rule=rule.name, subject="")}, pending={}, now=START)] == ["resolved"]

@@ -1,0 +1,113 @@
+"""The metrics follow Prometheus' conventions, count what happened, and add up over processes."""
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.breaker import Circuit, ServiceState
+from engine.telemetry.fanout import Telemetry
+from engine.telemetry.metrics import Metrics
+from tests.made_up import SECRET, decision, ticket
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE_UNITS = ("seconds", "ratio", "bytes", "total", "info")
+# Plain counts of things that exist have no unit.
+COUNTS = {"routing_tickets_waiting", "routing_tickets_spooled", "routing_alerts_open", "routing_rollup_pending_facts",
+          "routing_database_pool_connections", "routing_sessions", "routing_service_breaker_state"}
+
+
+def families(metrics: Metrics) -> dict[str, object]:
+    return {family.name: family for family in text_string_to_metric_families(metrics.render().decode())}
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    return next(
+        sample.value for family in text_string_to_metric_families(metrics.render().decode()) for sample in family.samples
+        if sample.name == name and all(sample.labels.get(key) == wanted for key, wanted in labels.items())
+    )
+
+
+def used() -> Metrics:
+    metrics = Metrics()
+    metrics.decision(ticket(), decision(), store_ms=1.0)
+    metrics.decision(ticket(), decision(method="cached", audit_department="Sales", degraded_by=("index",)))
+    metrics.event("ticket_reviewed", department="Billing", correct=False)
+    metrics.services({"index": ServiceState(service="index", circuit=Circuit.OPEN, calls=7, failures=3, refused=1, retries=2, last_error="",
+                                            last_error_at=None, retry_in=1.0)})
+    metrics.set_ratios(hit=0.4, false_hit=None, accuracy=0.9, calibration=0.01)
+    return metrics
+
+
+def test_names_units_labels_and_help_follow_the_conventions() -> None:
+    for name, family in families(used()).items():
+        if name.startswith(("process_", "python_")):
+            continue
+        full = name + ("_total" if family.type == "counter" else "")
+        assert re.fullmatch(r"routing_[a-z][a-z0-9_]*", full)
+        assert family.documentation.endswith(".") and family.documentation[0].isupper() or family.documentation[0].isdigit()
+        assert full.endswith(BASE_UNITS) or full in COUNTS, full
+        assert not re.search(r"milli|_ms\b|percent|minutes|hours|_kb|_mb", full)
+        assert family.type != "gauge" or not full.endswith("_total")
+        for sample in family.samples:
+            assert set(sample.labels) <= {"department", "method", "automation", "channel", "service", "outcome", "stage", "event", "severity",
+                                          "state", "le"}
+
+
+def test_decisions_hits_labels_and_services_are_counted() -> None:
+    metrics = used()
+    assert value(metrics, "routing_decisions_total", method="cached", department="Billing", automation="auto", channel="web") == 1
+    assert value(metrics, "routing_audited_hits_total") == value(metrics, "routing_false_hits_total") == 1
+    assert value(metrics, "routing_degraded_decisions_total", service="index") == 1
+    assert value(metrics, "routing_labels_total", outcome="corrected") == 1
+    assert value(metrics, "routing_stage_seconds_sum", stage="embed") == 0.006
+    assert value(metrics, "routing_stage_seconds_count", stage="store") == 1
+    assert value(metrics, "routing_service_calls_total", service="index") == 7
+    assert value(metrics, "routing_service_retries_total", service="index") == 2
+    assert value(metrics, "routing_service_breaker_state", service="index") == 2
+    assert value(metrics, "routing_hit_ratio") == 0.4
+    assert value(metrics, "routing_false_hit_ratio") != value(metrics, "routing_false_hit_ratio"), "unknown is NaN, not 0"
+    assert SECRET not in metrics.render().decode()
+
+
+def test_a_gauge_that_cannot_be_read_does_not_break_the_scrape() -> None:
+    metrics = Metrics()
+    metrics.on_render(lambda: 1 / 0)
+    assert b"routing_decisions" in metrics.render()
+
+
+def test_a_broken_sink_loses_no_ticket_and_no_other_sink() -> None:
+    class Broken:
+        def decision(self, *_: object, **__: object) -> None:
+            raise OSError("disk full")
+
+        def event(self, *_: object, **__: object) -> None:
+            raise OSError("disk full")
+
+    metrics = Metrics()
+    telemetry = Telemetry([Broken(), metrics])
+    telemetry.decision(ticket(), decision())
+    telemetry.event("ticket_spooled")
+    assert telemetry.failures == 2
+    assert value(metrics, "routing_decisions_total") == value(metrics, "routing_spooled_tickets_total") == 1
+
+
+def test_several_processes_add_up(tmp_path: Path) -> None:
+    """Two processes count into one folder; a third answers for both."""
+    code = ("from pathlib import Path; from engine.telemetry.metrics import Metrics; from tests.made_up import *; "
+            f"m = Metrics(multiprocess_dir=Path({str(tmp_path)!r})); ")
+    environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+
+    def run(more: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", code + more], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    run("m.decision(ticket(), decision()); m.waiting.set(5); m.close()")
+    run("m.decision(ticket(), decision()); m.decision(ticket(), decision())")
+    shown = run("print(m.render().decode())")
+    assert 'routing_decisions_total{automation="auto",channel="web",department="Billing",method="learned"} 3.0' in shown
+    assert "routing_tickets_waiting 5.0" not in shown, "a gauge of a process that has ended is gone"
