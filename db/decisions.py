@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
 from db.models import routing_history, tickets
-from db.session import reading
+from db.session import TICKET_PATIENCE, reading
 from engine.domain import Automation, Candidate, Channel, Decision, Method, Neighbour, Origin, Priority, Ticket
 from engine.errors import Conflict, NotFound
 
@@ -52,7 +52,7 @@ class Decisions:
         decision_rows = [_decision_row(ticket, decision) for ticket, decision in zip(new, decisions, strict=True)]
         try:
             # One statement is one transaction: nothing travels between its begin and its commit.
-            with reading(self._engine) as connection:
+            with reading(self._engine, patience=TICKET_PATIENCE + 0.1 * (len(new) - 1)) as connection:
                 connection.execute(_ADD, {"tickets": json.dumps(ticket_rows), "decisions": json.dumps(decision_rows)})
         except IntegrityError as error:
             taken = self.existing([ticket.id for ticket in new]) or _repeated([ticket.id for ticket in new])
@@ -70,7 +70,7 @@ class Decisions:
 
     def bodies(self, ids: Sequence[str]) -> dict[str, str]:
         """The stored bodies of those of `ids` that are stored, by id."""
-        with reading(self._engine) as connection:
+        with reading(self._engine, patience=2 * TICKET_PATIENCE) as connection:
             return dict(connection.execute(select(tickets.c.id, tickets.c.body).where(tickets.c.id.in_(list(ids)))).all())
 
     def find(self, ticket_id: str) -> tuple[Ticket, Decision]:

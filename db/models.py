@@ -58,6 +58,9 @@ tickets = Table(
     Column("origin", String(16), nullable=False),
     Column("created_by", String(120), nullable=False, server_default=""),
     _time(),
+    Column("text_removed_at", DateTime(timezone=True)),
+    Index("ix_tickets_created_at", "created_at"),
+    Index("ix_tickets_created_by", "created_by", "created_at"),
 )
 
 routing_history = Table(
@@ -157,6 +160,23 @@ exemplar_vectors = Table(
     Column("embedding", Vector(), nullable=False),
 )
 
+# Embedders whose vectors are copied to a remote index, and where to.
+index_targets = Table(
+    "index_targets", metadata,
+    Column("embedder", String(120), primary_key=True),
+    Column("place", String(200), nullable=False),
+)
+
+# Exemplars whose copy in the remote index must be brought up to date; written by triggers; what to send is read when it is sent.
+index_outbox = Table(
+    "index_outbox", metadata,
+    _id(),
+    Column("exemplar_id", BigInteger, nullable=False),
+    Column("embedder", String(120), nullable=False),
+    _time(),
+    Index("ix_index_outbox_embedder", "embedder", "id"),
+)
+
 policies = Table(
     "policies", metadata,
     Column("number", Integer, Identity(), primary_key=True),
@@ -176,7 +196,7 @@ models = Table(
     Column("arrays", LargeBinary, nullable=False),
     Column("live", Boolean, nullable=False, server_default=text("false")),
     _time(),
-    Index("uq_models_live", "live", unique=True, postgresql_where=text("live")),
+    Index("uq_models_live", "embedder", unique=True, postgresql_where=text("live")),
 )
 
 alerts = Table(
@@ -191,6 +211,10 @@ alerts = Table(
     Column("resolved_at", DateTime(timezone=True)),
     Column("acknowledged_at", DateTime(timezone=True)),
     Column("acknowledged_by", String(120)),
+    Column("threshold", Float),
+    Column("sample", Integer, nullable=False, server_default=text("0")),
+    Column("last_seen_at", DateTime(timezone=True)),
+    Index("ix_alerts_opened_at", "opened_at"),
     Index("uq_alerts_open", "rule", "subject", unique=True, postgresql_where=text("resolved_at is null")),
 )
 
@@ -199,3 +223,5 @@ counters = Table(
     Column("name", String(64), primary_key=True),
     Column("value", BigInteger, nullable=False, server_default=text("0")),
 )
+
+from db import models_access, models_statistics  # noqa: E402, F401 - more tables on the same metadata

@@ -1,67 +1,191 @@
 """The connection pool, and the one place where a driver's error becomes an error of the product."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+import psycopg2
+import psycopg2
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from engine.errors import ServiceUnavailable
+from db.watchdog import Silence, WatchedConnection, WatchedCursor, patient
+from engine.errors import ConfigurationError, ServiceUnavailable
+
+T = TypeVar("T")
 
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
+# A client that vanished in the middle of a transaction must not keep its row locks: nobody here thinks for that long.
+IDLE_IN_TRANSACTION_MS = 20_000
+# On a ticket's path: with a database that says nothing, the ticket must still be kept elsewhere within its deadline.
+TICKET_PATIENCE = 2.5
+# Seconds of rest after which a connection is asked whether it still lives before it is used.
+RESTED = 1.0
+_ATTEMPTS = 5
+_SERIALIZATION_FAILURES = {"40001", "40P01"}
+_READ_ONLY = "25006"
+# The server answered: these are errors of one statement and say nothing about the next one.
+_ONE_STATEMENT = {"57014", "55P03", "25P03", *_SERIALIZATION_FAILURES}
 
 
-def connect(url: str, *, pool_size: int = 10, overflow: int = 10, name: str = "console") -> Engine:
+class Gate(Protocol):
+    """Who decides whether the database may be asked, and is told how it went: a circuit breaker."""
+
+    def before(self) -> None:
+        """Raises ServiceUnavailable when the database is to be left alone."""
+        ...
+
+    def succeeded(self) -> None: ...
+
+    def failed(self, error: Exception, *, decisive: bool = False) -> None: ...
+
+
+def connect(url: str, *, pool_size: int = 10, overflow: int = 10, name: str = "console", gate: Gate | None = None) -> Engine:
     """A pool of `pool_size` to `pool_size + overflow` psycopg2 connections; nothing connects yet.
 
-    Every connection runs in UTC with a statement timeout of 15 s and a lock timeout of 5 s.
+    Every connection runs in UTC with a statement timeout of 15 s and a lock timeout of 5 s. A server that is there and
+    says nothing counts as lost after 17 s, or what `reading` and `writing` are told. Several hosts in the URL with
+    `target_session_attrs=read-write` find the new primary after a failover.
     """
     options = (
         f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} "
-        "-c hnsw.iterative_scan=strict_order"
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
+        "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c hnsw.iterative_scan=strict_order"
     )
-    return create_engine(
-        url,
+    try:
+        address = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError("DATABASE_URL: is not a database URL like postgresql://user:password@host:5432/name") from error
+    engine = create_engine(
+        address,
         pool_size=pool_size,
         max_overflow=overflow,
-        pool_timeout=5,
-        pool_pre_ping=True,
+        pool_timeout=3,
         pool_recycle=1800,
         executemany_mode="values_plus_batch",
-        connect_args={"connect_timeout": 3, "application_name": name, "options": options},
+        execution_options={"gate": gate},
+        connect_args={
+            "connect_timeout": 2, "application_name": name, "options": options, "tcp_user_timeout": 5_000,
+            "connection_factory": WatchedConnection, "cursor_factory": WatchedCursor,
+        },
     )
+    event.listen(engine, "checkin", _left)
+    event.listen(engine, "checkout", _asked_after_a_rest)
+    return engine
+
+
+def _left(_: object, record: ConnectionPoolEntry) -> None:
+    record.info["left"] = time.monotonic()
+
+
+def _asked_after_a_rest(connection: WatchedConnection, record: ConnectionPoolEntry, _: object) -> None:
+    """Ask a connection that has rested whether it still lives; without an answer the pool starts anew.
+
+    One that was in use a moment ago is not asked: under load every ticket would pay a round trip for each statement.
+    """
+    left = record.info.get("left")
+    if left is None or time.monotonic() - left < RESTED:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("select 1")
+        connection.rollback()
+    except psycopg2.Error as error:
+        raise InvalidatePoolError from error
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn lost connections, pool and statement timeouts into ServiceUnavailable("database"); other errors pass."""
+def translated(engine: Engine | None = None) -> Iterator[None]:
+    """Turn lost connections, pool and statement timeouts into ServiceUnavailable("database"); other errors pass.
+
+    With `engine` its gate is asked before and told afterwards.
+    """
+    gate: Gate | None = engine.get_execution_options().get("gate") if engine is not None else None
+    if gate is not None:
+        gate.before()
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise ServiceUnavailable("database", _first_line(error)) from error
+        code = _code(error)
+        if gate is not None and code in _ONE_STATEMENT:
+            gate.succeeded()
+        elif gate is not None:
+            # Without a statement it was connecting, or asking whether the connection still lives, that failed. After one
+            # silence, nobody else of this ticket's stages should wait as long.
+            decisive = not isinstance(error, PoolTimeout) and (error.statement is None or isinstance(error.orig, Silence))
+            gate.failed(ServiceUnavailable("database", _first_line(error)), decisive=decisive)
+        raise ServiceUnavailable("database", _first_line(error), retryable=code in _SERIALIZATION_FAILURES) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise ServiceUnavailable("database", _first_line(error)) from error
+        if _code(error) == _READ_ONLY and engine is not None:
+            # A failover has made this server a replica: the next connections must look for the new primary.
+            engine.dispose()
+        elif not error.connection_invalidated:
+            if gate is not None:
+                gate.succeeded()
+            raise
+        if gate is not None:
+            gate.failed(ServiceUnavailable("database", _first_line(error)))
+        raise ServiceUnavailable("database", _first_line(error)) from error
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        # While a connection goes back into the pool, the driver's errors come through as they are.
+        if gate is not None:
+            gate.failed(ServiceUnavailable("database", _first_line(error)))
+        raise ServiceUnavailable("database", _first_line(error)) from error
+    except BaseException:
+        if gate is not None:
+            gate.succeeded()
         raise
+    if gate is not None:
+        gate.succeeded()
+
+
+def _code(error: Exception) -> str | None:
+    return getattr(getattr(error, "orig", None), "pgcode", None)
 
 
 def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    return (str(getattr(error, "orig", None) or error).strip().splitlines() or ["the connection was lost"])[0]
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection for reads, without a transaction block around them."""
-    with translated(), engine.connect() as connection:
+def reading(engine: Engine, *, patience: float | None = None) -> Iterator[Connection]:
+    """A connection for reads, without a transaction block around them. `patience` in seconds as in `connect`."""
+    with patient(patience), translated(engine), engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         yield connection
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction: committed at the end, rolled back by any exception."""
-    with translated(), engine.begin() as connection:
+def writing(engine: Engine, *, patience: float | None = None) -> Iterator[Connection]:
+    """One transaction: committed at the end, rolled back by any exception. `patience` in seconds as in `connect`."""
+    with patient(patience), translated(engine), engine.begin() as connection:
         yield connection
+
+
+def transact(
+    engine: Engine, work: Callable[[Connection], T], *, patience: float | None = None, isolation: str | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """The result of `work` in one transaction, done again when Postgres could not serialise it or broke a deadlock.
+
+    At most five attempts with up to 10, 20, 40 and 80 ms of jitter between; `work` must not have effects elsewhere.
+    `isolation` is an SQLAlchemy isolation level for this transaction.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            with patient(patience), translated(engine), engine.connect() as connection:
+                if isolation is not None:
+                    connection.execution_options(isolation_level=isolation)
+                with connection.begin():
+                    return work(connection)
+        except ServiceUnavailable as error:
+            if not error.retryable or attempt == _ATTEMPTS - 1:
+                raise
+            sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads out those that collided
+    raise AssertionError("unreachable: the last attempt returns or raises")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 
+from engine import access, settings
 from engine.commands import parser
 from engine.errors import ConfigurationError, ConsoleError, InputRejected
 
@@ -14,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     parsed = parser.build().parse_args(arguments)
     try:
+        access.may_run(settings.load().command_role, parsed.command)
         return parsed.run(parsed)
     except (InputRejected, ConfigurationError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)

@@ -97,7 +97,7 @@ class Classifier:
         kept_texts = [texts[row] for row in kept]
         ngrams = NgramFeatures.fit(kept_texts)
         rows = Rows(dense[kept], ngrams.transform(kept_texts))
-        chosen = landmark_rows(classes, seed=seed, exact=ridge.EXACT_ROWS, sampled=ridge.SAMPLED_ROWS)
+        chosen = landmark_rows(classes, count=ridge.landmark_count(len(classes)), seed=seed)
         landmarks = Landmarks.of(rows if len(chosen) == len(rows) else rows[chosen])
         counted = balanced(classes, mass, count=len(names))
         numbers = numbered(above)

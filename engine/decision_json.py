@@ -3,11 +3,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.domain import Decision
+from engine.domain import Decision, Spooled
 
 
-def as_dict(decision: Decision) -> dict[str, Any]:
-    """JSON-ready fields of a decision; evidence with texts where they are known."""
+def as_dict(decision: Decision | Spooled) -> dict[str, Any]:
+    """JSON-ready fields of a decision; evidence with texts where they are known.
+
+    A ticket that waits in the spool has `status` "spooled" and no department yet.
+    """
+    if isinstance(decision, Spooled):
+        return {
+            "ticket_id": decision.ticket_id, "status": "spooled", "message": "stored, will be routed",
+            "kept_at": decision.kept_at.isoformat(), "reason": decision.reason,
+        }
     return {
         "ticket_id": decision.ticket_id,
         "department": decision.department,

@@ -117,7 +117,9 @@ class Topic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exemplar:
-    """A labelled ticket used for retrieval and learning. `source` is seed, confirmed, corrected or imported."""
+    """A labelled ticket for retrieval and learning; `source` is seed, confirmed, corrected or imported.
+
+    `weight` is the inverse of its review rate, 0.0 where chance did not choose it for review."""
 
     text: str
     department: str
@@ -125,6 +127,7 @@ class Exemplar:
     source: str = "seed"
     ticket_id: str = ""
     id: int = 0
+    weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,16 @@ class Decision:
             raise InvariantBroken(f"decision of ticket {self.ticket_id} has a time without a time zone")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spooled:
+    """An accepted ticket that waits for the database; `likely` was decided meanwhile, what counts is decided when it is stored."""
+
+    ticket_id: str
+    kept_at: datetime
+    reason: str
+    likely: Decision | None = None
+
+
 MAX_RESOLUTION_HOURS = 24 * 365
 
 
@@ -218,9 +231,7 @@ class Outcome:
                 f"resolution hours: more than 0 and at most {MAX_RESOLUTION_HOURS}; found {hours}. The label was not stored."
             )
         if self.satisfaction is not None and self.satisfaction not in range(1, 6):
-            raise OutcomeRejected(
-                f"satisfaction: a whole number from 1 to 5; found {self.satisfaction}. The label was not stored."
-            )
+            raise OutcomeRejected(f"satisfaction: a whole number from 1 to 5; found {self.satisfaction}. The label was not stored.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +284,7 @@ class Policy:
     departments: dict[str, Thresholds] = field(default_factory=dict)
     stages: frozenset[Stage] = frozenset(Stage)
     audit_rate: float = 0.02
-    review_rate: float = 0.05
+    review_rate: float = 0.20
     deadline: float = 8.0
     target_accuracy: float | None = None
     delta: float = 0.05

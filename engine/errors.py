@@ -6,12 +6,17 @@ ConsoleError
 │   ├── ImportRejected     a file, or a row of it
 │   ├── OutcomeRejected    a supervisor's label
 │   ├── PolicyRejected     thresholds that contradict each other
-│   └── TaxonomyRejected   departments, topics or exemplars
+│   ├── TaxonomyRejected   departments, topics or exemplars
+│   └── AccountRejected    a user's name, password, role or token
+├── SignInRefused          wrong name or password, or too many attempts: never says which of the first two
+├── NotAllowed             the role does not hold the permission
+├── TooManyRequests        slow down, then send it again
 ├── NotFound               the named object does not exist
 ├── Conflict               the object exists already, or changed meanwhile
 ├── ConfigurationError     fix the settings and start again
 ├── ServiceUnavailable     retry later: a service is away or too slow
-│   └── DeadlineExceeded   the ticket's time is used up
+│   ├── DeadlineExceeded   the ticket's time is used up
+│   └── NotAccepted        the ticket could be kept nowhere: the sender still has the only copy
 └── InvariantBroken        a bug: report it with its message
 """
 from __future__ import annotations
@@ -58,6 +63,36 @@ class TaxonomyRejected(InputRejected):
     """Departments, topics or exemplars that contradict each other."""
 
 
+class AccountRejected(InputRejected):
+    """A user's name, password, role or token breaks a rule."""
+
+
+class SignInRefused(ConsoleError):
+    """Nobody was signed in. `wait` is how long the account or address is locked in seconds, 0 when it is not."""
+
+    def __init__(self, *, wait: float = 0.0) -> None:
+        self.wait = wait
+        super().__init__(
+            "Too many attempts. Wait a little before you try again." if wait else "Name or password is wrong. Nobody was signed in."
+        )
+
+
+class NotAllowed(ConsoleError):
+    """The role does not hold the permission; `permission` is its name."""
+
+    def __init__(self, permission: str) -> None:
+        self.permission = permission
+        super().__init__(f"your role does not include {permission.replace('_', ' ')}. Ask an admin if you need it.")
+
+
+class TooManyRequests(ConsoleError):
+    """A limit per minute is used up; `wait` is the time until it is free again, in seconds."""
+
+    def __init__(self, what: str, *, limit: int, wait: float) -> None:
+        self.wait = wait
+        super().__init__(f"{what}: more than {limit} in a minute. Nothing was stored. Wait {max(1, round(wait))} s and send it again.")
+
+
 class NotFound(ConsoleError):
     """The named object does not exist."""
 
@@ -71,15 +106,23 @@ class ConfigurationError(ConsoleError):
 
 
 class ServiceUnavailable(ConsoleError):
-    """A service did not answer; `service` is its name (database, cache, index, embedder, language_model)."""
+    """A service did not answer; `service` is its name (database, cache, index, embedder, language_model).
 
-    def __init__(self, service: str, message: str) -> None:
+    `retryable` says that the same call may succeed a moment later.
+    """
+
+    def __init__(self, service: str, message: str, *, retryable: bool = False) -> None:
         self.service = service
+        self.retryable = retryable
         super().__init__(f"{service} is not available: {message}")
 
 
 class DeadlineExceeded(ServiceUnavailable):
     """The ticket's time is used up before the service answered."""
+
+
+class NotAccepted(ServiceUnavailable):
+    """A ticket could be kept nowhere, so it was not accepted; the sender must send it again."""
 
 
 class InvariantBroken(ConsoleError):

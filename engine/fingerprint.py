@@ -5,6 +5,8 @@ import hashlib
 import re
 import unicodedata
 
+from engine.privacy import masked
+
 # Each pattern takes away what differs from customer to customer but not from department to department. Words are left
 # alone, so that "not", "never" and "don't" always count.
 _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -22,7 +24,7 @@ _NOT_A_WORD = re.compile(r"[^\w<>]+")
 
 def normalised(text: str) -> str:
     """Lower case, identifiers masked, punctuation gone, single spaces."""
-    text = unicodedata.normalize("NFKC", text).casefold()
+    text = masked(unicodedata.normalize("NFKC", text)).casefold()
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
     return _NOT_A_WORD.sub(" ", text.translate(_APOSTROPHES)).strip()

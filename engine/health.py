@@ -1,25 +1,34 @@
 """Is every service there? Asked by the health command, the readiness route and the system page."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from engine.errors import ConsoleError
+from engine.breaker import Circuit, ServiceState
+from engine.errors import ConsoleError, NotFound
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One service: `probe` returns its version, or raises. `needed` services must answer before tickets can be routed."""
+    """One service: `probe` returns its version, or raises. `needed` services must answer before tickets can be routed.
+
+    `consequence` says what is different while it is away.
+    """
 
     service: str
     mode: str
     probe: Callable[[], str]
     needed: bool = True
+    consequence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a check found. `latency_ms` is the time of one probe."""
+    """What a check found. `latency_ms` is the time of one probe; `circuit`, `last_error` and its time come from tickets.
+
+    `last_error_at` is aware; `consequence` is empty while the service answers.
+    """
 
     service: str
     mode: str
@@ -27,22 +36,45 @@ class Report:
     needed: bool
     detail: str
     latency_ms: float
+    circuit: str = Circuit.CLOSED.value
+    last_error: str = ""
+    last_error_at: datetime | None = None
+    consequence: str = ""
 
 
 class Health:
-    """Runs the checks."""
+    """Runs the checks. `states` gives what the services' breakers know, by name."""
 
-    def __init__(self, checks: Sequence[Check], *, stopwatch: Callable[[], float]) -> None:
+    def __init__(
+        self, checks: Sequence[Check], *, stopwatch: Callable[[], float],
+        states: Callable[[], Mapping[str, ServiceState]] = dict,
+    ) -> None:
         self._checks = tuple(checks)
         self._stopwatch = stopwatch
+        self._states = states
 
-    def report(self) -> list[Report]:
-        """One report per service, in a fixed order; never raises for a service that is away."""
-        return [self._one(check) for check in self._checks]
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The names of the checked services."""
+        return tuple(check.service for check in self._checks)
+
+    def report(self, *, needed_only: bool = False) -> list[Report]:
+        """One report per service, in a fixed order; never raises for a service that is away.
+
+        With `needed_only` remote services that tickets can do without are not asked: for probes that come often.
+        """
+        return [self._one(check) for check in self._checks if check.needed or not needed_only]
+
+    def test(self, service: str) -> Report:
+        """Ask one service now. Raises NotFound."""
+        for check in self._checks:
+            if check.service == service:
+                return self._one(check)
+        raise NotFound(f"service {service} is not one of {', '.join(check.service for check in self._checks)}.")
 
     def ready(self) -> bool:
         """True when every needed service answers."""
-        return all(report.ok for report in self.report() if report.needed)
+        return all(report.ok for report in self.report(needed_only=True))
 
     def _one(self, check: Check) -> Report:
         started = self._stopwatch()
@@ -51,4 +83,10 @@ class Health:
         except ConsoleError as error:
             ok, detail = False, str(error)
         latency = 1000 * (self._stopwatch() - started)
-        return Report(service=check.service, mode=check.mode, ok=ok, needed=check.needed, detail=detail, latency_ms=round(latency, 2))
+        state = self._states().get(check.service)
+        answering = ok and (state is None or state.circuit is Circuit.CLOSED)
+        return Report(
+            service=check.service, mode=check.mode, ok=ok, needed=check.needed, detail=detail, latency_ms=round(latency, 2),
+            circuit=state.circuit.value if state else Circuit.CLOSED.value, last_error=state.last_error if state else "",
+            last_error_at=state.last_error_at if state else None, consequence="" if answering else check.consequence,
+        )

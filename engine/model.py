@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from engine.calibration import Calibrator
 from engine.classifier import Classifier
-from engine.domain import Candidate
+from engine.domain import Candidate, Exemplar
 from engine.ports import LanguageModelAnswer
 
 
@@ -36,6 +36,21 @@ class RoutingModel:
     number: int
     classifier: Classifier
     calibrators: dict[str, Calibrator]
+    taken_in: int = 0
+
+    @property
+    def version(self) -> str:
+        """The fit's number, with the number of exemplars taken in since."""
+        return f"{self.number}+{self.taken_in}" if self.taken_in else str(self.number)
+
+    def refreshed(self, exemplars: Sequence[Exemplar], vectors: np.ndarray) -> RoutingModel:
+        """This model with more exemplars (vectors float32 [n, d]) taken in at once; calibration stays that of the fit."""
+        if not exemplars:
+            return self
+        labels = [e.topic or e.department for e in exemplars]
+        parents = {label: e.department for label, e in zip(labels, exemplars, strict=True)}
+        classifier = self.classifier.refreshed([e.text for e in exemplars], vectors, labels, parents=parents)
+        return replace(self, classifier=classifier, taken_in=self.taken_in + len(exemplars))
 
     def predict(
         self, texts: Sequence[str], vectors: Sequence[np.ndarray | None], *, live: Collection[str]

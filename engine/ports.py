@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
 
-from engine.domain import Candidate, Decision, Department, Exemplar, Neighbour, Outcome, Overrule, Ticket, Topic
+from engine.domain import Candidate, Decision, Department, Exemplar, Neighbour, Outcome, Overrule, Policy, Ticket, Topic
 
 Clock = Callable[[], datetime]  # timezone-aware, UTC
 
@@ -73,6 +74,16 @@ class LanguageModelAnswer:
     prompt_version: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """`instructions` are ours, `data` is JSON with what strangers wrote, `schema` the answer's; `version` names the wording."""
+
+    instructions: str
+    data: str
+    schema: dict[str, Any]
+    version: str
+
+
 class LanguageModel(Protocol):
     """Decides with retrieved exemplars and the departments' purposes as data."""
 
@@ -117,6 +128,13 @@ class Reviewed:
         return self.predicted == self.actual
 
 
+class TicketSpool(Protocol):
+    """Where accepted tickets wait while the database is away."""
+
+    def keep(self, ticket: Ticket) -> None:
+        """Return when the ticket is safe. Raises NotAccepted."""
+
+
 class OutcomeStore(Protocol):
     """Supervisors' labels and agents' overrules."""
 
@@ -132,8 +150,8 @@ class OutcomeStore(Protocol):
 class ExemplarStore(Protocol):
     """Writes exemplars and their vectors, for the embedder it was made for."""
 
-    def add(self, exemplars: Sequence[Exemplar], vectors: np.ndarray) -> list[int]:
-        """Store them with their vectors; their ids."""
+    def add(self, exemplars: Sequence[Exemplar], vectors: np.ndarray | None) -> list[int]:
+        """Store them with their vectors, or without until `add_vectors`; their ids."""
         ...
 
     def clear(self) -> int:
@@ -144,8 +162,25 @@ class ExemplarStore(Protocol):
         """Take every exemplar of this ticket out of the neighbours; their number."""
         ...
 
+    def missing(self, *, limit: int) -> list[Exemplar]:
+        """Active exemplars without a vector of this embedder."""
+
+    def add_vectors(self, ids: Sequence[int], vectors: np.ndarray) -> None:
+        """Give exemplars their vectors of this embedder; those removed meanwhile are left out."""
+
+    def embedded(self) -> int:
+        """How many active exemplars have a vector of this embedder."""
+
     def training_set(self) -> tuple[list[Exemplar], np.ndarray]:
         """All active exemplars in a stable order, with their vectors."""
+        ...
+
+    def since(self, number: int) -> tuple[list[Exemplar], np.ndarray]:
+        """The first active exemplars after this one by id, with their vectors."""
+        ...
+
+    def count_since(self, number: int) -> int:
+        """How many active exemplars came after this one."""
         ...
 
 
@@ -164,6 +199,14 @@ class ModelStore(Protocol):
         """Arrays and manifest of a stored model."""
         ...
 
+    def manifest(self, number: int) -> dict[str, Any]:
+        """The manifest alone."""
+        ...
+
+    def alone(self) -> AbstractContextManager[bool]:
+        """True inside the block for one instance at a time."""
+        ...
+
 
 class TaxonomyStore(Protocol):
     """Departments and topics."""
@@ -180,15 +223,63 @@ class TaxonomyStore(Protocol):
 class DecisionLog(Protocol):
     """One line per decision and event; never ticket text."""
 
-    def decision(self, ticket: Ticket, decision: Decision) -> None: ...
+    def decision(self, ticket: Ticket, decision: Decision, *, store_ms: float | None = None) -> None:
+        """A decision was stored, which took `store_ms` milliseconds (None where nobody measured)."""
+        ...
 
     def event(self, name: str, **fields: object) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ChartWindow:
-    """Decisions created from `start` (inclusive) to `end` (exclusive), both aware; demo tickets only with `demo`."""
 
-    start: datetime
-    end: datetime
-    demo: bool = True
+class LabelRow(Protocol):
+    """A reviewed decision; `id` and `actual` belong to a label, `actual_outcome` to a decision's newest label."""
+
+    id: int
+    ticket_id: str
+    department: str
+    method: str
+    confidence: float
+    actual: str
+    actual_outcome: str
+    created_at: datetime
+    review_probability: float
+
+
+class LabelStore(Protocol):
+    """Reviewed decisions that chance put into the review queue."""
+
+    def newest(self) -> int:
+        """The number of the newest label, 0 without any."""
+        ...
+
+    def since(self, number: int, *, demo: bool) -> Sequence[LabelRow]:
+        """Labels after this one, in their order."""
+        ...
+
+    def decisions(self, *, demo: bool) -> Sequence[LabelRow]:
+        """The newest reviewed decisions, newest first."""
+        ...
+
+
+class PolicyStore(Protocol):
+    """Numbered policies, one of them live."""
+
+    def live(self) -> Policy:
+        """The policy in force."""
+        ...
+
+    def find(self, number: int) -> Policy:
+        """Raises NotFound."""
+        ...
+
+    def add(self, policy: Policy, *, author: str, reason: str) -> Policy:
+        """Store under the next number and make it the live one."""
+        ...
+
+
+class PolicyHistory(PolicyStore, Protocol):
+    """The policies with everything that ever was in force."""
+
+    def all(self) -> Sequence[Any]:
+        """Every policy, newest first."""
+        ...

@@ -16,8 +16,10 @@ Ints = npt.NDArray[np.int64]
 PENALTY = 0.1
 KINSHIP = 0.4
 EXACT_ROWS = 12_000
-"""Up to here every row is a landmark; beyond, a sample of SAMPLED_ROWS stands for them, and time grows linearly."""
-SAMPLED_ROWS = 6_144
+"""Up to here every row is a landmark; beyond, a sample stands for them."""
+MOST_LANDMARKS = 6_144
+BUDGET = 6e11
+"""What n m^2 may be for n rows and m landmarks, so that 100,000 rows take minutes and not an hour."""
 LARGEST_BLOCK = 6_000
 _JITTER = 1e-4
 
@@ -34,6 +36,11 @@ class RidgeFit:
     coefficients: Floats
     left_out: Floats
     alien: Floats
+
+
+def landmark_count(rows: int) -> int:
+    """How many landmarks a fit of so many rows can afford: all of them, or as many as keep it within BUDGET."""
+    return rows if rows <= EXACT_ROWS else min(MOST_LANDMARKS, int((BUDGET / rows) ** 0.5))
 
 
 def targets(labels: Ints, parents: Ints) -> Floats:

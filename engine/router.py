@@ -10,24 +10,31 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from engine import semantic
-from engine.domain import Decision, Method, Neighbour, Outcome, Overrule, Stage, Ticket, TicketDraft
+from engine.domain import Decision, Method, Outcome, Overrule, Spooled, Stage, Ticket, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.fingerprint import fingerprint
+from engine.flights import Flights
 from engine.ports import (
-    CachedRoute, Clock, DecisionCache, DecisionStore, Embedder, ExemplarIndex, LanguageModel, OutcomeStore, Reviewed,
+    Clock, DecisionCache, DecisionStore, Embedder, ExemplarIndex, LanguageModel, OutcomeStore, Reviewed, TicketSpool,
 )
 from engine.ports import DecisionLog as Log
+from engine.resilience import Deadline
+from engine.retrieval import Retrieval
 from engine.sanitize import admit
 from engine.state import RoutingState, StateSource
-from engine.verdict import Verdict, decided
+from engine.verdict import Verdict, decided, remembered
 from engine.work import Timer, Work, degraded
+
+# Longest wait for an identical ticket's answer, in seconds.
+_FLIGHT = 3.0
 
 
 class ConfidenceRouter:
     """Routes, reviews and replays tickets.
 
     `clock` gives aware UTC times, `stopwatch` seconds from any fixed point, `chance` the numbers that choose audits and
-    reviews. `learn` takes a reviewed ticket as a new exemplar.
+    reviews. `learn` takes a reviewed ticket as a new exemplar. `index_copy` answers when `index` does not. `spool` keeps
+    single tickets that the database cannot take; `forget_all` makes every cached answer unusable.
     """
 
     def __init__(
@@ -45,11 +52,13 @@ class ConfidenceRouter:
         stopwatch: Callable[[], float],
         chance: random.Random,
         language_model: LanguageModel | None = None,
+        index_copy: ExemplarIndex | None = None,
+        spool: TicketSpool | None = None,
+        forget_all: Callable[[], None] = lambda: None,
         minimum: int = 2,
         maximum: int = 20_000,
     ) -> None:
         self._embedder = embedder
-        self._index = index
         self._cache = cache
         self._decisions = decisions
         self._outcomes = outcomes
@@ -59,22 +68,46 @@ class ConfidenceRouter:
         self._clock = clock
         self._stopwatch = stopwatch
         self._chance = chance
-        self._language_model = language_model
+        self._retrieval = Retrieval(index=index, copy=index_copy, language_model=language_model, stopwatch=stopwatch, log=log)
+        self._spool = spool
+        self._forget_all = forget_all
+        self._flights = Flights()
         self._limits = {"minimum": minimum, "maximum": maximum}
+
+    def close(self) -> None:
+        """End the threads; nothing can be routed afterwards."""
+        self._retrieval.close()
 
     def admit(self, draft: TicketDraft) -> Ticket:
         """Clean and check a draft; nothing is stored. Raises TicketRejected."""
         return admit(draft, now=self._clock(), **self._limits)
 
-    def route(self, draft: TicketDraft) -> Decision:
-        """Accept a draft, decide and store. Raises TicketRejected, Conflict, ServiceUnavailable (then nothing was stored)."""
+    def route(self, draft: TicketDraft) -> Decision | Spooled:
+        """Accept a draft, decide and store, within the policy's deadline.
+
+        Without the database the ticket is kept in the spool and `Spooled` is returned. Raises TicketRejected, Conflict,
+        NotAccepted (kept nowhere) and, without a spool, ServiceUnavailable; nothing was stored then.
+        """
         started = self._stopwatch()
         ticket = self.admit(draft)
-        return self.route_tickets([ticket], sanitize_seconds=self._stopwatch() - started)[0]
+        state = self._state.current()
+        work = Work(ticket, fingerprint(ticket.text))
+        work.timings["sanitize"] = 1000 * (self._stopwatch() - started)
+        deadline = Deadline(started + state.policy.deadline, self._stopwatch)
+        flight = f"{work.fingerprint}:{state.epoch}"
+        leads = self._decide_one(work, state, deadline, flight)
+        try:
+            decision = self._finished(work, state)
+            try:
+                self._store([work], [decision], state)
+            except ServiceUnavailable as error:
+                return self._kept(work, decision, error)
+        finally:
+            if leads:
+                self._flights.leave(flight)
+        return decision
 
-    def route_tickets(
-        self, tickets: Sequence[Ticket], *, sanitize_seconds: float = 0.0, at: datetime | None = None
-    ) -> list[Decision]:
+    def route_tickets(self, tickets: Sequence[Ticket], *, at: datetime | None = None) -> list[Decision]:
         """Decide accepted tickets and store them all in one transaction, in the given order.
 
         `at` dates the decisions (aware UTC), the clock does without it: only for tickets that are told as a past story.
@@ -83,22 +116,18 @@ class ConfidenceRouter:
         state = self._state.current()
         works = [Work(ticket, fingerprint(ticket.text)) for ticket in tickets]
         for work in works:
-            work.timings["sanitize"] = 1000 * sanitize_seconds / max(1, len(works))
-        self._decide(works, state, store=True)
+            work.timings["sanitize"] = 0.0
+        self._exact(works, state)
+        self._decide(works, state)
         decisions = [self._finished(work, state, at) for work in works]
-        # The time of the commit itself can only be known after it: it is in the log line, not in the row.
-        with Timer(works, "store", self._stopwatch):
-            self._decisions.add([w.ticket for w in works], decisions, [w.fingerprint for w in works])
-        self._remember(works, decisions, state)
-        for work, decision in zip(works, decisions, strict=True):
-            self._log.decision(work.ticket, decision)
+        self._store(works, decisions, state)
         return decisions
 
     def replay(self, ticket: Ticket, state: RoutingState | None = None) -> Decision:
         """What would be decided now, or under another state; asks no exact cache and stores nothing."""
         state = state or self._state.current()
         work = Work(ticket, fingerprint(ticket.text))
-        self._decide([work], state, store=False)
+        self._decide([work], state)
         return self._finished(work, state)
 
     def review(self, outcome: Outcome, *, at: datetime | None = None, learn: bool = True) -> Reviewed:
@@ -123,33 +152,52 @@ class ConfidenceRouter:
 
     # The stages
 
-    def _decide(self, works: list[Work], state: RoutingState, *, store: bool) -> None:
+    def _decide_one(self, work: Work, state: RoutingState, deadline: Deadline, flight: str) -> bool:
+        """Decide; True when others may wait for this ticket's answer, so that `flight` must be left after storing."""
+        self._exact([work], state)
+        leads = False
+        if work.verdict is None:
+            leads = self._flights.enter(flight, seconds=min(_FLIGHT, deadline.left() / 2))
+            if not leads:
+                self._exact([work], state)
+        try:
+            self._decide([work], state, deadline)
+        except BaseException:
+            if leads:
+                self._flights.leave(flight)
+            raise
+        return leads
+
+    def _decide(self, works: list[Work], state: RoutingState, deadline: Deadline | None = None) -> None:
         stages = state.policy.stages
-        if store and Stage.EXACT in stages:
-            self._exact(works, state)
         pending = [work for work in works if work.verdict is None]
         # An audited hit walks through the other stages as well, and keeps its answer.
         audited = [w for w in works if w.verdict is not None and self._chance.random() < state.policy.audit_rate]
         if not pending and not audited:
             return
         self._embed(pending + audited)
-        self._neighbours(pending + audited, state)
+        # Postgres looks for neighbours while this process classifies.
+        looking = self._retrieval.look(pending + audited, state.policy.neighbours + 2)
+        self._classify(pending + audited, state)
+        with Timer(pending + audited, "neighbours", self._stopwatch):
+            looking.result()
         if Stage.SEMANTIC in stages:
             self._semantic(pending, state)
-        self._classify(pending + audited, state)
         audited += [w for w in pending if w.verdict is not None and self._chance.random() < state.policy.audit_rate]
         for work in audited:
             best = work.prediction.best if work.prediction else None
             work.audit_department = best.department if best else None
         if Stage.LEARNED in stages:
             self._learned(pending, state)
-        if Stage.RAG_LLM in stages and self._language_model is not None:
-            self._rag_llm(pending, state)
+        if Stage.RAG_LLM in stages:
+            self._retrieval.language_model([work for work in pending if work.verdict is None], state, deadline)
         for work in pending:
             if work.verdict is None:
                 work.verdict = Verdict.fallback(work, state)
 
     def _exact(self, works: list[Work], state: RoutingState) -> None:
+        if Stage.EXACT not in state.policy.stages:
+            return
         with Timer(works, "exact", self._stopwatch), degraded(works, self._log):
             for work, route in zip(works, self._cache.get([w.fingerprint for w in works], state.epoch), strict=True):
                 if route is not None and route.department in state.live:
@@ -159,15 +207,6 @@ class ConfidenceRouter:
         with Timer(works, "embed", self._stopwatch), degraded(works, self._log):
             for work, vector in zip(works, self._embedder.embed([w.ticket.text for w in works]), strict=True):
                 work.vector = vector
-
-    def _neighbours(self, works: list[Work], state: RoutingState) -> None:
-        embedded = [work for work in works if work.vector is not None]
-        if not embedded:
-            return
-        with Timer(embedded, "neighbours", self._stopwatch), degraded(embedded, self._log):
-            found = self._index.nearest(_stacked(embedded), state.policy.neighbours + 2)
-            for work, neighbours in zip(embedded, found, strict=True):
-                work.neighbours = tuple(neighbours)
 
     def _semantic(self, works: list[Work], state: RoutingState) -> None:
         with Timer(works, "semantic", self._stopwatch):
@@ -189,30 +228,29 @@ class ConfidenceRouter:
             if work.verdict is None and work.prediction is not None:
                 work.verdict = Verdict.learned(work, state)
 
-    def _rag_llm(self, works: list[Work], state: RoutingState) -> None:
-        for work in works:
-            if work.verdict is not None:
-                continue
-            with Timer([work], "rag_llm", self._stopwatch), degraded([work], self._log):
-                answer = self._language_model.decide(
-                    work.ticket, departments=state.departments, neighbours=work.neighbours, timeout=state.policy.deadline
-                )
-                if answer is not None and answer.department in state.live:
-                    work.verdict = Verdict.language_model(answer, work, state)
-
     # What follows a decision
 
     def _finished(self, work: Work, state: RoutingState, at: datetime | None = None) -> Decision:
         return decided(work, state, now=at or self._clock(), chance=self._chance)
 
+    def _store(self, works: list[Work], decisions: list[Decision], state: RoutingState) -> None:
+        # The time of the commit itself can only be known after it: it is in the log line, not in the row.
+        with Timer(works, "store", self._stopwatch):
+            self._decisions.add([w.ticket for w in works], decisions, [w.fingerprint for w in works])
+        self._remember(works, decisions, state)
+        for work, decision in zip(works, decisions, strict=True):
+            self._log.decision(work.ticket, decision, store_ms=work.timings.get("store"))
+
+    def _kept(self, work: Work, decision: Decision, error: ServiceUnavailable) -> Spooled:
+        if self._spool is None:
+            raise error
+        self._log.event("service_unavailable", service=error.service)
+        self._spool.keep(work.ticket)
+        self._log.event("ticket_spooled", ticket_id=work.ticket.id)
+        return Spooled(ticket_id=work.ticket.id, kept_at=self._clock(), reason=str(error), likely=decision)
+
     def _remember(self, works: list[Work], decisions: list[Decision], state: RoutingState) -> None:
-        routes = {
-            work.fingerprint: CachedRoute(
-                d.ticket_id, d.department, d.topic, d.raw_score, d.confidence, d.method.value, d.alternatives, _bare(d.evidence)
-            )
-            for work, d in zip(works, decisions, strict=True)
-            if d.method is not Method.FALLBACK and not d.degraded_by and not work.verdict.exact
-        }
+        routes = {work.fingerprint: remembered(d) for work, d in zip(works, decisions, strict=True) if _worth_keeping(work, d)}
         if routes and Stage.EXACT in state.policy.stages:
             with degraded([], self._log):
                 self._cache.put(routes, state.epoch)
@@ -222,13 +260,9 @@ class ConfidenceRouter:
             self._cache.remove(print_)
         except ServiceUnavailable as error:
             self._log.event("service_unavailable", service=error.service)
+            # The entry would be there when the cache is back, and nobody would know: leave the whole epoch behind.
+            self._forget_all()
 
 
-def _stacked(works: Sequence[Work]):  # noqa: ANN202
-    import numpy as np
-
-    return np.stack([work.vector for work in works])
-
-
-def _bare(neighbours: Sequence[Neighbour]) -> tuple[Neighbour, ...]:
-    return tuple(Neighbour(n.exemplar_id, n.department, n.topic, n.similarity, source=n.source) for n in neighbours)
+def _worth_keeping(work: Work, decision: Decision) -> bool:
+    return decision.method is not Method.FALLBACK and not decision.degraded_by and not work.verdict.exact

@@ -11,18 +11,17 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
-def landmark_rows(classes: Ints, *, seed: int, exact: int, sampled: int) -> Ints:
-    """Row numbers of the landmarks: all up to `exact` rows, else `sampled` of them in which every
-    class has its share."""
-    if len(classes) <= exact:
+def landmark_rows(classes: Ints, *, count: int, seed: int) -> Ints:
+    """Row numbers of `count` landmarks, ascending: all rows, or a sample in which rare classes are kept whole."""
+    if len(classes) <= count:
         return np.arange(len(classes))
     shuffled = np.random.default_rng(seed).permutation(len(classes))
-    # The i-th of a class's rows is taken before the i+1-th of any: rare classes are kept whole.
+    # The i-th of a class's rows is taken before the i+1-th of any.
     turn = np.empty(len(classes), np.int64)
     for name in np.unique(classes):
         own = shuffled[classes[shuffled] == name]
         turn[own] = np.arange(len(own))
-    return np.sort(shuffled[np.argsort(turn[shuffled], kind="stable")[: sampled]])
+    return np.sort(shuffled[np.argsort(turn[shuffled], kind="stable")[:count]])
 
 
 def balanced(classes: Ints, mass: Doubles, *, count: int) -> Floats:

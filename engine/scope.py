@@ -9,15 +9,18 @@ from engine.calibration import Calibrator
 from engine.held_out import HeldOut
 
 ALIEN_SHARE = 0.005
-"""Share of tickets that are supposed to belong to no known department, beside those that do."""
+ALIEN_LABELS = 25.0
+MOST_ALIEN_SHARE = 0.1
+"""Tickets of no known department are supposed to be ALIEN_SHARE of the known ones, but at least ALIEN_LABELS, so that
+they are heard beside the calibrator's own prior, and at most MOST_ALIEN_SHARE of them."""
 
 
 def fit_calibrator(held_out: HeldOut, *, rows: npt.NDArray[np.bool_] | None = None) -> Calibrator:
     """The calibrator of the learned router, from its held-out predictions (only those in `rows` [n], if given).
 
     Beside the rows as they are it sees them as they look when their whole department is left out: then every answer is
-    wrong. These count as ALIEN_SHARE of all together, so that a ticket unlike anything known gets a low confidence
-    while the confidence of ordinary ones stays true.
+    wrong. Together they count so little that the confidence of ordinary tickets stays true, and enough that a ticket
+    unlike anything known gets a low one.
     """
     chosen = np.ones(len(held_out.correct), np.bool_) if rows is None else rows
     aliens = held_out.alien[chosen & held_out.has_alien]
@@ -26,5 +29,6 @@ def fit_calibrator(held_out: HeldOut, *, rows: npt.NDArray[np.bool_] | None = No
     weights = np.ones(len(correct))
     if len(aliens):
         ordinary = int(chosen.sum())
-        weights[ordinary:] = ALIEN_SHARE / (1.0 - ALIEN_SHARE) * ordinary / len(aliens)
+        mass = min(max(ALIEN_SHARE * ordinary, ALIEN_LABELS), MOST_ALIEN_SHARE * ordinary)
+        weights[ordinary:] = mass / len(aliens)
     return Calibrator.fit(features, correct, weights=weights)

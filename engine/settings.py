@@ -1,8 +1,9 @@
 """Every setting of the product, read once from the environment and `.env`, validated, secrets masked."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,7 +21,7 @@ class Settings(BaseSettings):
     Times are in seconds, sizes in characters unless the name says otherwise.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True, frozen=True)
 
     data_dir: Path = Path(".data")
     port: int = Field(default=8501, ge=1, le=65535)
@@ -40,23 +41,73 @@ class Settings(BaseSettings):
     redis_port: int = 6379
     redis_db: int = 0
     redis_password: SecretStr | None = None
+    redis_tls: bool = False
+    redis_cluster: bool = False
     cache_ttl_seconds: int = Field(default=3600, ge=1)
 
     pinecone_api_key: SecretStr | None = None
     pinecone_env: str | None = None
     pinecone_index: str = "call-centre-tickets-prod"
+    pinecone_host: str | None = None
 
     google_api_key: SecretStr | None = None
     gemini_model: str = "gemini-2.0-flash"
     gemini_embedding_model: str | None = None
+    google_api_endpoint: str | None = None
+    gemini_at_once: int = Field(default=8, ge=1, le=64)
+    gemini_input_price: float = Field(default=0.10, ge=0)
+    gemini_output_price: float = Field(default=0.40, ge=0)
 
     cloudwatch_access_key: SecretStr | None = None
     cloudwatch_secret_key: SecretStr | None = None
     grafana_api_key: SecretStr | None = None
 
+    cloudwatch_region: str = "eu-central-1"
+    cloudwatch_endpoint: str | None = None
+    otel_endpoint: str | None = None
+    prometheus_multiproc_dir: Path | None = None
+
+    console_url: str = "http://localhost:8501"
+    alert_webhook_url: SecretStr | None = None
+    alertmanager_url: str | None = None
+    alert_mail_to: str | None = None
+    alert_mail_from: str | None = None
+    smtp_host: str | None = None
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_encryption: Literal["starttls", "tls", "none"] = "starttls"
+
     routing_log_path: Path | None = None
     embedder_model_path: Path | None = None
     embedder_tokenizer_path: Path | None = None
+
+    host: str = "127.0.0.1"
+    trusted_proxies: str = "127.0.0.1"
+    cookie_secret: SecretStr | None = Field(default=None, min_length=32)
+    session_idle_seconds: int = Field(default=7200, ge=60)
+    session_seconds: int = Field(default=43_200, ge=60)
+    admin_user: str | None = None
+    admin_password: SecretStr | None = None
+    password_min_characters: int = Field(default=12, ge=8)
+    password_memory_kib: int = Field(default=65_536, ge=8)
+    password_time_cost: int = Field(default=3, ge=1)
+    sign_in_free_attempts: int = Field(default=5, ge=1)
+    sign_in_free_attempts_per_address: int = Field(default=50, ge=1)
+    rate_submit_per_minute: int = Field(default=120, ge=1)
+    rate_api_per_minute: int = Field(default=600, ge=1)
+    command_role: str = Field(default="admin", pattern="^(agent|supervisor|manager|admin)$")
+
+    public_url: str | None = None
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_name_claim: str = "preferred_username"
+    oidc_role_claim: str = "roles"
+    oidc_roles: str = Field(
+        default="admin=admin,manager=manager,supervisor=supervisor,agent=agent",
+        pattern=r"^[^=,]+=(agent|supervisor|manager|admin)(,[^=,]+=(agent|supervisor|manager|admin))*$",
+    )
 
     ticket_min_characters: int = Field(default=2, ge=1)
     ticket_max_characters: int = Field(default=20_000, ge=100)
@@ -69,20 +120,33 @@ class Settings(BaseSettings):
             missing = [n.upper() for n in ("postgres_host", "postgres_db", "postgres_user") if getattr(self, n) is None]
             if missing:
                 raise _needs("Postgres", [n.upper() for n in postgres], missing)
-        redis = sorted(n for n in given if n in {"redis_port", "redis_db", "redis_password"} and getattr(self, n) is not None)
+        redis = sorted(n for n in given if n in {"redis_port", "redis_db", "redis_password", "redis_tls", "redis_cluster"} and getattr(self, n) is not None)
         if redis and self.redis_url is None and self.redis_host is None:
             raise _needs("Redis", [n.upper() for n in redis], ["REDIS_HOST (or REDIS_URL)"])
-        pinecone = [n.upper() for n in ("pinecone_env", "pinecone_index") if n in given and getattr(self, n) is not None]
+        pinecone = [n.upper() for n in ("pinecone_env", "pinecone_index", "pinecone_host") if n in given and getattr(self, n) is not None]
         if pinecone and self.pinecone_api_key is None:
             raise _needs("Pinecone", pinecone, ["PINECONE_API_KEY"])
-        gemini = [n.upper() for n in ("gemini_model", "gemini_embedding_model") if n in given and getattr(self, n)]
+        gemini = [n.upper() for n in ("gemini_model", "gemini_embedding_model", "google_api_endpoint") if n in given and getattr(self, n)]
         if gemini and self.google_api_key is None:
             raise _needs("Gemini", gemini, ["GOOGLE_API_KEY"])
-        for pair in (("cloudwatch_access_key", "cloudwatch_secret_key"), ("embedder_model_path", "embedder_tokenizer_path")):
+        oidc = [n.upper() for n in ("oidc_issuer", "oidc_client_id", "oidc_client_secret", "public_url") if getattr(self, n) is not None]
+        if self.oidc_issuer is not None and len(oidc) < 4:
+            every = ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "PUBLIC_URL")
+            raise _needs("OpenID Connect", oidc, [n for n in every if n not in oidc])
+        pairs = (
+            ("cloudwatch_access_key", "cloudwatch_secret_key"), ("embedder_model_path", "embedder_tokenizer_path"),
+            ("admin_user", "admin_password"),
+        )
+        for pair in pairs:
             there = [n.upper() for n in pair if getattr(self, n) is not None]
             gone = [n.upper() for n in pair if getattr(self, n) is None]
             if there and gone:
                 raise _needs(pair[0].split("_")[0].capitalize(), there, gone)
+        if self.ticket_min_characters > self.ticket_max_characters:
+            raise ValueError(
+                f"TICKET_MIN_CHARACTERS: {self.ticket_min_characters} is more than TICKET_MAX_CHARACTERS, "
+                f"which is {self.ticket_max_characters}"
+            )
         return self
 
     @property
@@ -112,7 +176,8 @@ class Settings(BaseSettings):
         from urllib.parse import quote
 
         password = f":{quote(self.redis_password.get_secret_value(), safe='')}@" if self.redis_password else ""
-        return f"redis://{password}{self.redis_host}:{self.redis_port}/{self.redis_db}"
+        scheme = "rediss" if self.redis_tls else "redis"
+        return f"{scheme}://{password}{self.redis_host}:{self.redis_port}/{self.redis_db}"
 
 
 def load(**overrides: Any) -> Settings:
@@ -126,3 +191,8 @@ def load(**overrides: Any) -> Settings:
             text = item["msg"].removeprefix("Value error, ")
             parts.append(f"{name}: {text}" if name else text)
         raise ConfigurationError("; ".join(parts)) from error
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """The environment for a process that this one starts, with more variables."""
+    return {**os.environ, **more}

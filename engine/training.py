@@ -116,7 +116,8 @@ class Trainer:
         exemplars, vectors = self._exemplars.training_set()
         model = fit(exemplars, vectors, policy=self._policy)
         arrays, manifest = model.to_arrays()
-        return self._models.add(arrays, manifest | {"exemplars": len(exemplars)}, embedder=self._embedder.name)
+        newest = max(exemplar.id for exemplar in exemplars)
+        return self._models.add(arrays, manifest | {"exemplars": len(exemplars), "newest_exemplar": newest}, embedder=self._embedder.name)
 
     def learn(self, reviewed: Reviewed) -> None:
         """A reviewed ticket becomes an exemplar of the department that was right, in place of any it was before."""

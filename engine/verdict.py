@@ -127,13 +127,22 @@ def decided(work: Work, state: RoutingState, *, now: datetime, chance: random.Ra
     )
 
 
+def remembered(decision: Decision) -> CachedRoute:
+    """What the exact cache keeps of a decision: no texts."""
+    return CachedRoute(
+        decision.ticket_id, decision.department, decision.topic, decision.raw_score, decision.confidence, decision.method.value,
+        decision.alternatives,
+        tuple(Neighbour(n.exemplar_id, n.department, n.topic, n.similarity, source=n.source) for n in decision.evidence),
+    )
+
+
 def _automation(verdict: Verdict, state: RoutingState) -> tuple[Automation, str]:
     thresholds = state.policy.thresholds_for(verdict.department)
     if verdict.method is Method.FALLBACK:
         return Automation.SUGGEST, ""
     if verdict.confidence >= thresholds.auto:
         gated = state.accuracy.gated(verdict.department, verdict.method.value, threshold=state.policy.accuracy)
-        return (Automation.PRESELECT, gated.reason) if gated else (Automation.AUTO, "")
+        return (Automation.PRESELECT, f"Held back for a click: {gated.reason}.") if gated.gated else (Automation.AUTO, "")
     return (Automation.PRESELECT if verdict.confidence >= thresholds.preselect else Automation.SUGGEST), ""
 
 

@@ -25,7 +25,6 @@ if engine.tracking.demo and len(evidence):
     st.info("These are demo tickets. From the first real ticket on, only real ones are counted.", icon=":material/science:")
 if not len(evidence):
     st.info("No label yet. Label tickets on the Review page; every label makes this page truer.", icon=":material/rule:")
-    st.page_link("pages/review.py", label="Review tickets", icon=":material/fact_check:")
     st.stop()
 
 trust.summary(snapshot, evidence, audited, false_hits)

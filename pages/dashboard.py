@@ -1,7 +1,6 @@
 """Dashboard: what the router does, exact to the ticket, refreshed by itself. The address holds the whole view."""
 from __future__ import annotations
 
-from pathlib import Path
 
 import streamlit as st
 
@@ -33,7 +32,7 @@ def figures() -> None:
     now = data.overview.now
     if not now.n:
         st.info(f"No ticket in this view ({view.span.label.lower()}{', with these filters' if view.filtered else ''}).", icon=":material/monitoring:")
-        st.page_link(str(Path(__file__).with_name("submit.py")), label="Route the first one", icon=":material/send:")
+        st.caption("Tickets appear here a moment after they are routed on the Submit page.")
         alert_list.show(data.alerts, engine=engine, operator=operator.name, may=operator.may("alerts"), where="empty")
         return
     overview.kpis(data)

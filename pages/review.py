@@ -24,14 +24,15 @@ except ConsoleError as error:
 
 left, right = st.columns([3, 2], gap="large")
 with left:
+    shown = None
     if queue:
         st.caption(f"{waiting:,} tickets wait for a label; overruled ones come first, then the least sure.")
-        labelling.form(queue, departments, engine=engine, operator=operator.name)
+        shown = labelling.form(queue, departments, engine=engine, operator=operator.name)
     else:
         st.success("Nothing waits for a label here.", icon=":material/done_all:")
         st.caption("Doubtful decisions and a random share of the confident ones appear here as tickets come in.")
     with st.expander("Label a ticket by its number"):
-        labelling.lookup(departments, engine=engine, operator=operator.name)
+        labelling.lookup(departments, engine=engine, operator=operator.name, shown=shown)
 with right:
     st.subheader("Accuracy by department", anchor=False)
     labelling.accuracy_table(accuracy)

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine.domain import Channel, Priority, TicketDraft
-from engine.errors import ConsoleError, TicketRejected
+from engine.domain import Channel, Priority, Spooled, TicketDraft
+from engine.errors import ConsoleError, NotAccepted, TicketRejected
 from pages.parts import decision as decision_view
 from pages.parts import upload
 from pages.parts.guard import open_page
@@ -28,18 +28,25 @@ with single:
             body=body, subject=subject, channel=channel, priority=priority, customer_ref=customer, created_by=operator.name
         )
         try:
+            engine.limits.take("submit", operator.name)
             with right, st.spinner("Routing…"):
                 st.session_state["decision"] = engine.router.route(draft)
         except TicketRejected as error:
             st.session_state.pop("decision", None)
             right.error(f"The ticket was not accepted. {error.field.capitalize()}: {error.limit}.", icon=":material/block:")
             right.text(f"Found {error.found}. Nothing was stored; your text is still in the form.")
+        except NotAccepted as error:
+            st.session_state.pop("decision", None)
+            right.error("The ticket was NOT accepted: it could be kept nowhere. Your text is still in the form.", icon=":material/block:")
+            right.text(str(error))
         except ConsoleError as error:
             st.session_state.pop("decision", None)
             right.error("The ticket was not stored. Your text is still in the form; please send it again.", icon=":material/cloud_off:")
             right.text(str(error))
     with right:
-        if "decision" in st.session_state:
+        if isinstance(st.session_state.get("decision"), Spooled):
+            decision_view.show_spooled(st.session_state["decision"])
+        elif "decision" in st.session_state:
             decision_view.show(st.session_state["decision"], engine=engine, operator=operator.name)
         elif not sent:
             st.info("The answer appears here: department, confidence, the reason, and what else it could be.", icon=":material/alt_route:")
@@ -49,7 +56,7 @@ with many:
 
 st.subheader("Latest tickets", anchor=False)
 try:
-    rows = engine.decisions.latest(limit=10)
+    rows = engine.decisions.latest(limit=10, created_by=None if operator.may("all_tickets") else operator.name)
 except ConsoleError as error:
     st.warning("The latest tickets cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
     st.text(str(error))

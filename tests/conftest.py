@@ -15,9 +15,11 @@ from db.session import connect
 from engine import bootstrap, settings
 from engine.adapters.minilm import MiniLM
 from engine.settings import Settings
+from tests.serving import Served
 
 _NAMES = ("DATABASE_URL", "POSTGRES_", "ANALYTICS_", "REDIS_", "PINECONE_", "GOOGLE_", "GEMINI_", "CLOUDWATCH_", "GRAFANA_",
-          "ROUTING_", "DATA_DIR", "PORT", "EMBEDDER_")
+          "ROUTING_", "DATA_DIR", "PORT", "EMBEDDER_", "HOST", "COOKIE_SECRET", "TRUSTED_PROXIES", "ADMIN_", "SESSION_", "PASSWORD_",
+          "SIGN_IN_", "RATE_", "COMMAND_ROLE", "PUBLIC_URL", "OIDC_")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -142,3 +144,16 @@ def build(console_settings: Settings) -> Iterator[Callable[..., bootstrap.Engine
 def console(build: Callable[..., bootstrap.Engine]) -> bootstrap.Engine:
     """A running engine with the starter taxonomy."""
     return build()
+
+
+@pytest.fixture(scope="module")
+def served(databases: Databases, learned: str, servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A console process with a user of each role, shared by a module's tests; nothing secret may be in its log at the end."""
+    url = databases.make(learned)
+    console = Served(url, f"{servers.redis_url}?db=2", tmp_path_factory.mktemp("served"))
+    try:
+        yield console.start()
+        assert console.leaked() == []
+    finally:
+        console.close()
+        databases.drop(url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from engine.commands import evaluation, operate, serve, tickets
+from engine.commands import access, evaluation, operate, serve, tickets
 from engine.domain import Channel, Priority
 
 
@@ -50,9 +50,18 @@ def build() -> argparse.ArgumentParser:
     command = commands.add_parser("migrate", help="bring the database to the newest schema")
     command.set_defaults(run=operate.migrate)
 
+    command = commands.add_parser("rollup", help="add waiting facts to the dashboard's rollups; --rebuild counts everything anew")
+    command.add_argument("--rebuild", action="store_true", help="count from the stored decisions; writers are not stopped")
+    command.set_defaults(run=operate.rollup)
+
+    command = commands.add_parser("reindex", help="make the remote vector index equal to Postgres; exit code 1 when it is not")
+    command.add_argument("--check", action="store_true", help="only compare, change nothing")
+    command.set_defaults(run=operate.reindex)
+
     command = commands.add_parser("health", help="say which services answer; exit code 1 when tickets cannot be routed")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=operate.health)
 
+    access.add(commands)
     evaluation.add(commands)
     return parser

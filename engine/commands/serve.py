@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from engine import settings
+from engine.secret import cookie_secret
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 # Streamlit uses about four file descriptors for each open page.
@@ -17,14 +18,19 @@ def serve(_: Namespace) -> int:
     """Serve on PORT until stopped."""
     import resource
 
-    port = settings.load().port
+    chosen = settings.load()
+    port = chosen.port
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.address", "127.0.0.1"]
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.address", chosen.host]
+    # Secrets go by the environment: a command line can be read by every user of the machine.
+    environment = settings.child_environment(
+        STREAMLIT_SERVER_COOKIE_SECRET=cookie_secret(chosen), FORWARDED_ALLOW_IPS=chosen.trusted_proxies
+    )
     print(f"The console will be at http://localhost:{port} (Ctrl-C stops it)", flush=True)
-    process = subprocess.Popen(command, cwd=APP.parent)
+    process = subprocess.Popen(command, cwd=APP.parent, env=environment)
     while True:
         try:
             return process.wait()

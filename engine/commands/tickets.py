@@ -14,7 +14,7 @@ from engine import demo as demo_module
 from engine import imports, taxonomy_csv
 from engine.commands.opened import opened
 from engine.decision_json import as_dict
-from engine.domain import Origin, TicketDraft
+from engine.domain import Origin, Spooled, TicketDraft
 from engine.errors import ImportRejected
 
 
@@ -26,9 +26,10 @@ def route(arguments: Namespace) -> int:
     )
     with opened() as engine:
         decision = engine.router.replay(engine.router.admit(draft)) if arguments.dry_run else engine.router.route(draft)
-        texts = engine.exemplars.texts([n.exemplar_id for n in decision.evidence])
+        evidence = () if isinstance(decision, Spooled) else decision.evidence
+        texts = engine.exemplars.texts([n.exemplar_id for n in evidence]) if evidence else {}
     shown = as_dict(decision)
-    for neighbour in shown["evidence"]:
+    for neighbour in shown.get("evidence", []):
         neighbour["text"] = texts.get(neighbour["exemplar"], "")
     print(json.dumps(shown, ensure_ascii=False, indent=2))
     return 0

@@ -17,7 +17,7 @@ def show(decision: Decision, *, engine: Engine, operator: str) -> None:
     with st.container(border=True, key="decision"):
         text, icon, colour = words.AUTOMATION[decision.automation]
         st.badge(text, icon=f":material/{icon}:", color=colour)
-        st.subheader(decision.department, anchor=False)
+        st.header(decision.department, anchor=False)
         left, right = st.columns([1, 2], vertical_alignment="center")
         left.metric("Confidence", f"{decision.confidence:.0%}", help=words.of_hundred(decision.confidence))
         right.progress(decision.confidence, text=words.confidence(decision.confidence).capitalize())

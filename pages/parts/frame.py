@@ -9,18 +9,43 @@ import streamlit as st
 PAGES = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PAGES.parent)) if str(PAGES.parent) not in sys.path else None
 
-st.set_page_config(page_title="Routing console", page_icon=":material/alt_route:", layout="wide")
+from engine import access  # noqa: E402 - the path comes first
+from engine.errors import ConsoleError  # noqa: E402
+from pages.parts import guard  # noqa: E402
+
+# Not an icon by name: as the tab's picture the browser would fetch it from another host.
+st.set_page_config(page_title="Routing console", page_icon="🔀", layout="wide")
+
+# File name, title, icon; shown in this order to the roles that may open them.
+SECTIONS = {
+    "Work": (("submit", "Submit", "send"), ("review", "Review", "fact_check"), ("accuracy", "Accuracy", "verified")),
+    "Watch": (("dashboard", "Dashboard", "monitoring"), ("alerts", "Alerts", "notifications")),
+    "Steer": (("policy", "Policy", "tune"), ("departments", "Departments", "lan")),
+    "Run": (("system", "System", "dns"), ("users", "Users", "group"), ("audit", "Audit log", "history")),
+    "You": (("account", "Account", "account_circle"),),
+}
 
 
-def page(name: str, title: str, icon: str, *, default: bool = False):  # noqa: ANN201 - Streamlit's own type
+def page(name: str, title: str, icon: str):  # noqa: ANN201 - Streamlit's own type
     """A page by its file, whose absolute path keeps Streamlit from finding pages by itself."""
-    return st.Page(str(PAGES / f"{name}.py"), title=title, icon=f":material/{icon}:", url_path=name, default=default)
+    return st.Page(str(PAGES / f"{name}.py"), title=title, icon=f":material/{icon}:", url_path=name, default=name == "submit")
 
 
-st.navigation(
-    [
-        page("submit", "Submit", "send", default=True),
-        page("review", "Review", "fact_check"),
-        page("dashboard", "Dashboard", "monitoring"),
-    ]
-).run()
+try:
+    operator = guard.who()
+except ConsoleError as error:
+    st.error("The console cannot start. Nothing that was stored is lost.", icon=":material/cloud_off:")
+    st.text(str(error))
+    st.stop()
+if operator is None:
+    guard.ask_to_sign_in()
+
+shown = {
+    section: [page(*one) for one in pages if access.opens(operator.role, one[0]) and (PAGES / f"{one[0]}.py").exists()]
+    for section, pages in SECTIONS.items()
+}
+chosen = st.navigation({section: pages for section, pages in shown.items() if pages})
+with st.sidebar:
+    st.text(f"{operator.name} ({operator.role})")
+    st.html('<a href="/auth/logout">Sign out</a>')
+chosen.run()

@@ -14,16 +14,17 @@ from engine.intervals import wilson
 from pages.parts import words
 
 
-def form(queue: Sequence[Any], departments: Sequence[str], *, engine: Engine, operator: str) -> None:
-    """Pick a ticket of the queue (the first by default) and label it."""
+def form(queue: Sequence[Any], departments: Sequence[str], *, engine: Engine, operator: str) -> Any:
+    """Pick a ticket of the queue (the first by default) and label it; the picked one."""
     names = [f"{row.ticket_id} · {row.department} · {float(row.confidence):.0%}" for row in queue]
     position = st.selectbox("Ticket", range(len(queue)), format_func=names.__getitem__, key="review_ticket")
     one(queue[position or 0], departments, engine=engine, operator=operator)
+    return queue[position or 0]
 
 
-def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str) -> None:
-    """The ticket's text, what was decided, and the label's fields."""
-    with st.container(border=True, key="ticket"):
+def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, place: str = "") -> None:
+    """The ticket's text, what was decided, and the label's fields; `place` tells two of them on one page apart."""
+    with st.container(border=True, key=f"ticket{place}"):
         if row.subject:
             st.text(row.subject)
         st.text(row.body)
@@ -43,7 +44,7 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str) 
         two.markdown("Customer's satisfaction")
         stars = two.feedback("stars", key=f"stars_{row.ticket_id}")
         note = st.text_input("Note (optional)", max_chars=500, key=f"note_{row.ticket_id}")
-        if st.form_submit_button("Save the label", type="primary", key="save_label", shortcut="Ctrl+Enter", icon=":material/save:"):
+        if st.form_submit_button("Save the label", type="primary", key=f"save_label{place}", shortcut=None if place else "Ctrl+Enter", icon=":material/save:"):
             _save(row, actual, hours, None if stars is None else stars + 1, note, engine=engine, operator=operator)
 
 
@@ -66,18 +67,21 @@ def _save(
     st.rerun()
 
 
-def lookup(departments: Sequence[str], *, engine: Engine, operator: str) -> None:
+def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: Any = None) -> None:
     """Find any ticket by its number and label it, or label it again."""
     number = st.text_input("Ticket number", key="looked_up", placeholder="T-20260131-7F3K9Q2M5R").strip()
     if not number:
         return
-    found = [row for row in engine.decisions.rows([number])]
+    if shown is not None and shown.ticket_id == number:
+        st.info("It is the ticket above.", icon=":material/arrow_upward:")
+        return
+    found = list(engine.decisions.rows([number]))
     if not found:
         st.warning("No ticket has this number. Check it and try again.", icon=":material/search_off:")
         return
     if found[0].actual_outcome:
         st.info(f"Labelled as {found[0].actual_outcome} already; a new label replaces it.", icon=":material/history:")
-    one(found[0], departments, engine=engine, operator=operator)
+    one(found[0], departments, engine=engine, operator=operator, place="_looked_up")
 
 
 def accuracy_table(rows: Sequence[Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine import imports
+from engine import export, imports
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
 from pages.parts import decision as decision_view
@@ -31,6 +31,8 @@ def show(*, engine: Engine, operator: str) -> None:
         earlier = f" {before:,} were stored by an earlier run and left as they are." if before else ""
         st.success(f"{len(frame):,} tickets routed and stored.{earlier}", icon=":material/check_circle:")
         st.dataframe(frame, hide_index=True, width="stretch", column_config=decision_view.CONFIDENCE_COLUMN)
+        answers = export.csv_bytes(list(frame.columns), frame.itertuples(index=False, name=None))
+        st.download_button("Download the answers", answers, "answers.csv", "text/csv", icon=":material/download:", key="answers")
 
 
 def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:

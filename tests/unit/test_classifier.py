@@ -158,7 +158,7 @@ def test_a_sample_of_landmarks_that_is_everything_gives_the_exact_fit() -> None:
 
 def test_more_rows_than_can_be_solved_exactly_are_learned_through_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ridge, "EXACT_ROWS", 100)
-    monkeypatch.setattr(ridge, "SAMPLED_ROWS", 40)
+    monkeypatch.setattr(ridge, "MOST_LANDMARKS", 40)
     texts, labels = tickets(300)
     classifier = Classifier.fit(texts, embed(texts), labels, parents=PARENTS)
     new, wanted = tickets(60, seed=9)

@@ -27,7 +27,10 @@ def data(count: int, *, seed: int = 0, noise: float = 0.0) -> LabelledTickets:
     rng = np.random.default_rng(seed)
     names = list(WORDS)
     labels = [names[i % 3] for i in range(count)]
-    texts = [" ".join([*rng.choice(WORDS[label], 2), *rng.choice(["my", "please", "why", "help"], 2), f"n{i}"]) for i, label in enumerate(labels)]
+    texts = [
+        " ".join([*rng.choice(WORDS[label], 2), *rng.choice(["my", "please", "why", "help"], 2), f"n{i}"])
+        for i, label in enumerate(labels)
+    ]
     shown = [names[int(rng.integers(3))] if rng.random() < noise else label for label in labels]
     return LabelledTickets(tuple(texts), tuple(shown), {})
 
@@ -45,7 +48,8 @@ def test_easy_data_is_learned_and_the_json_has_what_readers_expect() -> None:
     found = run(data(300), data(90, seed=1))
     values = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert values["accuracy"] > 0.98
-    assert {"accuracy", "ece", "coverage", "classes", "train_rows", "test_rows", "guarantee", "confusion", "ms_per_ticket", "skipped"} <= set(values)
+    expected = {"accuracy", "ece", "coverage", "classes", "train_rows", "test_rows", "guarantee", "confusion", "ms_per_ticket", "skipped"}
+    assert expected <= set(values)
     assert list(values["coverage"]) == ["0.90", "0.95", "0.97", "0.98", "0.99"]
     assert (values["classes"], values["train_rows"], values["test_rows"]) == (3, 300, 90)
 

@@ -1,0 +1,185 @@
+"""Services that fail at random, and an application that is killed, for the chaos run."""
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Self
+from urllib.parse import parse_qs, urlparse
+
+from db.embedded import EmbeddedServers
+from tests.servers.faulty import Fault
+from tests.servers.gemini import GeminiServer
+from tests.servers.pinecone import PineconeServer
+from tests.servers.proxy import FaultyProxy
+
+ROOT = Path(__file__).resolve().parents[1]
+TCP_FAULTS = ("refused", "hole", "slow", "garbage", "cut")
+HTTP_FAULTS = (
+    Fault("hang", seconds=5), Fault("slow", seconds=0.5), Fault("status", 500), Fault("status", 503), Fault("status", 429),
+    Fault("garbage"), Fault("cut"), Fault("half"),
+)
+
+
+class Servers:
+    """Real Postgres and Valkey behind proxies, and local stand-ins of the remote services."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)
+        folder = Path(self._folder.name)
+        folder.chmod(0o755)
+        self.real = EmbeddedServers(folder / "servers").start()
+        socket = Path(parse_qs(urlparse(self.real.postgres_url).query)["host"][0]) / ".s.PGSQL.5432"
+        self.postgres = FaultyProxy(socket)
+        self.redis = FaultyProxy(Path(self.real.redis_url.removeprefix("unix://")))
+        self.pinecone = PineconeServer()
+        self.gemini = GeminiServer()
+        self.environment = {
+            "DATABASE_URL": f"postgresql+psycopg2://postgres@127.0.0.1:{self.postgres.port}/postgres?sslmode=disable&gssencmode=disable",
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis.port}/0", "DATA_DIR": str(folder / "data"), "PINECONE_API_KEY": "key",
+            "PINECONE_HOST": self.pinecone.url, "GOOGLE_API_KEY": "key", "GOOGLE_API_ENDPOINT": self.gemini.url,
+        }
+
+    def trouble(self, chance: random.Random) -> str:
+        """Break one service in one way; what was done, for the record."""
+        name = chance.choice(("postgres", "redis", "pinecone", "gemini"))
+        if name in {"postgres", "redis"}:
+            fault = chance.choice(TCP_FAULTS)
+            getattr(self, name).set(fault)
+            return f"{name} {fault}"
+        server, fault = getattr(self, name), chance.choice((None, *HTTP_FAULTS))
+        if fault is None:
+            server.stop_listening()
+            return f"{name} refused"
+        server.fault = fault
+        return f"{name} {fault.kind} {fault.code}"
+
+    def heal(self) -> None:
+        """Everything works again."""
+        self.postgres.set("ok")
+        self.redis.set("ok")
+        for server in (self.pinecone, self.gemini):
+            server.listen()
+            server.fault = Fault()
+            server.release()
+
+    def close(self) -> None:
+        self.heal()
+        for part in (self.postgres, self.redis, self.pinecone, self.gemini):
+            part.close()
+        self.real.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Application:
+    """The child process: started, killed and started again; what was not answered is sent again."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = os.environ | environment | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._open: dict[str, str] = {}
+        self._errors = tempfile.TemporaryFile("w+")
+        self.accepted: set[str] = set()
+        self.labelled: set[str] = set()
+        self.again: deque[str] = deque()
+        self.refused = self.kills = 0
+        self._start()
+
+    def send(self, key: str, line: str) -> None:
+        """Send a command; `key` is its kind and id."""
+        with self._lock:
+            self._open[key] = line
+        try:
+            # Two threads send; a line must never be torn by another one.
+            with self._writing:
+                self._process.stdin.write(line + "\n")
+                self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            # Killed in this moment: it is sent again by the next start.
+            return
+
+    def unanswered(self) -> int:
+        """Commands under way."""
+        with self._lock:
+            return len(self._open)
+
+    def kill(self) -> None:
+        """kill -9, a new process, and everything again that was not answered."""
+        self.kills += 1
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._reader.join(10)
+        self._start()
+        with self._lock:
+            lines = list(self._open.items())
+        for key, line in lines:
+            self.send(key, line)
+
+    def crashes(self) -> int:
+        """How many unhandled exceptions the processes have written to standard error."""
+        self._errors.seek(0)
+        return self._errors.read().count("Traceback (most recent call last)")
+
+    def errors(self) -> str:
+        """Everything on standard error."""
+        self._errors.seek(0)
+        return self._errors.read()
+
+    def close(self) -> None:
+        """End in good order."""
+        try:
+            self._process.stdin.write("quit\n")
+            self._process.stdin.close()
+            self._process.wait(60)
+        except (BrokenPipeError, ValueError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(10)
+        self._process.stdout.close()
+
+    def _start(self) -> None:
+        deadline = time.monotonic() + 120
+        while True:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.chaos_child"], cwd=ROOT, env=self._environment, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+            )
+            if self._process.stdout.readline().startswith("ready"):
+                break
+            # Started while the database was away, which is refused in one line; a service manager starts it again.
+            self._process.wait()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the application does not start: {self.errors()[-2000:]}")
+            self._process.stdin.close()
+            self._process.stdout.close()
+            time.sleep(0.5)
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout:
+            kind, _, id_ = line.strip().partition(" ")
+            key = f"{'label' if kind in {'labelled', 'failed'} else 'ticket'} {id_}"
+            with self._lock:
+                sent = self._open.pop(key, None)
+            if kind == "accepted":
+                self.accepted.add(id_)
+            elif kind == "labelled":
+                self.labelled.add(id_)
+            elif sent is not None:
+                self.refused += 1
+                self.again.append(key)

@@ -1,0 +1,84 @@
+"""Gives every exemplar its vector of the wanted embedder, in the background; resumes where it was broken off."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.errors import ConsoleError, ServiceUnavailable
+from engine.ports import DecisionLog, Embedder, ExemplarStore
+
+BATCH = 64
+_LOOK_EVERY = 30.0
+_AFTER_FAILURE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Vectors made of those wanted, for this embedder."""
+
+    embedder: str
+    done: int
+    total: int
+
+
+class Reembedder:
+    """Vectors carry their embedder's name, so the old ones stay in use until all new ones are there and `ready` is called.
+
+    `exemplars` belongs to the wanted embedder. `ready` runs once, on the background thread, when nothing is missing.
+    """
+
+    def __init__(
+        self, *, embedder: Embedder, exemplars: ExemplarStore, log: DecisionLog, ready: Callable[[], None] | None = None,
+        look_every: float = _LOOK_EVERY,
+    ) -> None:
+        self._embedder = embedder
+        self._exemplars = exemplars
+        self._log = log
+        self._ready = ready
+        self._look_every = look_every
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="reembed", daemon=True)
+
+    def start(self) -> None:
+        """Work and look for new exemplars until `close`."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the batch that is under way."""
+        self._stopped.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout=10)
+
+    def run(self) -> int:
+        """Make what is missing; the number of vectors made. Raises ServiceUnavailable, what was made stays."""
+        made = 0
+        while not self._stopped.is_set():
+            part = self._exemplars.missing(limit=BATCH)
+            if not part:
+                break
+            self._exemplars.add_vectors([e.id for e in part], self._embedder.embed([e.text for e in part]))
+            made += len(part)
+        return made
+
+    def progress(self) -> Progress:
+        """How far it is. Raises ServiceUnavailable."""
+        done = self._exemplars.embedded()
+        return Progress(self._embedder.name, done, done + len(self._exemplars.missing(limit=100_000)))
+
+    def _watch(self) -> None:
+        wait = 0.0
+        while not self._stopped.wait(wait):
+            wait = self._look_every
+            try:
+                made = self.run()
+                if made:
+                    self._log.event("exemplars_embedded", exemplars=made, embedder=self._embedder.name)
+                if self._ready is not None and not self._stopped.is_set():
+                    ready, self._ready = self._ready, None
+                    ready()
+            except ServiceUnavailable as error:
+                self._log.event("service_unavailable", service=error.service)
+                wait = _AFTER_FAILURE
+            except ConsoleError as error:
+                self._log.event("reembedding_failed", error=type(error).__name__)

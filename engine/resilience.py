@@ -1,0 +1,164 @@
+"""How an outside service is called: within the ticket's deadline, few calls at once, retried with jitter, behind a breaker."""
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from tenacity import RetryCallState, Retrying
+
+from engine.breaker import Breaker, ServiceState
+from engine.errors import DeadlineExceeded, ServiceUnavailable
+
+T = TypeVar("T")
+
+# A short queue for a place smooths a burst; a long one would only move the waiting.
+_WAIT_FOR_PLACE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The moment, on the stopwatch's scale in seconds, at which a ticket's time is used up; handed from stage to stage."""
+
+    at: float
+    stopwatch: Callable[[], float]
+
+    @classmethod
+    def after(cls, seconds: float, *, stopwatch: Callable[[], float]) -> Deadline:
+        """`seconds` from now."""
+        return cls(stopwatch() + seconds, stopwatch)
+
+    def left(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.at - self.stopwatch())
+
+    def earlier(self, seconds: float) -> Deadline:
+        """The same deadline moved forward, to keep time for what comes after."""
+        return Deadline(self.at - seconds, self.stopwatch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one call of a service may use.
+
+    attempts   calls in all, at least 1; only errors that say they are retryable are tried again
+    first_wait, longest_wait   seconds before the second attempt (up to that much, at random) and before any attempt
+    seconds    longest time of the whole call, attempts and waits included, where the ticket's deadline is later
+    at_once    calls under way at the same time, each on a thread of its own; None runs the call on the caller's thread,
+               for clients whose own timeout can be trusted
+    """
+
+    attempts: int = 1
+    first_wait: float = 0.1
+    longest_wait: float = 2.0
+    seconds: float = 5.0
+    at_once: int | None = None
+
+
+class _Outcome(Generic[T]):
+    """What a call on another thread came to."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.value: T | None = None
+        self.error: BaseException | None = None
+
+
+class Service:
+    """The one door to an outside service. Its work gets the seconds it may take and raises ServiceUnavailable.
+
+    With `at_once` the caller waits no longer than the deadline even where the client would: the thread is left behind
+    and keeps its place until it ends, so that a hanging service can never hold more than `at_once` threads.
+    """
+
+    def __init__(
+        self, name: str, *, breaker: Breaker, limits: Limits, stopwatch: Callable[[], float],
+        sleep: Callable[[float], None], chance: random.Random,
+    ) -> None:
+        self.name = name
+        self.breaker = breaker
+        self._limits = limits
+        self._stopwatch = stopwatch
+        self._sleep = sleep
+        self._chance = chance
+        self._places = threading.BoundedSemaphore(limits.at_once) if limits.at_once else None
+
+    def call(self, work: Callable[[float], T], *, deadline: Deadline | None = None) -> T:
+        """The work's result. Raises ServiceUnavailable: refused by the breaker, all places taken, failed, or too slow."""
+        limit = Deadline.after(self._limits.seconds, stopwatch=self._stopwatch)
+        if deadline is not None and deadline.at < limit.at:
+            limit = deadline
+        if limit.left() <= 0:
+            raise DeadlineExceeded(self.name, "no time was left for it")
+        self.breaker.before()
+        try:
+            result = self._tried(work, limit)
+        except _NoPlace as error:
+            # Says nothing about the service itself: the calls under way will tell.
+            self.breaker.failed(error) if not self.breaker.closed else None
+            raise
+        except ServiceUnavailable as error:
+            self.breaker.failed(error)
+            raise
+        except BaseException:
+            self.breaker.succeeded()
+            raise
+        self.breaker.succeeded()
+        return result
+
+    def state(self) -> ServiceState:
+        """The breaker's snapshot."""
+        return self.breaker.state()
+
+    def _tried(self, work: Callable[[float], T], limit: Deadline) -> T:
+        if self._limits.attempts == 1:
+            return self._once(work, limit)
+
+        def wait(state: RetryCallState) -> float:
+            longest = min(self._limits.longest_wait, self._limits.first_wait * 2 ** (state.attempt_number - 1))
+            return self._chance.uniform(0, longest)
+
+        def stop(state: RetryCallState) -> bool:
+            return state.attempt_number >= self._limits.attempts or limit.left() <= state.upcoming_sleep
+
+        def again(state: RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            return isinstance(error, ServiceUnavailable) and error.retryable
+
+        retrying = Retrying(
+            wait=wait, stop=stop, retry=again, sleep=self._sleep, reraise=True, before_sleep=lambda _: self.breaker.retried()
+        )
+        return retrying(self._once, work, limit)
+
+    def _once(self, work: Callable[[float], T], limit: Deadline) -> T:
+        seconds = limit.left()
+        if seconds <= 0:
+            raise DeadlineExceeded(self.name, "no time was left for it")
+        if self._places is None:
+            return work(seconds)
+        if not self._places.acquire(timeout=min(seconds, _WAIT_FOR_PLACE)):
+            raise _NoPlace(self.name, f"{self._limits.at_once} calls are under way already")
+        seconds = limit.left()
+        outcome: _Outcome[T] = _Outcome()
+
+        def run() -> None:
+            try:
+                outcome.value = work(seconds)
+            except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
+                outcome.error = error
+            finally:
+                self._places.release()
+                outcome.done.set()
+
+        threading.Thread(target=run, name=f"{self.name}-call", daemon=True).start()
+        if not outcome.done.wait(seconds):
+            raise DeadlineExceeded(self.name, f"no answer within {seconds:.1f} s")
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.value
+
+
+class _NoPlace(ServiceUnavailable):
+    """Every place of the bulkhead is taken."""

@@ -1,0 +1,218 @@
+"""Accepted tickets that the database could not take: records on the local disk, fsynced before anybody is told.
+
+A folder of segments. Every process appends to a segment of its own and holds a kernel lock on it, which `kill -9`
+releases; a segment without a living writer may be read and removed by any process. A record is one line, a CRC-32 in
+eight hex digits and a JSON object: a torn or altered line fails its checksum. Ticket ids make the way into the database
+exactly once, so a segment may be read again after a crash.
+"""
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from engine.domain import Channel, Origin, Priority, Ticket
+from engine.errors import NotAccepted
+
+_SUFFIX = ".spool"
+
+
+class Spool:
+    """The folder of waiting tickets. Safe to use from several threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._fd: int | None = None
+        self._path: Path | None = None
+        self._end = 0
+
+    def keep(self, ticket: Ticket) -> None:
+        """Return when the ticket is safe on the disk. Raises NotAccepted when it could not be written whole."""
+        record = _line(ticket)
+        with self._lock:
+            try:
+                fd = self._open()
+                _write_all(fd, record)
+                os.fsync(fd)
+            except OSError as error:
+                self._undo()
+                raise NotAccepted(
+                    "database", f"and the ticket could not be kept in {self._folder} either ({error.strerror or error}). "
+                    "It was NOT accepted; please send it again later."
+                ) from error
+            self._end += len(record)
+
+    def waiting(self) -> int:
+        """How many records lie in the folder, of all processes; those already stored by a broken-off drain included."""
+        return sum(_count(path) for path in self._segments())
+
+    def empty(self) -> bool:
+        """True when no segment holds anything; cheap enough for every second."""
+        return not any(_size(path) for path in self._segments())
+
+    @contextmanager
+    def draining(self) -> Iterator[list[Path]]:
+        """The segments that may be read and removed now, oldest first; an empty list while another process drains.
+
+        Segments that another living process writes are left to it. This process's own is closed first.
+        """
+        if not self._folder.is_dir():
+            yield []
+            return
+        with open(self._folder / "drain.lock", "a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield []
+                return
+            with self._lock:
+                self._close()
+            held: list[int] = []
+            try:
+                yield [path for path in self._segments() if self._claimed(path, held)]
+            finally:
+                for fd in held:
+                    os.close(fd)
+
+    def read(self, segment: Path) -> tuple[list[Ticket], list[bytes]]:
+        """The whole tickets of a segment in the order they came, and its torn or altered records."""
+        tickets, broken = [], []
+        for line in filter(None, segment.read_bytes().split(b"\n")):
+            ticket = _ticket(line)
+            if ticket is None:
+                broken.append(line)
+            else:
+                tickets.append(ticket)
+        return tickets, broken
+
+    def remove(self, segment: Path) -> None:
+        """Everything in it is stored. Broken records are set aside first, for a person to look at."""
+        broken = self.read(segment)[1]
+        if broken:
+            # A record torn by a crash was never accepted; an altered one was, so neither is thrown away.
+            self._aside(segment.stem + ".torn", b"\n".join(broken))
+        segment.unlink(missing_ok=True)
+
+    def refuse(self, ticket: Ticket, reason: str) -> None:
+        """Set aside a ticket that can never be stored, with the reason; `refused` counts them."""
+        content = json.dumps({"reason": reason, "ticket": _as_json(ticket)}, ensure_ascii=False).encode()
+        self._aside(f"{zlib.crc32(_line(ticket)):08x}.json", content)
+
+    def refused(self) -> int:
+        """How many tickets and segments were set aside."""
+        folder = self._folder / "refused"
+        return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+    def close(self) -> None:
+        """Let go of this process's segment."""
+        with self._lock:
+            self._close()
+
+    def _segments(self) -> list[Path]:
+        return sorted(self._folder.glob(f"*{_SUFFIX}")) if self._folder.is_dir() else []
+
+    def _open(self) -> int:
+        if self._fd is None:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            number = max((int(path.name.split("-")[0]) for path in self._segments()), default=0) + 1
+            path = self._folder / f"{number:010d}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._fd, self._path, self._end = fd, path, 0
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            # The file's name must be as safe as its content.
+            directory = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        return self._fd
+
+    def _undo(self) -> None:
+        """Take back what was written of a record that was not accepted."""
+        if self._fd is None:
+            return
+        try:
+            os.ftruncate(self._fd, self._end)
+            os.fsync(self._fd)
+        except OSError:
+            # The torn record fails its checksum; nothing more is written behind it.
+            self._close()
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            if self._end == 0 and self._path is not None and _size(self._path) == 0:
+                self._path.unlink(missing_ok=True)
+            os.close(self._fd)
+        self._fd, self._path, self._end = None, None, 0
+
+    def _claimed(self, path: Path, held: list[int]) -> bool:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        held.append(fd)
+        return True
+
+    def _aside(self, name: str, content: bytes) -> None:
+        folder = self._folder / "refused"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with open(os.open(folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _write_all(fd: int, record: bytes) -> None:
+    while record:
+        record = record[os.write(fd, record):]
+
+
+def _as_json(ticket: Ticket) -> dict[str, str]:
+    return asdict(ticket) | {"created_at": ticket.created_at.isoformat()}
+
+
+def _line(ticket: Ticket) -> bytes:
+    # ASCII only, so that a line end can never be part of a record.
+    body = json.dumps(_as_json(ticket)).encode("ascii")
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _ticket(line: bytes) -> Ticket | None:
+    try:
+        if int(line[:8], 16) != zlib.crc32(line[9:]):
+            return None
+        fields = json.loads(line[9:])
+        return Ticket(
+            id=fields["id"], subject=fields["subject"], body=fields["body"], channel=Channel(fields["channel"]),
+            customer_ref=fields["customer_ref"], priority=Priority(fields["priority"]),
+            created_at=datetime.fromisoformat(fields["created_at"]), created_by=fields["created_by"],
+            origin=Origin(fields["origin"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
+
+
+def _count(path: Path) -> int:
+    with suppress(OSError):
+        return path.read_bytes().count(b"\n")
+    return 0

@@ -1,0 +1,27 @@
+"""Departments: where a ticket can go; admins change, retire and replace them."""
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.errors import ConsoleError
+from pages.parts import taxonomy_form
+from pages.parts.guard import open_page
+
+operator, engine = open_page("Departments", caption="Where a ticket can go. Retiring one keeps its history; nothing is routed there any more.")
+
+if "taxonomy_saved" in st.session_state:
+    st.success(st.session_state.pop("taxonomy_saved"), icon=":material/check_circle:")
+try:
+    departments, topics, exemplars = engine.taxonomy.departments(retired=True), engine.taxonomy.topics(), engine.exemplars.count()
+except ConsoleError as error:
+    st.error("The departments cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
+    st.text(str(error))
+    st.stop()
+
+changed = taxonomy_form.edit(departments, topics)
+if st.button("Save", type="primary", key="save_departments", icon=":material/save:", disabled=not changed):
+    taxonomy_form.save(changed, engine=engine, operator=operator.name)
+
+with st.expander("Replace departments, topics and exemplars by your own"):
+    st.caption(f"At present {exemplars:,} labelled tickets are learned from. Everything is checked first; with an error nothing is changed.")
+    taxonomy_form.replace(engine=engine, operator=operator.name)

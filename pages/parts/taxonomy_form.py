@@ -1,0 +1,90 @@
+"""Changing departments in place, and replacing the whole taxonomy by CSV files."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from engine import taxonomy_csv
+from engine.bootstrap import Engine
+from engine.domain import Department, Topic
+from engine.errors import ConsoleError
+
+
+def edit(departments: Sequence[Department], topics: Sequence[Topic]) -> list[Department]:
+    """The departments as a table to edit; those that differ from what is stored."""
+    count = {d.name: sum(t.department == d.name for t in topics) for d in departments}
+    frame = pd.DataFrame(
+        [(d.name, d.purpose, count[d.name], d.triage, d.live) for d in departments],
+        columns=["Department", "Purpose", "Topics", "Triage", "Live"],
+    )
+    table = st.data_editor(
+        frame, hide_index=True, width="stretch", disabled=["Department", "Topics"], key="departments",
+        column_config={
+            "Purpose": st.column_config.TextColumn(width="large", max_chars=1000, help="What belongs there and what does not; a language model reads it"),
+            "Triage": st.column_config.CheckboxColumn(help="Takes what nobody else can; at most one"),
+            "Live": st.column_config.CheckboxColumn(help="Off: retired"),
+        },
+    )
+    made = [Department(name, str(purpose), bool(triage), bool(live)) for name, purpose, _, triage, live in table.itertuples(index=False)]
+    return [new for old, new in zip(departments, made, strict=True) if old != new]
+
+
+def save(changed: Sequence[Department], *, engine: Engine, operator: str) -> None:
+    """Store the changes; the router follows at once."""
+    after = {d.name: d for d in engine.taxonomy.departments(retired=True)} | {d.name: d for d in changed}
+    if sum(d.triage for d in after.values()) > 1 or sum(d.live for d in after.values()) < 2:
+        st.error("Nothing was changed: at most one department takes triage, and at least two must be live.", icon=":material/block:")
+        return
+    try:
+        before = {d.name: d for d in engine.taxonomy.departments(retired=True)}
+        engine.taxonomy.save(changed)
+        for department in changed:
+            engine.audit.record(
+                operator, "department_changed", "department", department.name,
+                before=_fields(before[department.name]), after=_fields(department),
+            )
+        engine.state.refresh()
+    except ConsoleError as error:
+        st.error("The departments were not changed.", icon=":material/cloud_off:")
+        st.text(str(error))
+        return
+    st.session_state["taxonomy_saved"] = f"{len(changed)} changed. Every instance follows within seconds."
+    st.session_state.pop("departments", None)
+    st.rerun()
+
+
+def replace(*, engine: Engine, operator: str) -> None:
+    """Three files become the new taxonomy; the learned router is fitted on them."""
+    one, two, three = st.columns(3)
+    first = one.file_uploader("departments.csv: department, purpose, triage", type=["csv"], key="departments_csv")
+    second = two.file_uploader("topics.csv (optional): department, topic, purpose", type=["csv"], key="topics_csv")
+    third = three.file_uploader("exemplars.csv: text, department, topic", type=["csv"], key="exemplars_csv")
+    sure = st.checkbox("Replace what is there", key="replace_sure")
+    if not st.button("Check, replace and learn", key="replace", disabled=not (first and third and sure), icon=":material/swap_horiz:"):
+        return
+    bar = st.progress(0.0, text="Checking the files…")
+    try:
+        departments = taxonomy_csv.departments(first.getvalue())
+        topics = taxonomy_csv.topics(second.getvalue(), departments) if second else []
+        exemplars = taxonomy_csv.exemplars(third.getvalue(), departments, topics, source="imported")
+        number = engine.trainer.replace(
+            engine.taxonomy, departments, topics, exemplars,
+            progress=lambda done, total: bar.progress(done / total, text=f"{done:,} of {total:,} exemplars read; then learning"),
+        )
+        engine.audit.record(
+            operator, "taxonomy_replaced", "taxonomy", "all", after={"departments": len(departments), "topics": len(topics), "exemplars": len(exemplars)}
+        )
+        engine.state.refresh()
+    except ConsoleError as error:
+        bar.empty()
+        st.error("The taxonomy was not replaced.", icon=":material/block:")
+        st.text(str(error))
+        return
+    st.session_state["taxonomy_saved"] = f"{len(departments)} departments, {len(exemplars):,} exemplars; model {number} has learned them."
+    st.rerun()
+
+
+def _fields(department: Department) -> dict[str, object]:
+    return {"purpose": department.purpose, "triage": department.triage, "live": department.live}

@@ -1,0 +1,165 @@
+"""The connection pool against a real Postgres: limits, retries, silence, and another host after a failover."""
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlparse
+
+import pytest
+from sqlalchemy import Engine, text
+
+from db import session
+from db.session import connect, reading, transact, writing
+from engine.breaker import Breaker, Circuit
+from engine.errors import ServiceUnavailable
+from tests.faults.conftest import socket_of, through
+from tests.servers.proxy import FaultyProxy
+
+
+def breaker() -> Breaker:
+    return Breaker("database", stopwatch=time.monotonic, clock=lambda: datetime.now(UTC), chance=random.Random(1), failures=2, pause=60)
+
+
+@pytest.fixture(autouse=True)
+def every_connection_has_rested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "RESTED", 0.0)
+
+
+@pytest.fixture
+def url(databases, migrated: str) -> Iterator[str]:  # noqa: ANN001
+    made = databases.make(migrated)
+    yield made
+    databases.drop(made)
+
+
+@pytest.fixture
+def gate() -> Breaker:
+    return breaker()
+
+
+@pytest.fixture
+def pool(url: str, gate: Breaker) -> Iterator[Engine]:
+    made = connect(url, gate=gate)
+    yield made
+    made.dispose()
+
+
+def test_every_connection_has_its_limits_and_lives_in_utc(pool: Engine) -> None:
+    wanted = {"statement_timeout": "15s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "20s", "TimeZone": "UTC"}
+    with reading(pool) as connection:
+        assert {name: connection.execute(text(f"show {name}")).scalar_one() for name in wanted} == wanted
+
+
+def test_transactions_that_cannot_be_serialised_are_done_again_until_all_are_in(pool: Engine) -> None:
+    with writing(pool) as connection:
+        connection.execute(text("insert into counters values ('n', 0)"))
+
+    def add(connection) -> None:  # noqa: ANN001
+        value = connection.execute(text("select value from counters where name = 'n'")).scalar_one()
+        connection.execute(text("update counters set value = :value where name = 'n'"), {"value": value + 1})
+
+    done = []
+
+    def many() -> None:
+        for _ in range(5):
+            while True:
+                try:
+                    transact(pool, add, isolation="SERIALIZABLE")
+                except ServiceUnavailable as error:
+                    assert error.retryable
+                    continue
+                done.append(1)
+                break
+
+    threads = [threading.Thread(target=many) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with reading(pool) as connection:
+        assert connection.execute(text("select value from counters where name = 'n'")).scalar_one() == len(done) == 20
+
+
+def test_a_slow_statement_is_an_error_of_that_statement_and_leaves_the_breaker_closed(pool: Engine, gate: Breaker) -> None:
+    for _ in range(5):
+        with pytest.raises(ServiceUnavailable), writing(pool) as connection:
+            connection.execute(text("set local statement_timeout = 20"))
+            connection.execute(text("select pg_sleep(10)"))
+    assert gate.state().circuit is Circuit.CLOSED
+
+
+def test_an_error_of_the_caller_leaves_the_breaker_closed_and_nothing_behind(pool: Engine, gate: Breaker) -> None:
+    with pytest.raises(ZeroDivisionError), writing(pool) as connection:
+        connection.execute(text("insert into counters values ('gone', 1)"))
+        raise ZeroDivisionError
+    with reading(pool) as connection:
+        assert connection.execute(text("select count(*) from counters where name = 'gone'")).scalar_one() == 0
+    assert gate.state().circuit is Circuit.CLOSED
+
+
+def test_a_server_that_says_nothing_is_given_up_and_found_again(url: str) -> None:
+    gate = breaker()
+    with FaultyProxy(socket_of(url)) as proxy:
+        pool = connect(through(url, proxy), gate=gate)
+        with reading(pool) as connection:
+            connection.execute(text("select 1"))
+        proxy.set("hole")
+        with pytest.raises(ServiceUnavailable), reading(pool, patience=0.3) as connection:
+            connection.execute(text("select 1"))
+        assert gate.state().circuit is Circuit.OPEN
+        with pytest.raises(ServiceUnavailable, match="left alone"), reading(pool) as connection:
+            connection.execute(text("select 1"))
+        proxy.set("ok")
+        gate.probe_now()
+        with reading(pool) as connection:
+            assert connection.execute(text("select 1")).scalar_one() == 1
+        assert gate.state().circuit is Circuit.CLOSED
+        pool.dispose()
+
+
+def test_a_connection_that_dies_on_its_way_back_into_the_pool_is_an_unavailable_database(url: str) -> None:
+    with FaultyProxy(socket_of(url)) as proxy:
+        pool = connect(through(url, proxy), gate=breaker())
+        with pool.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            connection.execute(text("select 1"))
+        with pytest.raises(ServiceUnavailable), reading(pool) as connection:
+            connection.execute(text("select 1"))
+            proxy.set("refused")
+        pool.dispose()
+
+
+def test_connections_that_died_are_replaced_without_an_error(pool: Engine, databases) -> None:  # noqa: ANN001
+    with reading(pool) as connection:
+        own = connection.execute(text("select pg_backend_pid()")).scalar_one()
+    with databases._admin.connect() as admin:
+        admin.execute(text("select pg_terminate_backend(:pid)"), {"pid": own})
+    with reading(pool) as connection:
+        assert connection.execute(text("select pg_backend_pid()")).scalar_one() != own
+
+
+def test_a_server_that_became_a_replica_is_unavailable_and_every_connection_is_made_anew(pool: Engine) -> None:
+    with reading(pool) as connection:
+        before = connection.execute(text("select pg_backend_pid()")).scalar_one()
+    with pytest.raises(ServiceUnavailable), writing(pool) as connection:
+        connection.execute(text("set transaction read only"))
+        connection.execute(text("insert into counters values ('n', 0)"))
+    with reading(pool) as connection:
+        assert connection.execute(text("select pg_backend_pid()")).scalar_one() != before
+
+
+def test_the_other_host_is_used_when_the_first_one_is_gone(url: str) -> None:
+    with FaultyProxy(socket_of(url)) as first, FaultyProxy(socket_of(url)) as second:
+        name = urlparse(url).path
+        both = f"postgresql+psycopg2://postgres@{name}?host=127.0.0.1:{first.port}&host=127.0.0.1:{second.port}"
+        pool = connect(f"{both}&sslmode=disable&gssencmode=disable&target_session_attrs=read-write", gate=breaker())
+        with reading(pool) as connection:
+            connection.execute(text("select 1"))
+        first.set("refused")
+        with writing(pool) as connection:
+            connection.execute(text("insert into counters values ('second', 1)"))
+        with reading(pool) as connection:
+            assert connection.execute(text("select value from counters where name = 'second'")).scalar_one() == 1
+        pool.dispose()

@@ -1,0 +1,82 @@
+"""One battery for the embedder: the local model, and Gemini embeddings over real HTTP."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from engine.adapters.gemini_embeddings import GeminiEmbeddings
+from engine.adapters.minilm import MiniLM
+from engine.errors import ServiceUnavailable
+from engine.ports import Embedder
+from engine.privacy import masked
+from tests.servers.faulty import Fault
+from tests.servers.gemini import GeminiServer
+
+TEXTS = ["you took the money twice", "where is my parcel", "you took my money twice", "ünïcödé \U0001f600", "a", "word " * 3000]
+
+
+@pytest.fixture
+def server() -> Iterator[GeminiServer]:
+    with GeminiServer() as started:
+        yield started
+
+
+@pytest.fixture
+def remote(server: GeminiServer) -> GeminiEmbeddings:
+    return GeminiEmbeddings(api_key="k", model="text-embedding-004", mask=masked, endpoint=server.url, timeout=1.0)
+
+
+@pytest.fixture(params=["minilm", "gemini"])
+def either(request: pytest.FixtureRequest, embedder: MiniLM) -> Embedder:
+    return embedder if request.param == "minilm" else request.getfixturevalue("remote")
+
+
+def test_every_text_gets_one_unit_vector_of_the_named_dimension(either: Embedder) -> None:
+    vectors = either.embed(TEXTS)
+    assert vectors.shape == (len(TEXTS), either.dimensions)
+    assert vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-4)
+
+
+def test_like_texts_are_nearer_than_unlike_ones(either: Embedder) -> None:
+    vectors = either.embed(TEXTS[:3])
+    assert vectors[0] @ vectors[2] > vectors[0] @ vectors[1]
+
+
+def test_order_and_company_change_no_vector(either: Embedder) -> None:
+    together, alone = either.embed(TEXTS[:3]), [either.embed([one])[0] for one in TEXTS[:3]]
+    assert np.allclose(together, alone, atol=1e-3)
+
+
+def test_no_text_gives_no_vector(either: Embedder) -> None:
+    assert either.embed([]).shape == (0, either.dimensions)
+
+
+def test_the_name_says_model_and_version(either: Embedder) -> None:
+    assert "/" in either.name
+
+
+def test_many_texts_go_out_in_batches_and_masked(remote: GeminiEmbeddings, server: GeminiServer) -> None:
+    assert remote.embed([f"mail bob{number}@example.com" for number in range(250)]).shape == (250, 768)
+    assert [len(seen.body["requests"]) for seen in server.seen] == [100, 100, 50]
+    assert "example.com" not in repr([seen.body for seen in server.seen])
+
+
+@pytest.mark.parametrize(
+    "fault", [*(Fault("status", code) for code in (400, 403, 404, 429, 500, 503)), Fault("garbage"), Fault("half"), Fault("cut"), Fault("hang")],
+)
+def test_every_failure_is_an_unavailable_embedder(remote: GeminiEmbeddings, server: GeminiServer, fault: Fault) -> None:
+    server.fault = fault
+    with pytest.raises(ServiceUnavailable) as caught:
+        remote.embed(["text"])
+    assert caught.value.service == "embedder"
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("dimensions", [0, 384, 769])
+def test_vectors_of_another_dimension_are_refused(remote: GeminiEmbeddings, server: GeminiServer, dimensions: int) -> None:
+    server._embedding = lambda _: [0.1] * dimensions
+    with pytest.raises(ServiceUnavailable, match="shape"):
+        remote.embed(["text"])

@@ -1,0 +1,46 @@
+"""The System page says what is there, what is away and what follows from it."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine import bootstrap
+from engine.bootstrap import Engine
+from pages.parts import guard
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "system.py"
+
+
+@pytest.fixture
+def page(console: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setattr(bootstrap, "running", lambda: console)
+    monkeypatch.setattr(guard, "who", lambda: guard.Operator("ada", "admin", "key", 1))
+    return AppTest.from_file(str(PAGE), default_timeout=30)
+
+
+def test_every_service_has_a_row_with_backend_version_and_latency(page: AppTest) -> None:
+    page.run()
+    assert not page.exception
+    table = page.dataframe[0].value
+    assert list(table["Service"]) == ["Database", "Exact cache", "Embedder", "Learned router", "Spool"]
+    assert table["State"].eq("answers").all()
+    assert "PostgreSQL" in table["Version"][0]
+    assert (table["Latency"] > 0).all()
+    assert page.success[0].value == "Every service answers."
+
+
+def test_a_service_that_is_away_is_named_with_its_consequence_and_tested_on_demand(page: AppTest, console: Engine) -> None:
+    breaker = console.services._breakers["cache"]
+    for _ in range(3):
+        breaker.before()
+        breaker.failed(ConnectionError("nothing listens"))
+    page.run()
+    assert not page.exception
+    assert "Exact cache does not answer." in page.warning[0].value
+    assert "routed anew" in page.warning[0].value
+    assert page.dataframe[0].value["Last error"][1] == "nothing listens"
+    page.button(key="test_cache").click().run()
+    assert not page.exception
+    assert any("Exact cache: answers" in message.value for message in page.success)

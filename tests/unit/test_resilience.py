@@ -1,0 +1,193 @@
+"""Deadlines, retries, breakers and places: with a clock that the test moves."""
+from __future__ import annotations
+
+import random
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from engine.breaker import Breaker, Circuit
+from engine.errors import DeadlineExceeded, ServiceUnavailable
+from engine.flights import Flights
+from engine.resilience import Deadline, Limits, Service
+
+
+class Time:
+    """Seconds that pass only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def breaker(time: Time, **more: float) -> Breaker:
+    return Breaker("thing", stopwatch=time, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC), chance=random.Random(1), **more)
+
+
+def service(time: Time, limits: Limits, **more: float) -> Service:
+    return Service("thing", breaker=breaker(time, **more), limits=limits, stopwatch=time, sleep=time.sleep, chance=random.Random(1))
+
+
+def failing(error: Exception):  # noqa: ANN201
+    def work(_: float) -> None:
+        raise error
+
+    return work
+
+
+AGAIN = ServiceUnavailable("thing", "busy", retryable=True)
+FOR_GOOD = ServiceUnavailable("thing", "wrong key")
+
+
+def test_only_what_is_retryable_is_tried_again_and_no_more_often_than_allowed() -> None:
+    time = Time()
+    calls = []
+
+    def work(error: ServiceUnavailable):  # noqa: ANN202
+        def run(_: float) -> None:
+            calls.append(1)
+            raise error
+
+        return run
+
+    with pytest.raises(ServiceUnavailable):
+        service(time, Limits(attempts=3)).call(work(FOR_GOOD))
+    assert len(calls) == 1
+    with pytest.raises(ServiceUnavailable):
+        service(time, Limits(attempts=3)).call(work(AGAIN))
+    assert len(calls) == 4
+    assert len(time.slept) == 2
+
+
+def test_a_retry_that_would_come_after_the_deadline_is_not_waited_for() -> None:
+    time = Time()
+    door = service(time, Limits(attempts=50, first_wait=1.0, longest_wait=1.0, seconds=60))
+    with pytest.raises(ServiceUnavailable):
+        door.call(failing(AGAIN), deadline=Deadline.after(3.0, stopwatch=time))
+    assert time.now <= 103.0
+    assert door.state().retries == len(time.slept) > 1
+
+
+def test_work_is_told_how_much_time_is_left_and_none_is_started_without_any() -> None:
+    time = Time()
+    door = service(time, Limits(seconds=5.0))
+    assert door.call(lambda seconds: seconds) == 5.0
+    assert door.call(lambda seconds: seconds, deadline=Deadline.after(2.0, stopwatch=time)) == 2.0
+    with pytest.raises(DeadlineExceeded):
+        door.call(lambda seconds: seconds, deadline=Deadline.after(0.0, stopwatch=time))
+
+
+def test_a_breaker_opens_after_failures_in_a_row_probes_once_and_closes() -> None:
+    time = Time()
+    door = service(time, Limits(), failures=3, pause=1.0)
+    for _ in range(3):
+        assert door.state().circuit is Circuit.CLOSED
+        with pytest.raises(ServiceUnavailable):
+            door.call(failing(FOR_GOOD))
+    assert door.state().circuit is Circuit.OPEN
+    with pytest.raises(ServiceUnavailable, match="left alone"):
+        door.call(lambda _: 1)
+    time.now += 1.3
+    assert door.state().circuit is Circuit.HALF_OPEN
+    assert door.call(lambda _: 1) == 1
+    assert door.state().circuit is Circuit.CLOSED
+    assert door.state().refused == 1
+
+
+def test_each_failed_probe_doubles_the_pause_up_to_the_longest() -> None:
+    time = Time()
+    one = breaker(time, failures=1, pause=1.0, longest=5.0)
+    pauses = []
+    for _ in range(5):
+        one.before()
+        one.failed(FOR_GOOD)
+        pauses.append(one.state().retry_in)
+        time.now += pauses[-1] + 0.01
+    for pause, wanted in zip(pauses, (1, 2, 4, 5, 5), strict=True):
+        assert 0.8 * wanted <= pause <= 1.2 * wanted
+
+
+def test_only_one_caller_probes_while_the_others_are_refused() -> None:
+    time = Time()
+    one = breaker(time, failures=1, pause=1.0)
+    one.before()
+    one.failed(FOR_GOOD)
+    time.now += 2
+    one.before()
+    assert one.state().circuit is Circuit.HALF_OPEN
+    with pytest.raises(ServiceUnavailable):
+        one.before()
+    one.succeeded()
+    one.before()
+
+
+def test_an_error_of_the_caller_is_no_failure_of_the_service() -> None:
+    time = Time()
+    door = service(time, Limits(), failures=1)
+    with pytest.raises(KeyError):
+        door.call(failing(KeyError("bug")))
+    assert door.state().circuit is Circuit.CLOSED
+
+
+def test_a_hanging_call_ends_for_its_caller_and_keeps_its_place_until_it_is_over() -> None:
+    release = threading.Event()
+    import time as clock
+
+    door = Service(
+        "thing", breaker=Breaker(
+            "thing", stopwatch=clock.monotonic, clock=lambda: datetime.now(UTC), chance=random.Random(1), failures=100
+        ),
+        limits=Limits(seconds=0.1, at_once=2), stopwatch=clock.monotonic, sleep=clock.sleep, chance=random.Random(1),
+    )
+    for _ in range(2):
+        with pytest.raises(DeadlineExceeded):
+            door.call(lambda _: release.wait(30))
+    with pytest.raises(ServiceUnavailable, match="under way"):
+        door.call(lambda _: 1)
+    release.set()
+    while True:
+        try:
+            assert door.call(lambda _: 1) == 1
+            break
+        except ServiceUnavailable:
+            continue
+
+
+def test_the_breakers_counters_add_up_under_many_threads() -> None:
+    time = Time()
+    door = service(time, Limits(), failures=10**9)
+
+    def many() -> None:
+        for number in range(200):
+            try:
+                door.call(failing(FOR_GOOD) if number % 2 else (lambda _: 1))
+            except ServiceUnavailable:
+                continue
+
+    threads = [threading.Thread(target=many) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (door.state().calls, door.state().failures) == (1600, 800)
+
+
+def test_the_second_identical_ticket_waits_for_the_first() -> None:
+    flights = Flights()
+    assert flights.enter("a", seconds=1)
+    assert flights.enter("b", seconds=1)
+    waited: list[bool] = []
+    thread = threading.Thread(target=lambda: waited.append(flights.enter("a", seconds=30)))
+    thread.start()
+    flights.leave("a")
+    thread.join(10)
+    assert waited == [False] or waited == [True], "it waited, or came after the first had landed"
+    assert not thread.is_alive()

@@ -1,0 +1,163 @@
+"""Records that survive: torn ones, killed writers, several processes, and a disk that takes no more."""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from engine.domain import Channel, Priority, Ticket
+from engine.errors import NotAccepted
+from engine.spool import Spool
+
+ROOT = Path(__file__).resolve().parents[2]
+CHILD = """
+import resource, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from engine.domain import Channel, Priority, Ticket
+from engine.errors import NotAccepted
+from engine.spool import Spool
+spool = Spool(Path(sys.argv[1]))
+if sys.argv[3] != "0":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+number = 0
+while True:
+    ticket = Ticket(
+        id=f"{sys.argv[2]}-{number}", subject="", body="w" * 100, channel=Channel.WEB, customer_ref="", priority=Priority.NORMAL,
+        created_at=datetime.now(UTC),
+    )
+    try:
+        spool.keep(ticket)
+        print("kept", ticket.id, flush=True)
+    except NotAccepted as error:
+        print("refused", str(error), flush=True)
+        sys.stdin.readline()
+    number += 1
+"""
+
+
+def ticket(number: int, body: str = "where is my parcel?") -> Ticket:
+    return Ticket(
+        id=f"T-{number}", subject="a \u2028 b", body=body, channel=Channel.CHAT, customer_ref="C-1", priority=Priority.HIGH,
+        created_at=datetime(2026, 1, 2, tzinfo=UTC), created_by="ada",
+    )
+
+
+def drained(spool: Spool) -> list[Ticket]:
+    found = []
+    with spool.draining() as segments:
+        for segment in segments:
+            found += spool.read(segment)[0]
+            spool.remove(segment)
+    return found
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool")
+
+
+def child(folder: Path, name: str, limit: int = 0) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder), name, str(limit)], cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+
+
+def test_what_was_kept_comes_back_whole_and_in_order(spool: Spool) -> None:
+    kept = [ticket(number, body) for number, body in enumerate(("plain", "two\nlines", "ünïcödé \U0001f600", '{"json": 1}'))]
+    for one in kept:
+        spool.keep(one)
+    assert spool.waiting() == 4
+    assert drained(spool) == kept
+    assert spool.empty()
+    assert drained(spool) == []
+
+
+def test_a_torn_last_record_is_left_out_and_set_aside(spool: Spool, tmp_path: Path) -> None:
+    for number in range(3):
+        spool.keep(ticket(number))
+    spool.close()
+    (segment,) = (tmp_path / "spool").glob("*.spool")
+    segment.write_bytes(segment.read_bytes()[:-20])
+    assert [one.id for one in drained(spool)] == ["T-0", "T-1"]
+    assert spool.refused() == 1
+
+
+def test_an_altered_record_fails_its_checksum(spool: Spool, tmp_path: Path) -> None:
+    spool.keep(ticket(1))
+    spool.keep(ticket(2))
+    spool.close()
+    (segment,) = (tmp_path / "spool").glob("*.spool")
+    segment.write_bytes(segment.read_bytes().replace(b"T-1", b"T-9"))
+    assert [one.id for one in drained(spool)] == ["T-2"]
+
+
+def test_threads_share_a_spool_without_mixing_records(spool: Spool) -> None:
+    threads = [
+        threading.Thread(target=lambda start=start: [spool.keep(ticket(n)) for n in range(start, start + 25)]) for start in (0, 100, 200, 300)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({one.id for one in drained(spool)}) == 100
+
+
+def test_a_living_writers_segment_is_left_to_it_and_a_killed_ones_is_taken_over(spool: Spool, tmp_path: Path) -> None:
+    process = child(tmp_path / "spool", "A")
+    said = [process.stdout.readline().split()[1] for _ in range(20)]
+    assert drained(spool) == []
+    process.send_signal(signal.SIGKILL)
+    said += [line.split()[1] for line in process.stdout if line.endswith("\n")]
+    process.wait()
+    found = [one.id for one in drained(spool)]
+    assert set(said) <= set(found)
+    assert len(found) == len(set(found))
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_two_processes_write_to_one_spool_and_nothing_is_lost_when_both_are_killed(spool: Spool, tmp_path: Path) -> None:
+    processes = [child(tmp_path / "spool", name) for name in ("A", "B")]
+    said = [process.stdout.readline().split()[1] for process in processes for _ in range(50)]
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    for process in processes:
+        said += [line.split()[1] for line in process.stdout if line.endswith("\n")]
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+    assert set(said) <= {one.id for one in drained(spool)}
+
+
+def test_a_full_disk_refuses_the_ticket_says_so_and_keeps_the_earlier_ones(spool: Spool, tmp_path: Path) -> None:
+    process = child(tmp_path / "spool", "A", limit=2000)
+    lines = []
+    while not (lines and lines[-1].startswith("refused")):
+        lines.append(process.stdout.readline())
+    assert "NOT accepted" in lines[-1]
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+    kept = [line.split()[1] for line in lines[:-1]]
+    assert [one.id for one in drained(spool)] == kept
+    assert kept
+
+
+def test_a_folder_that_cannot_be_made_refuses_the_ticket(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(NotAccepted, match="NOT accepted"):
+        Spool(tmp_path / "file" / "spool").keep(ticket(1))
+
+
+def test_nobody_else_can_read_the_records(spool: Spool, tmp_path: Path) -> None:
+    spool.keep(ticket(1))
+    (segment,) = (tmp_path / "spool").glob("*.spool")
+    assert oct(os.stat(segment).st_mode)[-3:] == "600"
