@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: audit setup run test test-faults test-fast test-browser bench demo clean-data
+.PHONY: audit setup run test test-faults test-fast bench demo
 
 $(STAMP): requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,7 @@ test-fast: setup
 bench: setup
 	mkdir -p out
 	$(BIN)/python -m benchmarks.routing --json out/routing.json
+	$(BIN)/python -m benchmarks.telemetry --json out/telemetry.json
 
 # Known weaknesses of everything that is installed, transitive packages too; asks pypi.org, so it is no part of `make test`.
 audit: setup

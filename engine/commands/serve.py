@@ -1,7 +1,7 @@
 """The command that serves the console."""
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -30,10 +30,6 @@ def serve(_: Namespace) -> int:
         STREAMLIT_SERVER_COOKIE_SECRET=cookie_secret(chosen), FORWARDED_ALLOW_IPS=chosen.trusted_proxies
     )
     print(f"The console will be at http://localhost:{port} (Ctrl-C stops it)", flush=True)
-    process = subprocess.Popen(command, cwd=APP.parent, env=environment)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            # The terminal has sent Ctrl-C to the child as well; wait until it has stopped what it started.
-            continue
+    os.chdir(APP.parent)
+    # This process becomes the server, so that Ctrl-C and a service manager's signals reach what they are meant for.
+    os.execve(sys.executable, command, environment)
