@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlparse
@@ -120,10 +121,14 @@ class Application:
     def kill(self) -> None:
         """kill -9, a new process, and everything again that was not answered."""
         self.kills += 1
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-        self._reader.join(10)
+        old, reader = self._process, self._reader
+        old.send_signal(signal.SIGKILL)
+        old.wait()
+        reader.join(10)
         self._start()
+        with suppress(OSError):
+            old.stdin.close()
+        old.stdout.close()
         with self._lock:
             lines = list(self._open.items())
         for key, line in lines:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,17 +126,21 @@ def test_a_paused_and_a_killed_postgres_lose_no_ticket(own_servers: EmbeddedServ
     server = postmaster(tmp_path / "own")
     everyone = [server, *server.children(recursive=True)]
     for process in everyone:
-        process.suspend()
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
     try:
         started = time.monotonic()
         paused = engine.router.route(TicketDraft(body="the parcel did not come, the tracking says nothing", ticket_id="P-1"))
         assert time.monotonic() - started <= 8.8
     finally:
         for process in everyone:
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
     assert isinstance(paused, Spooled)
     for process in [server, *server.children(recursive=True)]:
-        process.kill()
+        # A backend may end by itself the moment the postmaster is gone.
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(everyone, timeout=10)
     killed = engine.router.route(TicketDraft(body="my invoice shows a wrong address", ticket_id="P-2"))
     assert isinstance(killed, Spooled)

@@ -95,6 +95,8 @@ class FaultyProxy:
             with self._lock:
                 self._pairs.discard((client, server))
             _reset(client)
+            # Closing alone leaves the connection standing while the other thread still reads from it.
+            _shut(server)
             server.close()
 
     def _reset_all(self) -> None:
