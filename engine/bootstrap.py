@@ -147,9 +147,7 @@ def build(
             some, topics, seeds = taxonomy_csv.starter(STARTER)
             departments.save(some, topics)
             trainer.load(seeds)
-        if models.live_number(embedder=embedder.name) is None and exemplars.count():
-            trainer.train()
-
+        trainer.ensure()
         index = backends.index(settings, database, exemplars, embedder, services=services, log=log)
         language_model, gemini = backends.language_model(settings, services)
         spool = Spool(settings.data_dir.expanduser().resolve() / "spool")

@@ -119,6 +119,17 @@ class Trainer:
         newest = max(exemplar.id for exemplar in exemplars)
         return self._models.add(arrays, manifest | {"exemplars": len(exemplars), "newest_exemplar": newest}, embedder=self._embedder.name)
 
+    def ensure(self) -> None:
+        """Fit when there are exemplars and no live model that this version of the product can read."""
+        number = self._models.live_number(embedder=self._embedder.name)
+        if number is not None:
+            try:
+                RoutingModel.from_arrays(number, *self._models.load(number))
+            except (KeyError, ValueError):
+                number = None
+        if number is None and self._exemplars.count_since(0):
+            self.train()
+
     def learn(self, reviewed: Reviewed) -> None:
         """A reviewed ticket becomes an exemplar of the department that was right, in place of any it was before."""
         self._exemplars.remove_ticket(reviewed.ticket.id)

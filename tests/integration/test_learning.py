@@ -62,3 +62,13 @@ def test_calibration_counts_reviewed_tickets_that_chance_chose(console) -> None:
     console.trainer.train()
     console.state.refresh()
     assert console.state.current().model.calibrators["learned"].labels == 4
+
+
+def test_a_stored_model_that_this_version_cannot_read_is_fitted_anew_at_the_start(build) -> None:
+    from sqlalchemy import text
+
+    first = build()
+    number = first.state.current().model.number
+    with first.decisions._engine.begin() as connection:
+        connection.execute(text("update models set manifest = jsonb_set(manifest, '{classifier,version}', '0')"))
+    assert build().state.current().model.number > number
