@@ -9,7 +9,7 @@ import streamlit as st
 
 from engine import export, imports
 from engine.bootstrap import Engine
-from engine.errors import ConsoleError
+from engine.errors import ConsoleError, ServiceUnavailable
 from pages.parts import decision as decision_view
 from pages.parts import words
 
@@ -43,6 +43,12 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
             file, router=engine.router, store=engine.decisions,
             progress=lambda done, total: bar.progress(done / total, text=f"{done:,} of {total:,} tickets routed"),
         )
+    except ServiceUnavailable as error:
+        bar.empty()
+        st.session_state.pop("imported", None)
+        st.error("The import stopped. What was routed so far is stored; upload the same file again and it goes on.", icon=":material/cloud_off:")
+        st.text(str(error))
+        return
     except ConsoleError as error:
         bar.empty()
         st.session_state.pop("imported", None)
