@@ -4,5 +4,6 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.web.console import lifespan, middleware, routes
+from pages.parts import reload
 
-app = st.App("pages/parts/frame.py", routes=routes(), middleware=middleware(), lifespan=lifespan)
+app = st.App("pages/parts/frame.py", routes=routes(), middleware=middleware(reload=reload.MESSAGE), lifespan=lifespan)

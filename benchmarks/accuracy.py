@@ -21,7 +21,6 @@ from threadpoolctl import threadpool_limits
 from benchmarks.report import Report
 from engine import labelled_csv, scope
 from engine.adapters.minilm import MiniLM
-from engine.calibration import Calibrator
 from engine.classifier import Classifier
 from engine.domain import Exemplar, Neighbour, Policy
 from engine.evaluation import Evaluation, crossed_confidence, evaluate
@@ -29,7 +28,7 @@ from engine.labelled_csv import LabelledTickets
 from engine.risk import derive_threshold
 from engine.selective import auroc, coverage_at
 from engine.semantic import answers, vote
-from engine.training import CACHED_PRIOR, cached_evidence
+from engine.training import fit
 
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "banking77"
 SPLITS = 200
@@ -143,21 +142,21 @@ def semantic_cache(
         Exemplar(text=text, department=parents[label], topic=label, source="seed")
         for text, label in zip(train.texts, train.labels, strict=True)
     ]
-    known = vectors.embed(train.texts)
-    features, correct, _ = cached_evidence(exemplars, known, policy)
-    calibrator = Calibrator.fit(features, correct, prior=CACHED_PRIOR)
+    known, new = vectors.embed(train.texts), vectors.embed(test.texts)
+    model = fit(exemplars, known, policy=policy)
     names = set(parents.values())
+    predictions = model.predict(test.texts, list(new), live=names)
     hits = wrong = 0
-    for text, label, similarities in zip(test.texts, test.labels, vectors.embed(test.texts) @ known.T, strict=True):
+    for text, label, prediction, similarities in zip(test.texts, test.labels, predictions, new @ known.T, strict=True):
         nearest = np.argsort(-similarities, kind="stable")[: policy.neighbours + 2]
         neighbours = [
             Neighbour(str(i), exemplars[i].department, exemplars[i].topic, float(similarities[i]), exemplars[i].text, "seed")
             for i in nearest
         ]
-        found = vote(neighbours, policy.neighbours, names)
+        found = vote(neighbours, policy.neighbours, names, scores=prediction.scores)
         if found is None or not answers(found, text, neighbours, policy):
             continue
-        if calibrator.probability(found.features)[0] >= policy.confidence:
+        if model.cached_confidence(found.features) >= policy.confidence:
             hits += 1
             wrong += found.department != parents[label]
     report.add("semantic_cache_hit_rate_11_departments", hits / len(test.texts), 0.85, "min")

@@ -21,8 +21,10 @@ _out = threading.Lock()
 
 
 def say(*words: str) -> None:
+    # One write: where Python's output is unbuffered, each argument of print would be one, and a kill could come between them.
     with _out:
-        print(*words, flush=True)
+        sys.stdout.write(" ".join(words) + "\n")
+        sys.stdout.flush()
 
 
 def handle(engine: Engine, line: str) -> None:

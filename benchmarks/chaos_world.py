@@ -1,8 +1,7 @@
-"""Services that fail at random, and an application that is killed, for the chaos run."""
+"""The application of the chaos run: a process that is killed, and what it has accepted."""
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,77 +11,8 @@ import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
-from urllib.parse import parse_qs, urlparse
-
-from db.embedded import EmbeddedServers
-from tests.servers.faulty import Fault
-from tests.servers.gemini import GeminiServer
-from tests.servers.pinecone import PineconeServer
-from tests.servers.proxy import FaultyProxy
 
 ROOT = Path(__file__).resolve().parents[1]
-TCP_FAULTS = ("refused", "hole", "slow", "garbage", "cut")
-HTTP_FAULTS = (
-    Fault("hang", seconds=5), Fault("slow", seconds=0.5), Fault("status", 500), Fault("status", 503), Fault("status", 429),
-    Fault("garbage"), Fault("cut"), Fault("half"),
-)
-
-
-class Servers:
-    """Real Postgres and Valkey behind proxies, and local stand-ins of the remote services."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)
-        folder = Path(self._folder.name)
-        folder.chmod(0o755)
-        self.real = EmbeddedServers(folder / "servers").start()
-        socket = Path(parse_qs(urlparse(self.real.postgres_url).query)["host"][0]) / ".s.PGSQL.5432"
-        self.postgres = FaultyProxy(socket)
-        self.redis = FaultyProxy(Path(self.real.redis_url.removeprefix("unix://")))
-        self.pinecone = PineconeServer()
-        self.gemini = GeminiServer()
-        self.environment = {
-            "DATABASE_URL": f"postgresql+psycopg2://postgres@127.0.0.1:{self.postgres.port}/postgres?sslmode=disable&gssencmode=disable",
-            "REDIS_URL": f"redis://127.0.0.1:{self.redis.port}/0", "DATA_DIR": str(folder / "data"), "PINECONE_API_KEY": "key",
-            "PINECONE_HOST": self.pinecone.url, "GOOGLE_API_KEY": "key", "GOOGLE_API_ENDPOINT": self.gemini.url,
-        }
-
-    def trouble(self, chance: random.Random) -> str:
-        """Break one service in one way; what was done, for the record."""
-        name = chance.choice(("postgres", "redis", "pinecone", "gemini"))
-        if name in {"postgres", "redis"}:
-            fault = chance.choice(TCP_FAULTS)
-            getattr(self, name).set(fault)
-            return f"{name} {fault}"
-        server, fault = getattr(self, name), chance.choice((None, *HTTP_FAULTS))
-        if fault is None:
-            server.stop_listening()
-            return f"{name} refused"
-        server.fault = fault
-        return f"{name} {fault.kind} {fault.code}"
-
-    def heal(self) -> None:
-        """Everything works again."""
-        self.postgres.set("ok")
-        self.redis.set("ok")
-        for server in (self.pinecone, self.gemini):
-            server.listen()
-            server.fault = Fault()
-            server.release()
-
-    def close(self) -> None:
-        self.heal()
-        for part in (self.postgres, self.redis, self.pinecone, self.gemini):
-            part.close()
-        self.real.close()
-        self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Application:
@@ -94,6 +24,8 @@ class Application:
         self._writing = threading.Lock()
         self._open: dict[str, str] = {}
         self._errors = tempfile.TemporaryFile("w+")
+        # The words of every ticket that was sent, by its id; no two tickets have the same.
+        self.bodies: dict[str, str] = {}
         self.accepted: set[str] = set()
         self.labelled: set[str] = set()
         self.again: deque[str] = deque()
@@ -177,6 +109,9 @@ class Application:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         for line in process.stdout:
+            if not line.endswith("\n"):
+                # Killed while it wrote: the command counts as unanswered and is sent again.
+                return
             kind, _, id_ = line.strip().partition(" ")
             key = f"{'label' if kind in {'labelled', 'failed'} else 'ticket'} {id_}"
             with self._lock:

@@ -12,17 +12,19 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 
 from benchmarks.report import Report
 from db import migrate
 from db.alerts import Alerts
 from db.charts import Charts
 from db.embedded import EmbeddedServers
+from db.retention import Retention
 from db.rollups import Rollups
 from db.session import connect
 from engine.timeline import SPANS, ChartWindow, Span
@@ -34,6 +36,8 @@ TICKET_SHAPE = "insert into tickets (id, body, channel, priority, fingerprint, o
 DECISION_SHAPE = """insert into routing_history (ticket_id, department, confidence, method, created_at, actual_outcome, raw_score,
     automation, source, reason, alternatives, evidence, timings, total_ms, versions, policy, degraded_by, channel, demo,
     audit_department, review_probability, review_wanted)"""
+# How often the roller looks (engine/watching.py).
+ROLL_SECONDS = 5
 INDEXES = ("ix_routing_history_created_at", "ix_routing_history_department", "ix_routing_history_waiting", "ix_routing_history_reviewed")
 
 
@@ -57,6 +61,7 @@ def main() -> int:
             pages(made, report, repeats=arguments.repeats)
             upkeep(made[sizes[0]], report)
             deletion(made[sizes[-1]], sizes[-1])
+            purge(made[sizes[-1]], sizes[-1])
         finally:
             for engine in made.values():
                 engine.dispose()
@@ -121,16 +126,17 @@ def upkeep(engine: Engine, report: Report, *, tickets: int = 400) -> None:
         connection.execute(text("alter table routing_history enable trigger rollup_added"))
         connection.execute(text("delete from rollup_pending"))
     trigger = max(0.0, statistics.median(stored["enable"]) - statistics.median(stored["disable"]))
+    ticket = _ticket_seconds()
+    # What a console that routes one ticket after the other leaves between two looks of the roller.
+    facts = max(1, round(ROLL_SECONDS / ticket))
     rollups, rolled = Rollups(engine), []
-    for turn in range(10):
-        _generate(engine, 500, first=10_000_000_000 + turn * 500, seconds=60, triggers=True)
+    for turn in range(15):
+        _generate(engine, facts, first=10_000_000_000 + turn * facts, seconds=ROLL_SECONDS, triggers=True)
         started = time.perf_counter()
         rollups.roll()
-        rolled.append((time.perf_counter() - started) / 500)
+        rolled.append((time.perf_counter() - started) / facts)
     roll = statistics.median(rolled)
-    _say(f"upkeep per ticket: trigger {1e6 * trigger:.0f} us, roller {1e6 * roll:.0f} us")
-    ticket = _ticket_seconds()
-    _say(f"one routed ticket: {1000 * ticket:.2f} ms")
+    _say(f"one routed ticket: {1000 * ticket:.2f} ms; upkeep per ticket: trigger {1e6 * trigger:.0f} us, roller {1e6 * roll:.0f} us in batches of {facts}")
     report.add("rollup_upkeep_share_of_a_ticket", round((trigger + roll) / ticket, 4), 0.03, "max")
 
 
@@ -174,6 +180,57 @@ def deletion(engine: Engine, size: int) -> None:
             break
     seconds = time.perf_counter() - started
     _say(f"retention by batches of 2,000: {gone:,} decisions in {seconds:.1f} s ({gone / seconds:,.0f} per s), slowest batch {1000 * slowest:.0f} ms")
+
+
+def purge(engine: Engine, size: int) -> None:
+    """How fast the words of all old tickets go, and whether tickets are routed into the same database meanwhile."""
+    from benchmarks.routing import _texts, _word
+    from engine import bootstrap, settings
+    from engine.domain import Origin, TicketDraft
+
+    times: dict[str, list[float]] = {"before": [], "meanwhile": []}
+    longest, done = 0.0, threading.Event()
+
+    def watched(*_: object) -> None:
+        nonlocal longest, begun
+        now = time.perf_counter()
+        longest, begun = max(longest, now - begun), now
+
+    with tempfile.TemporaryDirectory(prefix="dashboard-benchmark-") as folder, open(os.devnull, "w") as nowhere:
+        os.chmod(folder, 0o755)
+        url = engine.url.render_as_string(hide_password=False)
+        console = bootstrap.build(settings.load(database_url=url, data_dir=Path(folder) / "data"), log_stream=nowhere)
+        texts = iter(enumerate(_texts(short=True, count=100_000)))
+
+        def route(into: list[float]) -> None:
+            number, body = next(texts)
+            started = time.perf_counter()
+            console.router.route(TicketDraft(body=f"{body} {_word(number)}", origin=Origin.DEMO))
+            into.append(time.perf_counter() - started)
+
+        def meanwhile() -> None:
+            while not done.is_set():
+                route(times["meanwhile"])
+
+        try:
+            for _ in range(150):
+                route(times["before"])
+            event.listen(engine, "commit", watched)
+            routing = threading.Thread(target=meanwhile)
+            routing.start()
+            started = begun = time.perf_counter()
+            now = datetime.now(UTC)
+            gone = Retention(engine).purge(before=now - timedelta(days=90), now=now)
+            seconds = time.perf_counter() - started
+            done.set()
+            routing.join()
+        finally:
+            done.set()
+            event.remove(engine, "commit", watched)
+            console.close()
+    _say(f"purge of {size:,} tickets by age over 90 days: {gone:,} in {seconds:.1f} s ({gone / seconds:,.0f} per s), longest batch "
+         f"{1000 * longest:.0f} ms; a new ticket takes {1000 * statistics.median(times['before'][20:]):.1f} ms before and "
+         f"{1000 * statistics.median(times['meanwhile']):.1f} ms meanwhile ({len(times['meanwhile'])} routed, slowest {1000 * max(times['meanwhile']):.0f} ms)")
 
 
 def _say(line: str) -> None:
@@ -224,8 +281,10 @@ def _generate(engine: Engine, count: int, *, first: int, seconds: int, triggers:
             # Neither foreign keys nor triggers: both would only slow the filling down, and the rebuild counts everything.
             connection.execute(text("set local session_replication_role = replica"))
         parameters = {"low": first + 1, "high": first + count}
-        connection.execute(text(f"{TICKET_SHAPE} select 'G-' || g, 'they took the money twice for my bill of last month', 'web', 'normal', 'f', "
-                                "'api', now() from generate_series(cast(:low as bigint), cast(:high as bigint)) g"), parameters)
+        connection.execute(text(
+            f"{TICKET_SHAPE} select 'G-' || g, 'they took the money twice for my bill of last month', 'web', 'normal', 'f', "
+            f"'api', now() - cast(:high - g as float8) / :many * interval '{seconds} seconds' from generate_series(cast(:low as bigint), cast(:high as bigint)) g"
+        ), parameters | {"many": count})
         connection.execute(text(f"""
             {DECISION_SHAPE}
             select 'G-' || g, 'Department ' || d, case m when 'fallback' then 0.75 * a else 0.6 + 0.4 * sqrt(a) end, m,

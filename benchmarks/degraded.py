@@ -16,12 +16,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.chaos_world import Servers
+from benchmarks.chaos_servers import Servers
 from benchmarks.report import Report
 from engine import bootstrap, settings
 from engine.bootstrap import Engine
 from engine.domain import Policy, Stage, TicketDraft
-from tests.servers.faulty import Fault
+from tests.servers.troubles import break_one, mend_all
 
 ROUNDS, TICKETS, REPEATS = 7, 60, 40
 
@@ -57,15 +57,14 @@ def main(arguments: list[str] | None = None) -> int:
             settings.load(database_url=servers.real.postgres_url, redis_url=servers.real.redis_url, data_dir=folder / "a"), log_stream=None
         )
         away = bootstrap.build(settings.load(**names, data_dir=folder / "b"), log_stream=None)
-        servers.redis.set("refused")
-        servers.pinecone.stop_listening()
-        servers.gemini.stop_listening()
+        for name in ("redis", "pinecone", "gemini"):
+            break_one(servers, name, "refused")
         ratios = []
         for _ in range(ROUNDS):
             usual = tickets_per_second(default, numbers)
             ratios.append(tickets_per_second(away, numbers) / usual)
         report.add("throughput_with_all_away_but_postgres", statistics.median(ratios), 0.8, "min")
-        servers.heal()
+        mend_all(servers)
         for name in ("cache", "index", "language_model"):
             away.services.probe_now(name)
         policy = replace(Policy(), confidence=0.5, stages=frozenset({Stage.EXACT, Stage.RAG_LLM}), audit_rate=0.0)
@@ -76,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         slower = []
         for _ in range(ROUNDS):
             alone = cached_seconds(away, draft)
-            servers.gemini.fault = Fault("hang", seconds=30)
+            break_one(servers, "gemini", "hole")
             threads = [
                 threading.Thread(target=away.router.route, args=(TicketDraft(body="what about " + "".join(numbers.choices("abcdef", k=9))),))
                 for _ in range(4)
@@ -85,18 +84,14 @@ def main(arguments: list[str] | None = None) -> int:
                 thread.start()
             time.sleep(0.5)
             slower.append(cached_seconds(away, draft) / alone)
-            servers.gemini.release()
-            servers.gemini.fault = Fault()
+            mend_all(servers)
             for thread in threads:
                 thread.join()
             away.services.probe_now("language_model")
         report.add("cached_answers_beside_hanging_calls", statistics.median(slower), 1.1, "max")
         default.close()
         away.close()
-    report.print()
-    if given.json:
-        report.write(given.json)
-    return report.exit_code
+    return report.finish(given.json)
 
 
 if __name__ == "__main__":

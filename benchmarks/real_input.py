@@ -41,7 +41,7 @@ def main() -> int:
             departments, topics, exemplars = taxonomy_csv.from_exemplars(
                 (arguments.data / "train.csv").read_bytes(), text_column="text", label_column="category", parents=parents, name="train.csv"
             )
-            engine.trainer.replace(engine.taxonomy, departments, topics, exemplars)
+            engine.trainer.replace(departments, topics, exemplars)
             engine.state.refresh()
             file = imports.read(_csv(rows), name="test.csv", router=engine.router)
             decisions = imports.run(file, router=engine.router, store=engine.decisions).decisions

@@ -57,3 +57,10 @@ class Report:
         """The measures as JSON."""
         measures = [asdict(measure) for measure in self.measures]
         Path(path).write_text(json.dumps({"measures": measures}, indent=2) + "\n", encoding="utf-8")
+
+    def finish(self, path: Path | None = None) -> int:
+        """Print the table, write the JSON where a path is given; the exit code."""
+        self.print()
+        if path is not None:
+            self.write(path)
+        return self.exit_code

@@ -1,7 +1,7 @@
 """Alerts, the managers' edits of rules, silences, and who still has to be told what."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, text, update
@@ -13,11 +13,18 @@ from db.session import reading, writing
 from engine.alerts import Change, OpenAlert
 from engine.errors import NotFound
 
+# A notice about an alert that is over is given up after so many attempts; while it is open, never.
 MAX_ATTEMPTS = 8
 # A sender that dies between sending and saying so is followed by another after this long.
 LEASE = timedelta(seconds=60)
 _SILENCED = """exists (select 1 from alert_silences s where s.until > :now and (s.rule = '' or s.rule = a.rule)
     and (s.subject = '' or s.subject = a.subject))"""
+_UNDELIVERED = """(select string_agg(distinct n.channel || ': ' || n.error, '; ') from alert_notices n
+    where n.alert_id = a.id and n.sent_at is null and n.error <> '')"""
+
+
+# Writes the audit log's row about a change in the transaction of the change, given the row before and after it.
+Noted = Callable[[Connection, Row | None, Row], None]
 
 
 class Alerts:
@@ -33,13 +40,13 @@ class Alerts:
         with reading(self._engine) as connection:
             return {row.name: row.config for row in connection.execute(select(alert_rules.c.name, alert_rules.c.config))}
 
-    def save_edit(self, name: str, config: Mapping[str, object], *, by: str, now: datetime) -> None:
+    def save_edit(self, name: str, config: Mapping[str, object], *, by: str, now: datetime, noted: Noted) -> None:
         """Keep a manager's change of a rule."""
         values = {"config": dict(config), "updated_by": by, "updated_at": now}
         with writing(self._engine) as connection:
-            connection.execute(
-                upsert(alert_rules).values(name=name, **values).on_conflict_do_update(index_elements=["name"], set_=values)
-            )
+            before = connection.execute(select(alert_rules).where(alert_rules.c.name == name).with_for_update()).first()
+            change = upsert(alert_rules).values(name=name, **values).on_conflict_do_update(index_elements=["name"], set_=values)
+            noted(connection, before, connection.execute(change.returning(alert_rules)).one())
 
     # Evaluation
 
@@ -61,39 +68,55 @@ class Alerts:
     # What people see and do
 
     def latest(self, *, limit: int = 20) -> Sequence[Row]:
-        """Open alerts first, critical before warning, then the newest resolved ones; with `silenced` (bool)."""
+        """Open alerts first, critical before warning, then the newest resolved ones.
+
+        With `silenced` (bool), and `undelivered`: how and why a notice has not arrived that was tried, None when all have.
+        """
         with reading(self._engine) as connection:
             return connection.execute(text(f"""
-                (select a.*, {_SILENCED} as silenced from alerts a where resolved_at is null
+                (select a.*, {_SILENCED} as silenced, {_UNDELIVERED} as undelivered from alerts a where resolved_at is null
                     order by severity, opened_at desc limit :limit)
                 union all
-                (select a.*, false from alerts a where resolved_at is not null order by opened_at desc limit :limit)
+                (select a.*, false, {_UNDELIVERED} from alerts a where resolved_at is not null order by opened_at desc limit :limit)
             """), {"now": _now(connection), "limit": limit}).all()[:limit]
 
-    def acknowledge(self, alert_id: int, *, by: str, now: datetime) -> None:
-        """Say that somebody looks after an open alert. Raises NotFound."""
+    def open_by_severity(self) -> dict[str, int]:
+        """How many alerts are open, by severity; all of them."""
+        query = select(alerts.c.severity, func.count()).where(alerts.c.resolved_at.is_(None)).group_by(alerts.c.severity)
+        with reading(self._engine) as connection:
+            return {severity: number for severity, number in connection.execute(query)}
+
+    def acknowledge(self, alert_id: int, *, by: str, now: datetime, noted: Noted) -> None:
+        """Say that somebody looks after an open alert; nothing happens when somebody does already. Raises NotFound."""
         with writing(self._engine) as connection:
             done = connection.execute(
                 update(alerts).where(alerts.c.id == alert_id, alerts.c.resolved_at.is_(None), alerts.c.acknowledged_at.is_(None))
-                .values(acknowledged_at=now, acknowledged_by=by)
-            )
-            if not done.rowcount and connection.execute(select(alerts.c.id).where(alerts.c.id == alert_id)).first() is None:
+                .values(acknowledged_at=now, acknowledged_by=by).returning(alerts)
+            ).first()
+            if done is not None:
+                noted(connection, None, done)
+            elif connection.execute(select(alerts.c.id).where(alerts.c.id == alert_id)).first() is None:
                 raise NotFound(f"alert {alert_id} does not exist.")
 
-    def silence(self, *, rule: str, subject: str, until: datetime, by: str, reason: str) -> None:
+    def silence(self, *, rule: str, subject: str, until: datetime, by: str, reason: str, noted: Noted) -> None:
         """Send no notices about a rule ("" = any) and subject ("" = any) until then."""
+        values = {"rule": rule, "subject": subject, "until": until, "by": by, "reason": reason}
         with writing(self._engine) as connection:
-            connection.execute(insert(alert_silences).values(rule=rule, subject=subject, until=until, by=by, reason=reason))
+            noted(connection, None, connection.execute(insert(alert_silences).values(**values).returning(alert_silences)).one())
 
     def silences(self, now: datetime) -> Sequence[Row]:
         """The silences that hold at `now`, the longest last."""
         with reading(self._engine) as connection:
             return connection.execute(select(alert_silences).where(alert_silences.c.until > now).order_by(alert_silences.c.until)).all()
 
-    def end_silence(self, silence_id: int, *, now: datetime) -> None:
-        """End a silence now."""
+    def end_silence(self, silence_id: int, *, now: datetime, noted: Noted) -> None:
+        """End a silence now. Raises NotFound when it has ended already."""
+        here = (alert_silences.c.id == silence_id) & (alert_silences.c.until > now)
         with writing(self._engine) as connection:
-            connection.execute(update(alert_silences).where(alert_silences.c.id == silence_id).values(until=now))
+            before = connection.execute(select(alert_silences).where(here).with_for_update()).first()
+            if before is None:
+                raise NotFound("this silence has ended already.")
+            noted(connection, before, connection.execute(update(alert_silences).where(here).values(until=now).returning(alert_silences)).one())
 
     # Notices
 
@@ -108,7 +131,7 @@ class Alerts:
                 from alerts a
                 where a.id = n.alert_id and n.id = (
                     select n.id from alert_notices n join alerts a on a.id = n.alert_id
-                    where n.sent_at is null and n.next_try_at <= :now and n.attempts < :most and not {_SILENCED}
+                    where n.sent_at is null and n.next_try_at <= :now and (a.resolved_at is null or n.attempts < :most) and not {_SILENCED}
                         and (n.event = 'opened' or not exists (
                             select 1 from alert_notices o where o.alert_id = n.alert_id and o.channel = n.channel and o.event = 'opened'
                                 and o.sent_at is null and o.attempts < :most))
@@ -116,13 +139,22 @@ class Alerts:
                 returning n.id as notice_id, n.event, n.channel, n.attempts, a.*
             """), {"now": now, "lease": now + LEASE, "most": MAX_ATTEMPTS}).first()
 
+    def open_told(self, channel: str, now: datetime) -> Sequence[Row]:
+        """The open alerts whose opening this channel has heard of, without the silenced ones."""
+        with reading(self._engine) as connection:
+            return connection.execute(text(f"""
+                select a.* from alerts a where a.resolved_at is null and not {_SILENCED} and exists (
+                    select 1 from alert_notices n where n.alert_id = a.id and n.channel = :channel and n.event = 'opened' and n.sent_at is not null)
+                order by a.id
+            """), {"now": now, "channel": channel}).all()
+
     def sent(self, notice_id: int, *, now: datetime) -> None:
         """The notice arrived."""
         with writing(self._engine) as connection:
             connection.execute(update(alert_notices).where(alert_notices.c.id == notice_id).values(sent_at=now, error=""))
 
     def failed(self, notice_id: int, error: str, *, retry_at: datetime) -> None:
-        """The notice did not arrive; it is tried again at `retry_at`, MAX_ATTEMPTS times in all."""
+        """The notice did not arrive; it is tried again at `retry_at`."""
         with writing(self._engine) as connection:
             connection.execute(
                 update(alert_notices).where(alert_notices.c.id == notice_id).values(error=error[:500], next_try_at=retry_at)

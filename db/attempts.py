@@ -11,17 +11,19 @@ from db.session import reading, writing
 # One statement counts the attempt before the password is looked at, so a thousand at once are still counted one by one.
 _RESERVE = text(
     """
-    insert into sign_in_attempts as a (key, failures, locked_until, last_at) values (:key, 1, :now, :now)
+    insert into sign_in_attempts as a (key, failures, locked_until, last_at) values (:key, 1, :open, :now)
     on conflict (key) do update set
         failures = case when a.last_at < :forget then 1 else a.failures + 1 end,
         last_at = :now,
-        locked_until = case when a.last_at < :forget or a.failures + 1 <= :free then :now
+        locked_until = case when a.last_at < :forget or a.failures + 1 <= :free then :open
             else cast(:now as timestamptz) + make_interval(secs => least(:longest, :shortest * power(2, least(a.failures - :free, 30)))) end
     where a.locked_until <= :now
     returning failures
     """
 )
 _KEEP = timedelta(days=1)
+# An open key was open a moment ago as well: who asks at the same time may have read the clock a little earlier.
+_SAME_TIME = timedelta(minutes=1)
 
 
 class Attempts:
@@ -34,7 +36,7 @@ class Attempts:
     def reserve(self, key: str, *, free: int, now: datetime) -> int | None:
         """Count an attempt; the number of attempts since the last success, or None when the key is locked."""
         with writing(self._engine) as connection:
-            values = {"key": key, "now": now, "free": free, "forget": now - _KEEP, **self._delays}
+            values = {"key": key, "now": now, "free": free, "forget": now - _KEEP, "open": now - _SAME_TIME, **self._delays}
             return connection.execute(_RESERVE, values).scalar()
 
     def locked(self, key: str, *, now: datetime) -> float:
@@ -45,7 +47,7 @@ class Attempts:
 
     def give_back(self, key: str, *, now: datetime) -> None:
         """Take one attempt off the count, because it succeeded."""
-        values = {"failures": func.greatest(sign_in_attempts.c.failures - 1, 0), "locked_until": now}
+        values = {"failures": func.greatest(sign_in_attempts.c.failures - 1, 0), "locked_until": now - _SAME_TIME}
         with writing(self._engine) as connection:
             connection.execute(update(sign_in_attempts).where(sign_in_attempts.c.key == key).values(values))
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, insert, select, text
+from sqlalchemy import Connection, Engine, Row, event, insert, select, text
 
 from db.models_access import audit_head, audit_log
 from db.session import reading, translated, writing
@@ -24,10 +24,17 @@ class AuditTable:
     def add(self, row: dict[str, Any]) -> tuple[int, str]:
         """Append one row in a transaction of its own; its number and hash."""
         with writing(self._engine) as connection:
-            return self.add_to(connection, row)
+            return self._append(connection, row)
 
-    def add_to(self, connection: Connection, row: dict[str, Any]) -> tuple[int, str]:
-        """Append one row in the caller's transaction; other writers wait until it ends, so that the chain has one end."""
+    def add_to(self, connection: Connection, row: dict[str, Any], *, stored: Callable[[int, str], None]) -> None:
+        """Append one row in the caller's transaction; `stored` is told its number and hash when that commits.
+
+        Other writers wait until it ends, so that the chain has one end.
+        """
+        sealed = self._append(connection, row)
+        event.listen(connection, "commit", lambda _: stored(*sealed), once=True)
+
+    def _append(self, connection: Connection, row: dict[str, Any]) -> tuple[int, str]:
         head = connection.execute(select(audit_head).with_for_update()).one()
         sealed = {**row, "id": head.id + 1, "previous": head.hash}
         sealed["hash"] = self._seal(head.hash, sealed)

@@ -18,7 +18,8 @@ from db import rollup_columns as columns
 from db.rollup_columns import DIMENSIONS, KEPT
 from db.session import translated
 from db.watchdog import patient
-from engine.figures import Tally
+from engine.figures import BANDS, Tally
+from engine.histograms import CONFIDENCE_BINS, LATENCY_BINS
 from engine.timeline import ChartWindow, Level, floor, following
 
 # Seconds: somebody looks at the page and waits.
@@ -73,23 +74,25 @@ class Charts:
             parted = self._grouped(connection, window, "department, method")
             earlier = self._grouped(connection, before, "method")
             flows = self._flows(connection, window)
-        bars = sorted(((r.bar, r.method, _tally(r)) for r in rows), key=lambda one: one[:2])
+        bars = sorted(((r.bar, r.method, tally) for r, tally in zip(rows, _tallies(rows), strict=True)), key=lambda one: one[:2])
+        by_department = ((r.department, r.method, tally) for r, tally in zip(parted, _tallies(parted), strict=True))
         return Overview(
-            bars=bars, departments=sorted(((r.department, r.method, _tally(r)) for r in parted), key=lambda one: one[:2]), flows=flows,
-            now=_total(t for _, _, t in bars), before=_total(_tally(r) for r in earlier),
+            bars=bars, departments=sorted(by_department, key=lambda one: one[:2]), flows=flows,
+            now=Tally.total([tally for _, _, tally in bars]), before=Tally.total(_tallies(earlier)),
         )
 
     def totals(self, window: ChartWindow) -> Tally:
         """Everything in the window as one tally. Raises ServiceUnavailable."""
         with self._snapshot() as connection:
-            return _total(_tally(row) for row in self._grouped(connection, window, "method"))
+            return Tally.total(_tallies(self._grouped(connection, window, "method")))
 
     def departments(self, window: ChartWindow) -> dict[str, Tally]:
         """One tally per department. Raises ServiceUnavailable."""
         found: dict[str, Tally] = {}
         with self._snapshot() as connection:
-            for row in self._grouped(connection, window, "department, method"):
-                found[row.department] = found.get(row.department, Tally()) + _tally(row)
+            rows = self._grouped(connection, window, "department, method")
+            for row, tally in zip(rows, _tallies(rows), strict=True):
+                found[row.department] = found.get(row.department, Tally()) + tally
         return found
 
     def choices(self, window: ChartWindow) -> tuple[list[str], list[str], list[int]]:
@@ -207,17 +210,23 @@ def pieces(start: datetime, end: datetime, *, now: datetime, coarsest: Level = L
     return edges(start, first) + middle + edges(last, end)
 
 
-def _tally(row: Row) -> Tally:
-    values = row._mapping
-    arrays = {
-        name: np.array([values[column] for column in group], dtype=np.int64)
-        for name, group in (
-            ("latency", columns.LATENCY), ("confidence", columns.CONFIDENCE), ("reviewed", columns.REVIEWED), ("correct", columns.CORRECT),
+def _tallies(rows: Sequence[Row]) -> list[Tally]:
+    """One tally for each row, whose last columns are all measures. All rows become one matrix: a busy hour has hundreds."""
+    if not rows:
+        return []
+    matrix = np.array([row[-len(_ALL):] for row in rows], dtype=np.int64)
+    ends = np.cumsum([
+        len(columns.COUNTS) + len(columns.WEIGHTS), len(columns.BAND_WEIGHTS), LATENCY_BINS, CONFIDENCE_BINS, CONFIDENCE_BINS,
+    ])
+    counts, bands, latency, confidence, reviewed, correct = np.split(matrix, ends, axis=1)
+    bands = bands.reshape(len(rows), len(BANDS), 3)
+    first = len(columns.COUNTS)
+    names = (*columns.COUNTS, *columns.WEIGHTS)
+    return [
+        Tally(
+            **dict(zip(names, values, strict=True)), hits=values[0] if row.method == "cached" else 0,
+            hit_weights=np.array(values[first:]) if row.method == "cached" else np.zeros(3, np.int64), band_weights=bands[i],
+            latency=latency[i], confidence=confidence[i], reviewed=reviewed[i], correct=correct[i],
         )
-    }
-    counts = {name: values[name] for name in (*columns.COUNTS, *columns.WEIGHTS)}
-    return Tally(**counts, hits=counts["n"] if row.method == "cached" else 0, **arrays)
-
-
-def _total(tallies: Iterator[Tally]) -> Tally:
-    return sum(tallies, start=Tally())
+        for i, (row, values) in enumerate(zip(rows, counts.tolist(), strict=True))
+    ]

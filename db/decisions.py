@@ -5,21 +5,22 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Row, Table, select, text
+from sqlalchemy import Engine, Row, Table, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
 from db.models import routing_history, tickets
+from db.prepared import Prepared
 from db.session import TICKET_PATIENCE, reading
 from engine.domain import Automation, Candidate, Channel, Decision, Method, Neighbour, Origin, Priority, Ticket
 from engine.errors import Conflict, NotFound
 
 
-def _rows_of(table: Table, columns: Sequence[str], parameter: str) -> str:
-    """SQL that turns a JSON array into rows of the table's types."""
+def _rows_of(table: Table, columns: Sequence[str], number: int) -> str:
+    """SQL that turns parameter `number`, a JSON array, into rows of the table's types."""
     types = ", ".join(f"{name} {table.c[name].type.compile(dialect=postgresql.dialect())}" for name in columns)
     names = ", ".join(columns)
-    return f"insert into {table.name} ({names}) select {names} from jsonb_to_recordset(cast(:{parameter} as jsonb)) as given ({types})"
+    return f"insert into {table.name} ({names}) select {names} from jsonb_to_recordset(${number}) as given ({types})"
 
 
 _TICKET_COLUMNS = (
@@ -30,8 +31,10 @@ _DECISION_COLUMNS = (
     "alternatives", "evidence", "timings", "total_ms", "versions", "policy", "degraded_by", "gated_by", "audit_department",
     "review_wanted", "review_probability", "channel", "demo",
 )
-_ADD = text(
-    f"with added as ({_rows_of(tickets, _TICKET_COLUMNS, 'tickets')}) {_rows_of(routing_history, _DECISION_COLUMNS, 'decisions')}"
+_ADD = Prepared(
+    "add_decisions",
+    f"with added as ({_rows_of(tickets, _TICKET_COLUMNS, 1)}) {_rows_of(routing_history, _DECISION_COLUMNS, 2)}",
+    types=("jsonb", "jsonb"),
 )
 _WITH_TICKET = select(
     routing_history, tickets.c.subject, tickets.c.body, tickets.c.priority, tickets.c.customer_ref
@@ -52,8 +55,8 @@ class Decisions:
         decision_rows = [_decision_row(ticket, decision) for ticket, decision in zip(new, decisions, strict=True)]
         try:
             # One statement is one transaction: nothing travels between its begin and its commit.
-            with reading(self._engine, patience=TICKET_PATIENCE + 0.1 * (len(new) - 1)) as connection:
-                connection.execute(_ADD, {"tickets": json.dumps(ticket_rows), "decisions": json.dumps(decision_rows)})
+            patience = TICKET_PATIENCE + 0.1 * (len(new) - 1)
+            _ADD.run(self._engine, [json.dumps(ticket_rows), json.dumps(decision_rows)], patience=patience)
         except IntegrityError as error:
             taken = self.existing([ticket.id for ticket in new]) or _repeated([ticket.id for ticket in new])
             if not taken:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import os
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -55,19 +55,22 @@ class EmbeddedServers:
         return Path(tempfile.gettempdir()) / f"valkey-{blake2b(str(self._dir).encode(), digest_size=8).hexdigest()}.sock"
 
     def start(self) -> EmbeddedServers:
-        """Start what does not run yet. Raises ConfigurationError for an unusable folder, ServiceUnavailable otherwise."""
+        """Start what does not run yet, or not any more. Raises ConfigurationError for an unusable folder, ServiceUnavailable
+        otherwise.
+        """
         try:
             self._dir.mkdir(parents=True, exist_ok=True)
             with self._alone():
-                self._users = open(self._dir / "users.lock", "a+")  # noqa: SIM115 - held until close
-                fcntl.flock(self._users, fcntl.LOCK_SH)
+                if self._users is None:
+                    self._users = open(self._dir / "users.lock", "a+")  # noqa: SIM115 - held until close
+                    fcntl.flock(self._users, fcntl.LOCK_SH)
+                    atexit.register(self.close)
                 if self._wanted[0]:
                     self._start_postgres()
                 if self._wanted[1]:
                     self._start_valkey()
         except OSError as error:
             raise ConfigurationError(f"DATA_DIR: cannot use {self._dir}: {error.strerror or error}") from error
-        atexit.register(self.close)
         return self
 
     def close(self) -> None:
@@ -111,6 +114,7 @@ class EmbeddedServers:
         server = self._server()
         try:
             server.ensure_pgdata_inited()
+            _configure(pgdata / "postgresql.conf")
             server.ensure_postgres_running()
         except (subprocess.SubprocessError, AssertionError) as error:
             raise ServiceUnavailable("database", f"the embedded Postgres did not start; its log is {pgdata / 'log'}") from error
@@ -140,7 +144,9 @@ class EmbeddedServers:
             [
                 str(get_binary_path()), "--port", "0", "--unixsocket", str(self._valkey_socket), "--unixsocketperm", "700",
                 "--dir", str(folder), "--pidfile", str(folder / "valkey.pid"), "--logfile", str(folder / "valkey.log"),
-                "--appendonly", "yes", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru", "--daemonize", "yes",
+                # Copied to disk at the end alone. A log of every write would cost each ticket more than the few answers are
+                # worth that a power cut takes away, and an older copy would bring answers back that were corrected since.
+                "--save", "", "--appendonly", "no", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru", "--daemonize", "yes",
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
         )
@@ -149,6 +155,7 @@ class EmbeddedServers:
             if started.returncode != 0 or time.monotonic() > deadline:
                 raise ServiceUnavailable("cache", f"the embedded Valkey did not start; its log is {folder / 'valkey.log'}")
             time.sleep(0.02)
+        (folder / "dump.rdb").unlink(missing_ok=True)
 
     def _valkey_answers(self) -> bool:
         import redis
@@ -169,9 +176,18 @@ class EmbeddedServers:
             process = psutil.Process(pid)
             with redis.Redis.from_url(self.redis_url, socket_timeout=2) as client:
                 with suppress(redis.ConnectionError):
-                    client.shutdown(save=False)
+                    client.shutdown(save=True)
             with suppress(psutil.TimeoutExpired):
                 process.wait(5)
+
+
+def _configure(path: Path) -> None:
+    """Add our settings to the server's file, once; what an operator writes below them wins."""
+    # A commit writes and waits in one call instead of two, as safely: 0.05 to 0.1 ms less for every ticket.
+    line = "wal_sync_method = open_datasync\n"
+    if sys.platform == "linux" and line not in path.read_text():
+        with open(path, "a") as file:
+            file.write(f"\n# Set by the console.\n{line}")
 
 
 def _postmaster(pgdata: Path) -> psutil.Process | None:
@@ -185,7 +201,17 @@ def _postmaster(pgdata: Path) -> psutil.Process | None:
 
 
 def _forget_dead_postmaster(pgdata: Path) -> None:
-    """Remove a pid file whose process is gone or something else: with it the package believes that the server runs."""
-    if (pgdata / "postmaster.pid").exists() and _postmaster(pgdata) is None:
-        with suppress(FileNotFoundError):
-            os.unlink(pgdata / "postmaster.pid")
+    """Remove the pid file and the socket's lock file of a server that is gone: with the first the package believes that it
+    runs, and with the second Postgres does where the number is somebody else's now, or a zombie's that nobody collects.
+    """
+    if _postmaster(pgdata) is not None:
+        return
+    file = pgdata / "postmaster.pid"
+    lines = file.read_text().splitlines() if file.exists() else []
+    # The fifth line names the socket's folder, which is another one where the path would be too long.
+    sockets = Path(lines[4]) if len(lines) > 4 and lines[4] else pgdata
+    for lock in (*pgdata.glob(".s.PGSQL.*.lock"), *sockets.glob(".s.PGSQL.*.lock")):
+        with suppress(OSError, IndexError):
+            if lock.parent == pgdata or lock.read_text().splitlines()[0] == lines[0]:
+                lock.unlink()
+    file.unlink(missing_ok=True)

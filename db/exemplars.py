@@ -1,14 +1,17 @@
 """Labelled tickets and their vectors: the pgvector index, and the material that the learned router trains on."""
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
-from sqlalchemy import Engine, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.models import exemplar_vectors, exemplars, routing_history
-from db.session import TICKET_PATIENCE, reading, writing
+from db.prepared import Prepared
+from db.session import TICKET_PATIENCE, reading, transact
 from db.taxonomy import raise_counter
 from engine.domain import Exemplar, Neighbour
 
@@ -23,25 +26,32 @@ class Exemplars:
         self._engine = engine
         self._embedder = embedder
         # Sorting by the expression of the partial HNSW index lets Postgres use it; the casts must match it to the letter.
-        stored, asked = f"v.embedding::vector({dimensions})", f"cast({{}} as vector({dimensions}))"
+        stored, asked = f"v.embedding::vector({dimensions})", "{vector}"
         nearest = f"""
             select v.exemplar_id, {stored} <=> {asked} as distance
             from exemplar_vectors v
-            where vector_dims(v.embedding) = {dimensions} and v.embedder = :embedder
+            where vector_dims(v.embedding) = {dimensions} and v.embedder = {{embedder}}
             order by {stored} <=> {asked}
-            limit :k
+            limit {{k}}
         """
         columns = "e.id, e.department, e.topic, 1 - n.distance, e.text, e.source"
         # One vector alone is planned and run twice as fast without the detour over a set of vectors.
-        self._one = text(
-            f"select 1, {columns} from ({nearest.format(':vector', ':vector')}) n join exemplars e on e.id = n.exemplar_id "
-            "order by n.distance, e.id"
+        # The name holds the embedder: while vectors are made anew, two of these share the connections.
+        mark = f"{zlib.crc32(embedder.encode()):08x}"
+        literal = "'" + embedder.replace("'", "''") + "'"
+        self._one = lru_cache(4)(
+            lambda k: Prepared(
+                f"nearest_{k}_{mark}",
+                f"select 1, {columns} from ({nearest.format(vector='$1', embedder=literal, k=k)}) n "
+                "join exemplars e on e.id = n.exemplar_id order by n.distance, e.id",
+                types=(f"vector({dimensions})",),
+            )
         )
         self._many = text(
             f"""
             select p.position, {columns}
             from unnest(cast(:vectors as text[])) with ordinality as p(vector, position)
-            cross join lateral ({nearest.format("p.vector", "p.vector")}) n
+            cross join lateral ({nearest.format(vector=f"cast(p.vector as vector({dimensions}))", embedder=":embedder", k=":k")}) n
             join exemplars e on e.id = n.exemplar_id
             order by p.position, n.distance, e.id
             """
@@ -53,11 +63,13 @@ class Exemplars:
         if not len(vectors):
             return found
         literals = [_literal(row) for row in vectors]
-        query, asked = (self._one, {"vector": literals[0]}) if len(literals) == 1 else (self._many, {"vectors": literals})
-        with reading(self._engine, patience=TICKET_PATIENCE) as connection:
-            rows = connection.execute(query, {**asked, "embedder": self._embedder, "k": k})
-            for position, id_, department, topic, similarity, body, source in rows:
-                found[position - 1].append(Neighbour(id_, department, topic, round(float(similarity), 6), body, source))
+        if len(literals) == 1:
+            rows = self._one(k).run(self._engine, literals, patience=TICKET_PATIENCE)
+        else:
+            with reading(self._engine, patience=TICKET_PATIENCE) as connection:
+                rows = connection.execute(self._many, {"vectors": literals, "embedder": self._embedder, "k": k}).all()
+        for position, id_, department, topic, similarity, body, source in rows:
+            found[position - 1].append(Neighbour(id_, department, topic, round(float(similarity), 6), body, source))
         return found
 
     def add(self, new: Sequence[Exemplar], vectors: np.ndarray | None) -> list[int]:
@@ -65,28 +77,7 @@ class Exemplars:
 
         Without vectors (the embedder is away) they are neighbours of nobody until `add_vectors`.
         """
-        ids: list[int] = []
-        with writing(self._engine) as connection:
-            for start in range(0, len(new), _BATCH):
-                part = new[start:start + _BATCH]
-                rows = [
-                    {"text": e.text, "department": e.department, "topic": e.topic, "source": e.source, "ticket_id": e.ticket_id or None}
-                    for e in part
-                ]
-                statement = insert(exemplars).returning(exemplars.c.id, sort_by_parameter_order=True)
-                made = connection.execute(statement, rows).scalars().all()
-                ids += made
-                if vectors is None:
-                    continue
-                connection.execute(
-                    insert(exemplar_vectors),
-                    [
-                        {"exemplar_id": id_, "embedder": self._embedder, "embedding": vector}
-                        for id_, vector in zip(made, vectors[start:start + _BATCH], strict=True)
-                    ],
-                )
-            raise_counter(connection, EXEMPLAR_VERSION)
-        return ids
+        return transact(self._engine, lambda connection: put_in(connection, new, vectors, embedder=self._embedder))
 
     def missing(self, *, limit: int) -> list[Exemplar]:
         """Active exemplars without a vector of this embedder, by id."""
@@ -102,7 +93,7 @@ class Exemplars:
 
     def add_vectors(self, ids: Sequence[int], vectors: np.ndarray) -> None:
         """Give exemplars their vectors of this embedder; those removed meanwhile, or given one already, stay as they are."""
-        with writing(self._engine) as connection:
+        def work(connection: Connection) -> None:
             # Locked against a removal at the same moment, which would leave the vector behind.
             active = connection.execute(
                 select(exemplars.c.id).where(exemplars.c.id.in_(list(ids)), exemplars.c.active).with_for_update(read=True)
@@ -113,6 +104,10 @@ class Exemplars:
             ]
             if rows:
                 connection.execute(upsert(exemplar_vectors).on_conflict_do_nothing(), rows)
+                # Only now can the other instances take them into their models.
+                raise_counter(connection, EXEMPLAR_VERSION)
+
+        transact(self._engine, work)
 
     def embedded(self) -> int:
         """How many active exemplars have a vector of this embedder."""
@@ -124,39 +119,27 @@ class Exemplars:
             )
             return connection.execute(query).scalar_one()
 
-    def remove_ticket(self, ticket_id: str) -> int:
-        """Take every exemplar made from this ticket out of the neighbours at once; their number."""
-        return self._deactivate(exemplars.c.ticket_id == ticket_id)
-
     def remove(self, ids: Sequence[int]) -> int:
         """Take these exemplars out of the neighbours at once; how many of them were active."""
-        return self._deactivate(exemplars.c.id.in_(list(ids)))
-
-    def clear(self) -> int:
-        """Take all exemplars out of the neighbours, for example before another taxonomy is loaded."""
-        return self._deactivate(exemplars.c.id > 0)
-
-    def _deactivate(self, which) -> int:  # noqa: ANN001
-        with writing(self._engine) as connection:
-            gone = connection.execute(
-                update(exemplars).where(which, exemplars.c.active).values(active=False).returning(exemplars.c.id)
-            ).scalars().all()
-            if gone:
-                connection.execute(delete(exemplar_vectors).where(exemplar_vectors.c.exemplar_id.in_(gone)))
-                raise_counter(connection, EXEMPLAR_VERSION)
-            return len(gone)
+        return transact(self._engine, lambda connection: take_out(connection, exemplars.c.id.in_(list(ids))))
 
     def training_set(self) -> tuple[list[Exemplar], np.ndarray]:
         """All active exemplars by id, and their vectors (float32 [n, dimensions])."""
         return self.since(0, limit=None)
 
-    def since(self, number: int, *, limit: int | None = 1000) -> tuple[list[Exemplar], np.ndarray]:
-        """The first `limit` active exemplars after this one by id, and their vectors (float32 [n, dimensions])."""
+    def since(
+        self, number: int, *, without: Sequence[int] = (), limit: int | None = 1000
+    ) -> tuple[list[Exemplar], np.ndarray]:
+        """The first `limit` active exemplars after this one by id but those `without`, and their vectors (float32 [n, dimensions])."""
         query = (
-            select(exemplars, exemplar_vectors.c.embedding, routing_history.c.review_wanted, routing_history.c.review_probability)
+            select(
+                exemplars, exemplar_vectors.c.embedding, routing_history.c.review_wanted, routing_history.c.review_probability,
+                routing_history.c.method, routing_history.c.department.label("answered"), routing_history.c.raw_score,
+            )
             .join(exemplar_vectors, exemplar_vectors.c.exemplar_id == exemplars.c.id)
             .outerjoin(routing_history, routing_history.c.ticket_id == exemplars.c.ticket_id)
             .where(exemplars.c.active, exemplar_vectors.c.embedder == self._embedder, exemplars.c.id > number)
+            .where(exemplars.c.id.not_in(list(without)))
             .order_by(exemplars.c.id)
             .limit(limit)
         )
@@ -165,7 +148,8 @@ class Exemplars:
         found = [
             Exemplar(
                 text=r.text, department=r.department, topic=r.topic, source=r.source, ticket_id=r.ticket_id or "", id=r.id,
-                weight=1 / r.review_probability if r.review_wanted else 0.0,
+                weight=1 / r.review_probability if r.review_wanted else 0.0, method=r.method or "", answered=r.answered or "",
+                raw_score=float(r.raw_score or 0.0),
             )
             for r in rows
         ]
@@ -204,9 +188,47 @@ class Exemplars:
             return connection.execute(select(func.count()).select_from(exemplars).where(exemplars.c.active)).scalar_one()
 
 
+def put_in(connection: Connection, new: Sequence[Exemplar], vectors: np.ndarray | None, *, embedder: str) -> list[int]:
+    """As `Exemplars.add`, in the caller's transaction."""
+    ids: list[int] = []
+    for start in range(0, len(new), _BATCH):
+        rows = [
+            {"text": e.text, "department": e.department, "topic": e.topic, "source": e.source, "ticket_id": e.ticket_id or None}
+            for e in new[start:start + _BATCH]
+        ]
+        made = connection.execute(insert(exemplars).returning(exemplars.c.id, sort_by_parameter_order=True), rows).scalars().all()
+        ids += made
+        if vectors is not None:
+            part = zip(made, vectors[start:start + _BATCH], strict=True)
+            connection.execute(
+                insert(exemplar_vectors), [{"exemplar_id": id_, "embedder": embedder, "embedding": vector} for id_, vector in part]
+            )
+    raise_counter(connection, EXEMPLAR_VERSION)
+    return ids
+
+
+def take_out(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Take the active ones of these exemplars out of the neighbours, in the caller's transaction; their number."""
+    gone = deactivate(connection, which)
+    if gone:
+        raise_counter(connection, EXEMPLAR_VERSION)
+    return gone
+
+
+def deactivate(connection: Connection, which: ColumnElement[bool]) -> int:
+    """As `take_out`, for a transaction that raises the counter of exemplars later, since labels wait for that until it ends."""
+    gone = connection.execute(
+        update(exemplars).where(which, exemplars.c.active).values(active=False).returning(exemplars.c.id)
+    ).scalars().all()
+    if gone:
+        connection.execute(delete(exemplar_vectors).where(exemplar_vectors.c.exemplar_id.in_(gone)))
+    return len(gone)
+
+
 def _literal(vector: np.ndarray) -> str:
-    # Seven digits are what a float32 holds; repr of the doubles takes twice as long to write and to read.
-    return "[" + ",".join(["%.7g" % value for value in vector.tolist()]) + "]"
+    # The cosine does not see the length of the vector that is asked for, and whole numbers are written and read three
+    # times as fast. A millionth is finer than what the similarity is rounded to.
+    return str((vector * 1_000_000).round().astype(np.int64).tolist())
 
 
 def array_of(value: object) -> object:

@@ -10,10 +10,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from db.locks import Lock
 from db.session import translated
-
-# Any constant will do; it only has to be the same in every process.
-_ADVISORY_LOCK = 7_203_811
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -29,7 +27,7 @@ def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | N
     with translated(), engine.begin() as connection:
         connection.execute(text("set local statement_timeout = 0"))
         connection.execute(text("set local lock_timeout = 0"))
-        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.MIGRATING})
         before = MigrationContext.configure(connection).get_current_revision()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*expression-based index.*")

@@ -1,17 +1,23 @@
 """Supervisors' labels, agents' overrules, and the accuracy table that always equals a recount of the labels."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, func, insert, or_, select, text, update
 
 from db.decisions import ticket_from
-from db.models import departments, outcomes, overrules, routing_accuracy, routing_history, tickets
-from db.session import reading, writing
-from engine.domain import Outcome, OutcomeKind, Overrule
+from db.exemplars import put_in, take_out
+from db.models import departments, exemplars, outcomes, overrules, routing_accuracy, routing_history, tickets
+from db.session import reading, transact
+from db.taxonomy import raise_counter
+from engine.domain import Exemplar, Outcome, OutcomeKind, Overrule, Ticket
 from engine.errors import NotFound, OutcomeRejected
 from engine.ports import Reviewed
 
+LABEL_VERSION = "labels"
 # Adds to the totals and derives the rate from the new totals, in one statement that locks the department's row.
 _COUNT = text(
     """
@@ -37,53 +43,40 @@ class Outcomes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def label(self, outcome: Outcome, *, now: datetime) -> Reviewed:
-        """Store a label, or replace an earlier one. Raises NotFound, OutcomeRejected for an unknown department."""
-        with writing(self._engine) as connection:
-            row = connection.execute(
-                select(routing_history, tickets)
-                .join(tickets, tickets.c.id == routing_history.c.ticket_id)
-                .where(tickets.c.id == outcome.ticket_id)
-                # Two supervisors labelling one ticket come one after the other, so the totals stay a recount.
-                .with_for_update(of=routing_history)
-            ).first()
-            if row is None:
-                raise NotFound(f"ticket {outcome.ticket_id} does not exist. The label was not stored.")
-            _must_exist(connection, outcome.department)
-            correct = row.department == outcome.department
-            was_labelled = row.actual_outcome is not None
-            kind = OutcomeKind.CONFIRMED if correct else OutcomeKind.CORRECTED
-            connection.execute(
-                insert(outcomes).values(
-                    ticket_id=outcome.ticket_id, kind=kind.value, predicted=row.department, actual=outcome.department,
-                    resolution_time_hours=outcome.resolution_hours, customer_satisfaction=outcome.satisfaction,
-                    labelled_by=outcome.labelled_by, note=outcome.note, created_at=now,
-                )
-            )
-            connection.execute(
-                update(routing_history)
-                .where(routing_history.c.ticket_id == outcome.ticket_id)
-                .values(
-                    actual_outcome=outcome.department, outcome=kind.value, reviewed_at=now, reviewed_by=outcome.labelled_by,
-                    resolution_time_hours=outcome.resolution_hours, customer_satisfaction=outcome.satisfaction,
-                )
-            )
-            was_correct = was_labelled and row.actual_outcome == row.department
-            connection.execute(
-                _COUNT,
-                {
-                    "department": row.department, "now": now,
-                    "total": 0 if was_labelled else 1, "correct": int(correct) - int(was_correct),
-                },
-            )
-        return Reviewed(
-            ticket=ticket_from(row), fingerprint=row.fingerprint, predicted=row.department, actual=outcome.department,
-            method=row.method, topic=row.topic,
-        )
+    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
+        """The ticket and the department that was decided for it. Raises NotFound."""
+        with reading(self._engine) as connection:
+            row = _found(connection, ticket_id, "Nothing was stored.")
+            return ticket_from(row), row.department
 
-    def overrule(self, overrule: Overrule, *, now: datetime) -> None:
-        """Store an agent's own choice; the ticket goes to the front of the review queue. Raises NotFound."""
-        with writing(self._engine) as connection:
+    def label(
+        self, outcome: Outcome, *, now: datetime, learn: bool = True, also: Callable[[Any, Reviewed], None] | None = None
+    ) -> Reviewed:
+        """Store a label, or replace an earlier one. Raises NotFound, OutcomeRejected for an unknown department.
+
+        With `learn` the ticket becomes, in the same transaction, an exemplar of the department that was right, in place of
+        any that it was before; its vector is to follow. Exemplars that tickets of the same fingerprint have made for another
+        department are taken out: of two labels of one text the newest counts. `also` runs at the end of the transaction,
+        with its connection, and may run again after a deadlock.
+        """
+        def work(connection: Connection) -> Reviewed:
+            reviewed = _labelled(connection, outcome, now=now)
+            if learn and reviewed.ticket.text:
+                reviewed = replace(reviewed, exemplar_id=_learned(connection, reviewed))
+            # Numbers of labels are no sign of a change: a lower one may be committed later.
+            raise_counter(connection, LABEL_VERSION)
+            if also is not None:
+                also(connection, reviewed)
+            return reviewed
+
+        return transact(self._engine, work)
+
+    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> None:
+        """Store an agent's own choice; the ticket goes to the front of the review queue. Raises NotFound, OutcomeRejected.
+
+        `also` as for `label`.
+        """
+        def work(connection: Connection) -> None:
             _must_exist(connection, overrule.department)
             changed = connection.execute(
                 update(routing_history)
@@ -98,15 +91,23 @@ class Outcomes:
                     created_at=now,
                 )
             )
+            if also is not None:
+                also(connection)
+
+        transact(self._engine, work)
 
     def queue(self, *, limit: int = 50, department: str | None = None) -> list[Row]:
-        """Tickets waiting for a label: overruled first, then those that sampling chose, least sure first."""
+        """Tickets waiting for a label: overruled first, then those that sampling chose, in an order that chance made.
+
+        What is labelled is then a fair part of what was sampled even where the queue is never emptied; the least sure first
+        would leave the sampled sure ones for ever, and their accuracy unknown.
+        """
         wanted = (routing_history.c.review_wanted | routing_history.c.overruled_to.is_not(None)) & routing_history.c.actual_outcome.is_(None)
         query = (
             select(routing_history, tickets.c.subject, tickets.c.body, tickets.c.priority, tickets.c.customer_ref)
             .join(tickets, tickets.c.id == routing_history.c.ticket_id)
             .where(wanted)
-            .order_by(routing_history.c.overruled_to.is_(None), routing_history.c.confidence, routing_history.c.id)
+            .order_by(routing_history.c.overruled_to.is_(None), func.md5(routing_history.c.ticket_id), routing_history.c.id)
             .limit(limit)
         )
         if department:
@@ -132,6 +133,64 @@ class Outcomes:
         """What `routing_accuracy` should say, counted from the labels: department, total, correct."""
         with reading(self._engine) as connection:
             return list(connection.execute(text(_RECOUNT + " order by department")).all())
+
+
+def _labelled(connection: Connection, outcome: Outcome, *, now: datetime) -> Reviewed:
+    # Two supervisors labelling one ticket come one after the other, so the totals stay a recount and one exemplar is left.
+    row = _found(connection, outcome.ticket_id, "The label was not stored.", lock=True)
+    _must_exist(connection, outcome.department)
+    correct = row.department == outcome.department
+    was_labelled = row.actual_outcome is not None
+    kind = OutcomeKind.CONFIRMED if correct else OutcomeKind.CORRECTED
+    connection.execute(
+        insert(outcomes).values(
+            ticket_id=outcome.ticket_id, kind=kind.value, predicted=row.department, actual=outcome.department,
+            resolution_time_hours=outcome.resolution_hours, customer_satisfaction=outcome.satisfaction,
+            labelled_by=outcome.labelled_by, note=outcome.note, created_at=now,
+        )
+    )
+    connection.execute(
+        update(routing_history)
+        .where(routing_history.c.ticket_id == outcome.ticket_id)
+        .values(
+            actual_outcome=outcome.department, outcome=kind.value, reviewed_at=now, reviewed_by=outcome.labelled_by,
+            resolution_time_hours=outcome.resolution_hours, customer_satisfaction=outcome.satisfaction,
+        )
+    )
+    was_correct = was_labelled and row.actual_outcome == row.department
+    connection.execute(
+        _COUNT,
+        {
+            "department": row.department, "now": now,
+            "total": 0 if was_labelled else 1, "correct": int(correct) - int(was_correct),
+        },
+    )
+    return Reviewed(
+        ticket=ticket_from(row), fingerprint=row.fingerprint, predicted=row.department, actual=outcome.department,
+        method=row.method, topic=row.topic,
+    )
+
+
+def _learned(connection: Connection, reviewed: Reviewed) -> int:
+    """The ticket as an exemplar, in place of its own earlier one and of those that contradict it; the new one's number."""
+    same = select(tickets.c.id).where(tickets.c.fingerprint == reviewed.fingerprint)
+    contradicts = exemplars.c.ticket_id.in_(same) & (exemplars.c.department != reviewed.actual)
+    take_out(connection, or_(exemplars.c.ticket_id == reviewed.ticket.id, contradicts))
+    exemplar = Exemplar(
+        text=reviewed.ticket.text, department=reviewed.actual, topic=reviewed.topic if reviewed.correct else "",
+        source="confirmed" if reviewed.correct else "corrected", ticket_id=reviewed.ticket.id,
+    )
+    return put_in(connection, [exemplar], None, embedder="")[0]
+
+
+def _found(connection: Connection, ticket_id: str, consequence: str, *, lock: bool = False) -> Row:
+    query = (
+        select(routing_history, tickets).join(tickets, tickets.c.id == routing_history.c.ticket_id).where(tickets.c.id == ticket_id)
+    )
+    row = connection.execute(query.with_for_update(of=routing_history) if lock else query).first()
+    if row is None:
+        raise NotFound(f"ticket {ticket_id} does not exist. {consequence}")
+    return row
 
 
 def _must_exist(connection: Connection, department: str) -> None:

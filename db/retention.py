@@ -1,23 +1,25 @@
 """Removing the customers' words after a time, with everything that statistics need kept."""
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Engine, text
 
 from db.session import writing
 
-_OLD = "select id from tickets where created_at < :before and text_removed_at is null"
-_STEPS = (
-    f"update outcomes set note = '' where note <> '' and ticket_id in ({_OLD})",
-    f"update overrules set reason = '' where reason <> '' and ticket_id in ({_OLD})",
-    # A vector can be turned back into much of its text, so it goes with the text.
-    f"delete from exemplar_vectors where exemplar_id in (select id from exemplars where ticket_id in ({_OLD}))",
-    f"update exemplars set text = '', active = false where ticket_id in ({_OLD})",
+# Tickets of one transaction: long enough to be quick, short enough that nobody waits for its locks.
+BATCH = 2_000
+_NEXT = text(
+    "select id, created_at from tickets where created_at < :before and text_removed_at is null "
+    "and (created_at, id) > (:created_at, :id) order by created_at, id limit :batch"
 )
-_TICKETS = text(
-    "update tickets set subject = '', body = '', customer_ref = '', fingerprint = '', text_removed_at = :now "
-    "where created_at < :before and text_removed_at is null"
+_STEPS = (
+    "update outcomes set note = '' where note <> '' and ticket_id = any(:ids)",
+    "update overrules set reason = '' where reason <> '' and ticket_id = any(:ids)",
+    # A vector can be turned back into much of its text, so it goes with the text.
+    "delete from exemplar_vectors where exemplar_id in (select id from exemplars where ticket_id = any(:ids))",
+    "update exemplars set text = '', active = false where ticket_id = any(:ids)",
+    "update tickets set subject = '', body = '', customer_ref = '', fingerprint = '', text_removed_at = :now where id = any(:ids)",
 )
 
 
@@ -28,9 +30,20 @@ class Retention:
         self._engine = engine
 
     def purge(self, *, before: datetime, now: datetime) -> int:
-        """Remove the texts of tickets created before this time, in one transaction; their number."""
-        with writing(self._engine) as connection:
-            connection.execute(text("set local statement_timeout = 0"))
-            for step in _STEPS:
-                connection.execute(text(step), {"before": before})
-            return connection.execute(_TICKETS, {"before": before, "now": now}).rowcount
+        """Remove the texts of tickets created before this time (aware), oldest first; their number.
+
+        Each batch is a transaction, with everything of its tickets. Broken off, it can be called again: what is gone is gone.
+        Raises ServiceUnavailable.
+        """
+        removed, last = 0, {"created_at": datetime.min.replace(tzinfo=UTC), "id": ""}
+        while True:
+            with writing(self._engine) as connection:
+                # The first look of a later purge passes over all that is removed already.
+                connection.execute(text("set local statement_timeout = 0"))
+                rows = connection.execute(_NEXT, {"before": before, "batch": BATCH, **last}).all()
+                for step in _STEPS if rows else ():
+                    connection.execute(text(step), {"ids": [row.id for row in rows], "now": now})
+            removed += len(rows)
+            if len(rows) < BATCH:
+                return removed
+            last = {"created_at": rows[-1].created_at, "id": rows[-1].id}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import Engine, Row, text
 
 from db.session import reading
+from engine.sampled import Sampled
 
 _COLUMNS = """
     h.ticket_id, h.department, h.method, h.confidence, h.raw_score, h.created_at, h.reviewed_at, h.review_probability,
@@ -19,24 +20,20 @@ class Reviewed:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def newest(self) -> int:
-        """The number of the newest label, 0 without any; a cheap sign that something has changed."""
-        with reading(self._engine) as connection:
-            return connection.execute(text("select coalesce(max(id), 0) from outcomes")).scalar_one()
-
-    def since(self, number: int, *, demo: bool) -> Sequence[Row]:
-        """Labels after `number` in their order: id, actual, and the decision's columns."""
+    def since(self, number: int, *, demo: bool, without: Sequence[int] = ()) -> Sequence[Row]:
+        """Labels after `number` but those `without` in their order: id, actual, and the decision's columns."""
         query = text(
             f"select o.id, o.actual, {_COLUMNS} from outcomes o join routing_history h using (ticket_id) "
-            "where o.id > :number and h.review_wanted and (h.demo = :demo) order by o.id"
+            "where o.id > :number and o.id <> all(cast(:without as bigint[])) and h.review_wanted and (h.demo = :demo) order by o.id"
         )
         with reading(self._engine) as connection:
-            return connection.execute(query, {"number": number, "demo": demo}).all()
+            return connection.execute(query, {"number": number, "demo": demo, "without": list(without)}).all()
 
     def decisions(self, *, demo: bool, limit: int = 50_000) -> Sequence[Row]:
-        """The newest reviewed decisions that chance chose, newest first: actual_outcome and the decision's columns."""
+        """The newest reviewed decisions that chance chose, newest first: actual_outcome, model, embedder and the columns."""
         query = text(
-            f"select h.actual_outcome, {_COLUMNS} from routing_history h where h.actual_outcome is not null "
+            f"select h.actual_outcome, coalesce(h.versions->>'model', '') as model, coalesce(h.versions->>'embedder', '') as embedder, "
+            f"{_COLUMNS} from routing_history h where h.actual_outcome is not null "
             "and h.review_wanted and h.demo = :demo order by h.reviewed_at desc limit :limit"
         )
         with reading(self._engine) as connection:
@@ -53,16 +50,30 @@ class Reviewed:
             return connection.execute(query, {"demo": demo, "limit": limit}).all()
 
     def volume(self, *, demo: bool, days: int = 7) -> float:
-        """Decisions a day over the last `days` days in which there was one."""
+        """Decisions a day over the last `days` days, or since the first one where that is shorter (but at least a day)."""
         query = text(
-            "select count(*)::float / greatest(1, count(distinct created_at::date)) from routing_history "
-            "where demo = :demo and created_at > now() - make_interval(days => :days)"
+            "select (select count(*) from routing_history where demo = :demo "
+            "and created_at > now() - make_interval(days => :days))::float "
+            "/ least(:days, greatest(1, extract(epoch from now() - "
+            "(select min(created_at) from routing_history where demo = :demo)) / 86400))"
         )
         with reading(self._engine) as connection:
             return float(connection.execute(query, {"demo": demo, "days": days}).scalar_one())
 
+    def sampled(self, *, demo: bool, days: int = 30) -> Sampled:
+        """How much of what chance chose for review is labelled; `beyond_chance` is counted over the last `days` days."""
+        query = text("""
+            select
+                (select count(*) from routing_history where actual_outcome is not null and review_wanted and demo = :demo) as labelled,
+                (select count(*) from routing_history where actual_outcome is null and review_wanted and demo = :demo) as waiting,
+                (select count(*) from routing_history where created_at > now() - make_interval(days => :days) and automation = 'auto'
+                    and not review_wanted and review_probability >= 1 and demo = :demo) as beyond_chance
+        """)
+        with reading(self._engine) as connection:
+            return Sampled(**connection.execute(query, {"demo": demo, "days": days}).mappings().one())
+
     def audits(self, *, demo: bool) -> tuple[int, int]:
-        """Audited cache hits, and how many of them the whole engine would have sent elsewhere."""
+        """Audited cache hits, and how many of them the learned router would have sent elsewhere (right or wrong)."""
         query = text(
             "select count(*), count(*) filter (where audit_department <> department) from routing_history "
             "where audit_department is not null and method = 'cached' and demo = :demo"

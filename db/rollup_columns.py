@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from engine.figures import BANDS
 from engine.histograms import CONFIDENCE_BINS, EDGES_MS, LATENCY_BINS
 from engine.timeline import WIDTH, Level
 
@@ -16,8 +17,10 @@ COUNTS = ("n", "auto", "degraded", "audited", "false_hits", "total_us")
 # Labels weighted with 1 / the chance of having been picked for review, and the squares, in whole thousandths. A label that
 # somebody chose to give, instead of being asked by chance, weighs nothing: it says nothing about the tickets not looked at.
 WEIGHTS = ("weight", "weight_correct", "weight_squared")
-MEASURES = (*COUNTS, *WEIGHTS, *LATENCY, *CONFIDENCE, *REVIEWED, *CORRECT)
-BIG = frozenset({*COUNTS, *WEIGHTS})
+# The same for each band of confidence.
+BAND_WEIGHTS = tuple(f"{kind}_{name.lower()}" for name, _, _ in BANDS for kind in ("weight", "correct", "squared"))
+MEASURES = (*COUNTS, *WEIGHTS, *BAND_WEIGHTS, *LATENCY, *CONFIDENCE, *REVIEWED, *CORRECT)
+BIG = frozenset({*COUNTS, *WEIGHTS, *BAND_WEIGHTS})
 # Fine buckets are needed for recent windows and for the edges of longer ones; coarse ones stay for ever.
 KEPT = {Level.MINUTE: timedelta(days=3), Level.HALF_HOUR: timedelta(days=33), Level.FOUR_HOURS: timedelta(days=400)}
 # Every count is kept three times: by all dimensions, by department and method, and by method alone. A view without
@@ -62,12 +65,22 @@ def cells_sql(facts: str) -> str:
         f"case when {reviewed} then sign * weight end as weight",
         "case when actual = department then sign * weight end as weight_correct",
         f"case when {reviewed} then sign * weight * weight / 1000 end as weight_squared",
+        *(column for band in BANDS for column in _band_columns(*band, reviewed=reviewed)),
         *(f"case latency_bin when {i} then sign end as {name}" for i, name in enumerate(LATENCY)),
         *(f"case confidence_bin when {i} then sign end as {name}" for i, name in enumerate(CONFIDENCE)),
         *(f"case when confidence_bin = {i} and {reviewed} then sign end as {name}" for i, name in enumerate(REVIEWED)),
         *(f"case when confidence_bin = {i} and actual = department then sign end as {name}" for i, name in enumerate(CORRECT)),
     ]
     return f"select created_at as bucket, {', '.join(DIMENSIONS)}, {', '.join(columns)} from ({facts}) as facts"
+
+
+def _band_columns(name: str, low: int, high: int, *, reviewed: str) -> list[str]:
+    inside, name = f"confidence_bin >= {low} and confidence_bin < {high}", name.lower()
+    return [
+        f"case when {reviewed} and {inside} then sign * weight end as weight_{name}",
+        f"case when actual = department and {inside} then sign * weight end as correct_{name}",
+        f"case when {reviewed} and {inside} then sign * (weight * weight / 1000) end as squared_{name}",
+    ]
 
 
 def summed_sql(names: tuple[str, ...] = MEASURES) -> str:

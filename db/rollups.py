@@ -13,12 +13,11 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Engine, text
 
 from db import rollup_columns as columns
+from db.locks import Lock
 from db.rollup_columns import DIMENSIONS, KEPT, MEASURES
 from db.session import reading, translated
 from engine.timeline import Level
 
-# One roller at a time; any number will do, as long as nobody else uses it.
-LOCK = 7_203_812
 BATCH = 20_000
 _KEYS = ", ".join(DIMENSIONS)
 _ADD = ", ".join(f"{name} = coalesce(r.{name} + excluded.{name}, r.{name}, excluded.{name})" for name in MEASURES)
@@ -84,7 +83,7 @@ class Rollups:
         while True:
             with translated(self._engine), self._engine.begin() as connection:
                 connection.execute(text("set local jit = off"))
-                if not connection.execute(text("select pg_try_advisory_xact_lock(:key)"), {"key": LOCK}).scalar_one():
+                if not connection.execute(text("select pg_try_advisory_xact_lock(:key)"), {"key": Lock.ROLLING}).scalar_one():
                     return moved or None
                 some = connection.execute(text(_ROLL), {"now": self._clock()}).scalar_one()
             moved += some
@@ -114,12 +113,15 @@ class Rollups:
         Buckets from before the oldest raw row stay as they are, and so does the bucket of that row when it counts more
         than the raw rows: what was deleted on purpose stays counted.
         """
-        with translated(self._engine), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            with connection.begin():
+        with translated(self._engine), self._engine.begin() as holder:
+            for setting in ("statement_timeout = 0", "lock_timeout = 0", "idle_in_transaction_session_timeout = 0"):
+                holder.execute(text(f"set local {setting}"))
+            # The lock is held by a transaction of its own: in the other one the first query, and waiting for a lock is one,
+            # decides what is seen, and what another roller did while this one waited could not be changed any more.
+            holder.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.ROLLING})
+            with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
                 for setting in ("jit = off", "statement_timeout = 0", "lock_timeout = 0", "work_mem = '128MB'"):
                     connection.execute(text(f"set local {setting}"))
-                # The lock comes before the snapshot: in this mode the first query after it decides what is seen.
-                connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": LOCK})
                 return _rebuild(connection, self._clock())
 
 

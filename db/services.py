@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Engine, Row, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -43,9 +44,11 @@ class Services:
             calls, errors = connection.execute(query).one()
         return int(calls), int(errors)
 
-    def beat(self, name: str, *, memory_share: float, spooled: int, now: datetime) -> None:
-        """Say that an instance is alive, and how it is."""
-        values = {"seen_at": now, "memory_share": memory_share, "spooled": spooled}
+    def beat(
+        self, name: str, *, memory_share: float, spooled: int, now: datetime, services: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Say that an instance is alive, and how it is; `services` is what its breakers say, in the form of JSON."""
+        values = {"seen_at": now, "memory_share": memory_share, "spooled": spooled, "services": dict(services or {})}
         with writing(self._engine) as connection:
             connection.execute(upsert(instances).values(name=name, **values).on_conflict_do_update(index_elements=["name"], set_=values))
 

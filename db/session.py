@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg2
-import psycopg2
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -46,6 +46,10 @@ class Gate(Protocol):
     def failed(self, error: Exception, *, decisive: bool = False) -> None: ...
 
 
+class NotConnected(psycopg2.OperationalError):
+    """No connection could be made; the pool hands this out as it is to whoever asks it for a driver's connection."""
+
+
 def connect(url: str, *, pool_size: int = 10, overflow: int = 10, name: str = "console", gate: Gate | None = None) -> Engine:
     """A pool of `pool_size` to `pool_size + overflow` psycopg2 connections; nothing connects yet.
 
@@ -56,7 +60,9 @@ def connect(url: str, *, pool_size: int = 10, overflow: int = 10, name: str = "c
     options = (
         f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} "
         f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
-        "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c hnsw.iterative_scan=strict_order"
+        "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c hnsw.iterative_scan=strict_order "
+        # For statements prepared by name, which are written so that no value changes their plan.
+        "-c plan_cache_mode=force_generic_plan"
     )
     try:
         address = make_url(url)
@@ -67,6 +73,8 @@ def connect(url: str, *, pool_size: int = 10, overflow: int = 10, name: str = "c
         pool_size=pool_size,
         max_overflow=overflow,
         pool_timeout=3,
+        # The connection used last: its server process has everything at hand, and those not needed can rest.
+        pool_use_lifo=True,
         pool_recycle=1800,
         executemany_mode="values_plus_batch",
         execution_options={"gate": gate},
@@ -75,9 +83,27 @@ def connect(url: str, *, pool_size: int = 10, overflow: int = 10, name: str = "c
             "connection_factory": WatchedConnection, "cursor_factory": WatchedCursor,
         },
     )
+    event.listen(engine, "do_connect", _connected)
     event.listen(engine, "checkin", _left)
     event.listen(engine, "checkout", _asked_after_a_rest)
     return engine
+
+
+def reach(url: str) -> None:
+    """Return when the server lets us in. Raises ServiceUnavailable and ConfigurationError."""
+    engine = connect(url, pool_size=1)
+    try:
+        with translated(), engine.connect():
+            pass
+    finally:
+        engine.dispose()
+
+
+def _connected(dialect: Dialect, _: object, arguments: Sequence[Any], named: dict[str, Any]) -> DBAPIConnection:
+    try:
+        return dialect.connect(*arguments, **named)
+    except psycopg2.OperationalError as error:
+        raise NotConnected(str(error)) from error
 
 
 def _left(_: object, record: ConnectionPoolEntry) -> None:
@@ -85,10 +111,12 @@ def _left(_: object, record: ConnectionPoolEntry) -> None:
 
 
 def _asked_after_a_rest(connection: WatchedConnection, record: ConnectionPoolEntry, _: object) -> None:
-    """Ask a connection that has rested whether it still lives; without an answer the pool starts anew.
+    """Ask a connection that has rested whether it still lives; where it is closed or does not answer the pool starts anew.
 
     One that was in use a moment ago is not asked: under load every ticket would pay a round trip for each statement.
     """
+    if connection.closed:
+        raise InvalidatePoolError
     left = record.info.get("left")
     if left is None or time.monotonic() - left < RESTED:
         return
@@ -133,9 +161,10 @@ def translated(engine: Engine | None = None) -> Iterator[None]:
             gate.failed(ServiceUnavailable("database", _first_line(error)))
         raise ServiceUnavailable("database", _first_line(error)) from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        # While a connection goes back into the pool, the driver's errors come through as they are.
+        # While a connection is made for the ticket's path or goes back into the pool, the driver's errors come as they are.
         if gate is not None:
-            gate.failed(ServiceUnavailable("database", _first_line(error)))
+            decisive = isinstance(error, NotConnected | Silence)
+            gate.failed(ServiceUnavailable("database", _first_line(error)), decisive=decisive)
         raise ServiceUnavailable("database", _first_line(error)) from error
     except BaseException:
         if gate is not None:

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.models import counters, departments, topics
-from db.session import reading, writing
+from db.session import reading, transact
 from engine.domain import Department, Topic
 
 TAXONOMY_VERSION = "taxonomy"
@@ -40,35 +40,35 @@ class Taxonomy:
 
     def save(self, new_departments: Sequence[Department], new_topics: Sequence[Topic] = ()) -> None:
         """Add or change departments and topics, in one transaction. Those not named stay as they are."""
-        with writing(self._engine) as connection:
-            for department in new_departments:
-                row = {"purpose": department.purpose, "triage": department.triage, "live": department.live}
-                connection.execute(
-                    insert(departments).values(name=department.name, **row).on_conflict_do_update(index_elements=["name"], set_=row)
-                )
-            for topic in new_topics:
-                row = {"department": topic.department, "purpose": topic.purpose, "live": True}
-                connection.execute(
-                    insert(topics).values(name=topic.name, **row).on_conflict_do_update(index_elements=["name"], set_=row)
-                )
-            raise_counter(connection, TAXONOMY_VERSION)
+        transact(self._engine, lambda connection: save(connection, new_departments, new_topics))
 
     def replace(self, new_departments: Sequence[Department], new_topics: Sequence[Topic]) -> None:
-        """Make exactly these live; departments and topics that are not named are retired, their history stays."""
-        with writing(self._engine) as connection:
-            names = [department.name for department in new_departments]
-            connection.execute(update(departments).where(departments.c.name.not_in(names)).values(live=False))
-            connection.execute(update(topics).where(topics.c.name.not_in([t.name for t in new_topics])).values(live=False))
-        self.save(new_departments, new_topics)
+        """Make exactly these live, in one transaction; those that are not named are retired, their history stays."""
+        transact(self._engine, lambda connection: replace(connection, new_departments, new_topics))
 
 
-def raise_counter(connection, name: str) -> None:  # noqa: ANN001
+def save(connection: Connection, new_departments: Sequence[Department], new_topics: Sequence[Topic]) -> None:
+    """As `Taxonomy.save`, in the caller's transaction."""
+    for department in new_departments:
+        row = {"purpose": department.purpose, "triage": department.triage, "live": department.live}
+        connection.execute(
+            insert(departments).values(name=department.name, **row).on_conflict_do_update(index_elements=["name"], set_=row)
+        )
+    for topic in new_topics:
+        row = {"department": topic.department, "purpose": topic.purpose, "live": True}
+        connection.execute(insert(topics).values(name=topic.name, **row).on_conflict_do_update(index_elements=["name"], set_=row))
+    raise_counter(connection, TAXONOMY_VERSION)
+
+
+def replace(connection: Connection, new_departments: Sequence[Department], new_topics: Sequence[Topic]) -> None:
+    """As `Taxonomy.replace`, in the caller's transaction."""
+    names = [department.name for department in new_departments]
+    connection.execute(update(departments).where(departments.c.name.not_in(names)).values(live=False))
+    connection.execute(update(topics).where(topics.c.name.not_in([t.name for t in new_topics])).values(live=False))
+    save(connection, new_departments, new_topics)
+
+
+def raise_counter(connection: Connection, name: str) -> None:
     """Raise a named counter by one, in the caller's transaction; other instances watch it."""
     statement = insert(counters).values(name=name, value=1)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1}))
-
-
-def is_empty(engine: Engine) -> bool:
-    """True when no department was ever made."""
-    with reading(engine) as connection:
-        return connection.execute(select(func.count()).select_from(departments)).scalar_one() == 0

@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Engine, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.models import models
-from db.session import reading, writing
+from db.locks import Lock
+from db.models import counters, models
+from db.session import reading, transact, writing
 from db.taxonomy import raise_counter
 
 MODEL_VERSION = "model"
-# Any constant will do; it only has to be the same in every process.
-_FITTING = 7_203_812
+# Raised whenever all exemplars are replaced: what was fitted on those before must not go live afterwards.
+ERA = "era"
 
 
 class TrainedModels:
@@ -24,19 +26,25 @@ class TrainedModels:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, arrays: dict[str, np.ndarray], manifest: dict[str, Any], *, embedder: str) -> int:
-        """Store a model, make it the live one of its embedder, and return its number."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        with writing(self._engine) as connection:
-            connection.execute(update(models).where(models.c.live, models.c.embedder == embedder).values(live=False))
-            number = connection.execute(
-                insert(models)
-                .values(embedder=embedder, manifest=manifest, arrays=buffer.getvalue(), live=True)
-                .returning(models.c.number)
-            ).scalar_one()
-            raise_counter(connection, MODEL_VERSION)
-        return number
+    def era(self) -> int:
+        """How often all exemplars were replaced; to be asked before exemplars are read for a fit."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(counters.c.value).where(counters.c.name == ERA)).scalar_one_or_none() or 0
+
+    def add(self, arrays: dict[str, np.ndarray], manifest: dict[str, Any], *, embedder: str, era: int) -> int | None:
+        """Store a model, make it the live one of its embedder, and return its number.
+
+        None, and nothing is stored, when all exemplars were replaced since `era`.
+        """
+        content = packed(arrays)
+
+        def work(connection: Connection) -> int | None:
+            connection.execute(upsert(counters).values(name=ERA, value=0).on_conflict_do_nothing())
+            # A replacement at the same moment comes before or after this, never in between.
+            now = connection.execute(select(counters.c.value).where(counters.c.name == ERA).with_for_update(read=True)).scalar_one()
+            return put_live(connection, content, manifest, embedder=embedder) if now == era else None
+
+        return transact(self._engine, work)
 
     def live_number(self, *, embedder: str) -> int | None:
         """The number of the live model made for this embedder, None when there is none."""
@@ -54,8 +62,9 @@ class TrainedModels:
     def alone(self) -> Iterator[bool]:
         """True inside the block for one instance at a time; the others get False and do not wait."""
         with writing(self._engine) as connection:
-            connection.execute(text("set local statement_timeout = 0"))
-            yield connection.execute(select(func.pg_try_advisory_xact_lock(_FITTING))).scalar_one()
+            # Fitting takes minutes in which this connection says nothing.
+            connection.execute(text("set local idle_in_transaction_session_timeout = 0"))
+            yield connection.execute(select(func.pg_try_advisory_xact_lock(Lock.FITTING))).scalar_one()
 
     def load(self, number: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Arrays and manifest of a stored model."""
@@ -63,3 +72,19 @@ class TrainedModels:
             row = connection.execute(select(models.c.arrays, models.c.manifest).where(models.c.number == number)).one()
         with np.load(io.BytesIO(row.arrays), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}, row.manifest
+
+
+def packed(arrays: dict[str, np.ndarray]) -> bytes:
+    """Arrays as they are stored: compressed `.npz` without pickle."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def put_live(connection: Connection, content: bytes, manifest: dict[str, Any], *, embedder: str) -> int:
+    """Store a packed model as the live one of its embedder, in the caller's transaction; its number."""
+    connection.execute(update(models).where(models.c.live, models.c.embedder == embedder).values(live=False))
+    statement = insert(models).values(embedder=embedder, manifest=manifest, arrays=content, live=True).returning(models.c.number)
+    number = connection.execute(statement).scalar_one()
+    raise_counter(connection, MODEL_VERSION)
+    return number

@@ -8,12 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from db.locks import Lock
 from db.models_access import users
 from db.session import reading, writing
 from engine.errors import AccountRejected, Conflict, NotFound
-
-# Any constant will do; whoever counts the admins and then changes one holds it.
-_ADMINS_LOCK = 7_203_812
 
 Noted = Callable[[Connection, Row | None, Row], None]
 
@@ -28,7 +26,7 @@ class Users:
         """Store a new user; with `only_first` only when there is none yet, else None. Raises Conflict for a taken name."""
         try:
             with writing(self._engine) as connection:
-                connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _ADMINS_LOCK})
+                connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.ADMINS})
                 if only_first and connection.execute(select(users.c.id).limit(1)).first() is not None:
                     return None
                 row = connection.execute(insert(users).values(**values).returning(users)).one()
@@ -40,7 +38,7 @@ class Users:
     def change(self, user_id: int, values: dict[str, Any], *, noted: Noted) -> Row:
         """Change some columns. Raises NotFound, and AccountRejected when no admin who can sign in would be left."""
         with writing(self._engine) as connection:
-            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _ADMINS_LOCK})
+            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.ADMINS})
             before = connection.execute(select(users).where(users.c.id == user_id)).first()
             if before is None:
                 raise NotFound("this user does not exist.")

@@ -11,8 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -26,17 +25,18 @@ _LOOK_EVERY = 0.1
 _patience: ContextVar[float] = ContextVar("patience", default=PATIENCE)
 
 
-@contextmanager
-def patient(seconds: float | None) -> Iterator[None]:
+class patient:  # noqa: N801 - used like a function
     """Statements of this block may stay unanswered for so many seconds; None leaves things as they are."""
-    if seconds is None:
-        yield
-        return
-    token = _patience.set(seconds)
-    try:
-        yield
-    finally:
-        _patience.reset(token)
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._token = None if self._seconds is None else _patience.set(self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _patience.reset(self._token)
 
 
 class Silence(psycopg2.OperationalError):
@@ -107,7 +107,15 @@ class WatchedConnection(psycopg2.extensions.connection):
         self._ended(super().commit)
 
     def rollback(self) -> None:
-        self._ended(super().rollback)
+        if self.closed:
+            # The server has rolled back; the pool finds out when somebody takes this connection again.
+            self.unlimited = False
+        elif self.status == psycopg2.extensions.STATUS_READY:
+            # No transaction was begun: nothing is sent, so nothing has to be waited for.
+            self.unlimited = False
+            super().rollback()
+        else:
+            self._ended(super().rollback)
 
     def set_isolation_level(self, level: int) -> None:
         patience = _allowed(self)

@@ -72,7 +72,9 @@ class Accounts:
         """
         name, now = name.strip().casefold()[:200], self._clock()
         device = self._sessions.is_known_browser(known_browser, name) if known_browser else None
-        account = _key("device", f"{device}:{name}") if device else _key("account", name)
+        user = self._users.by_name(name) if _NAME.fullmatch(name) else None
+        # With another password, or a new one-time one, a browser's count begins anew.
+        account = _key("device", f"{device}:{name}:{user.password_hash if user else ''}") if device else _key("account", name)
         place = "" if device else _key("address", address)
         wait = self._attempts.locked(place, now=now) if place else 0.0
         if wait:
@@ -82,7 +84,6 @@ class Accounts:
         failures = self._attempts.reserve(place, free=self._free_per_address, now=now) if place else 0
         if failures is None:
             raise SignInRefused(wait=max(1.0, self._attempts.locked(place, now=now)))
-        user = self._users.by_name(name) if _NAME.fullmatch(name) else None
         fits = self._passwords.fits(password[: MAX_CHARACTERS + 1], user.password_hash if user else None)
         if not fits or user.disabled_at is not None:
             self._log.event("sign_in_refused", address=address)

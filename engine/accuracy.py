@@ -139,31 +139,15 @@ class AccuracyTracker:
             self._add(label, 1)
             return True
 
-    def correct(self, label: ReviewedLabel) -> bool:
-        """Replace the label of a ticket by a later one, whose `revision` must be at least 1; as `record` otherwise.
-
-        It may arrive before the label it replaces, which is then not counted any more.
-        """
-        if label.revision < 1:
-            raise ValueError(f"a correction of ticket {label.ticket_id} needs a revision of at least 1")
-        return self.record(label)
-
-    def forget(self, ticket_id: str) -> bool:
-        """Take a ticket's label back, as when an outcome was entered by mistake; False when there is none."""
-        with self._lock:
-            known = self._labels.pop(ticket_id, None)
-            if known is not None:
-                self._add(known, -1)
-            return known is not None
-
     def __len__(self) -> int:
         return len(self._labels)
 
     def snapshot(self, now: datetime, *, half_life: float = HALF_LIFE_DAYS) -> AccuracySnapshot:
         """The counts as of `now` (timezone-aware), immutable.
 
-        In the recent view a label also weighs 0.5 ** (age / half_life), both in days; the age runs from the start of
-        the label's UTC day to the start of the day of `now`, never below 0. Raises ValueError for a half-life that is
+        In the recent view a label counts as 0.5 ** (age / half_life) of a label of today, both in days; the age runs from
+        the start of the label's UTC day to the start of the day of `now`, never below 0. Where all labels together are
+        worth less than one of today, there is no recent view. Raises ValueError for a half-life that is
         not above 0 or a time without a zone.
         """
         if now.tzinfo is None:
@@ -205,11 +189,16 @@ def _cell(parts: list[tuple[int, tuple[int, ...]]], half_life: float) -> Cell:
     """All-time and recent view of one cell from (age in days, sums) of its days."""
     count, right, weight, right_weight, squared = (sum(column) for column in zip(*(p for _, p in parts), strict=True))
     lower, upper = wilson_weighted(right_weight / _UNIT, weight / _UNIT, squared_weight=squared / _UNIT**2)
+    # A faded label is a fraction of a label: were it one that weighs less, old labels alone would seem as many as new ones.
     fade = [(0.5 ** (age / half_life), sums) for age, sums in parts]
     recent_weight = math.fsum(share * sums[2] / _UNIT for share, sums in fade)
     recent_right = min(recent_weight, math.fsum(share * sums[3] / _UNIT for share, sums in fade))
-    recent_squared = math.fsum(share * share * sums[4] / _UNIT**2 for share, sums in fade)
-    recent_lower, recent_upper = wilson_weighted(recent_right, recent_weight, squared_weight=recent_squared)
+    recent_squared = math.fsum(share * sums[4] / _UNIT**2 for share, sums in fade)
+    recent_size = effective_size(recent_weight, recent_squared)
+    lately = recent_size >= 1.0 - 1e-9
+    recent_lower, recent_upper = (
+        wilson_weighted(recent_right, recent_weight, squared_weight=recent_squared) if lately else (0.0, 1.0)
+    )
     return Cell(
         n=count,
         successes=right,
@@ -217,8 +206,8 @@ def _cell(parts: list[tuple[int, tuple[int, ...]]], half_life: float) -> Cell:
         rate=right_weight / weight,
         lower=lower,
         upper=upper,
-        recent=recent_right / recent_weight if recent_weight > 0.0 else None,
+        recent=recent_right / recent_weight if lately else None,
         recent_lower=recent_lower,
         recent_upper=recent_upper,
-        recent_effective=effective_size(recent_weight, recent_squared),
+        recent_effective=recent_size,
     )

@@ -11,6 +11,8 @@ from types import MappingProxyType
 BAND_HIGH_FROM = 0.85
 BAND_MEDIUM_FROM = 0.60
 MINIMUM_LABELS = 30
+# One or two wrong labels are bad luck for anybody; so many say something even before the minimum is reached.
+FEWEST_TO_GATE = 10
 
 
 class Band(StrEnum):
@@ -42,8 +44,8 @@ class Cell:
     effective         how many evenly sampled labels they are worth, at most n
     rate              weighted share that was right, in [0, 1]; None without labels
     lower, upper      its 95 % Wilson interval at the effective size; (0, 1) without labels
-    recent            the same share with older labels fading; None without labels
-    recent_lower, recent_upper, recent_effective   its interval and effective size
+    recent            the same share with older labels fading; None when they are not worth one label of today
+    recent_lower, recent_upper, recent_effective   its interval and effective size, in labels of today
     """
 
     n: int = 0
@@ -125,11 +127,11 @@ class AccuracySnapshot:
         """Whether decisions for `department` by `method` must not be answered automatically.
 
         Gated when, on at least `minimum` effective labels, the lower end of the 95 % interval is under `threshold`
-        (in [0, 1]), or when the recent view lies under it with its whole interval, so that a fall is not hidden by a
-        long good past. With fewer labels the interval is wide whatever the truth, so being under the threshold would
-        only say that labels are few: that is `unproven`, its own state, which does not gate (the calibrated confidence
-        still has to pass) and is to be shown as such. Few labels that already exclude the threshold (upper end of the
-        interval under it) do gate.
+        (in [0, 1]), or when the recent view, on at least FEWEST_TO_GATE, lies under it with its whole interval, so that a
+        fall is not hidden by a long good past. With fewer labels the interval is wide whatever the truth, so being under
+        the threshold would only say that labels are few: that is `unproven`, its own state, which does not gate (the
+        calibrated confidence still has to pass) and is to be shown as such. FEWEST_TO_GATE labels or more that already
+        exclude the threshold (upper end of the interval under it) do gate.
         """
         if not 0.0 <= threshold <= 1.0:
             raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
@@ -137,15 +139,15 @@ class AccuracySnapshot:
             raise ValueError(f"minimum must not be negative, got {minimum}")
         cell = self.cell(department, method)
         seen = f"{cell.successes} of {cell.n} reviewed {method} decisions for {department} were right"
-        if cell.n and cell.upper < threshold:
-            return Gate(GateState.GATED, f"{seen}: at most {cell.upper:.1%} accurate, under {threshold:.1%}")
         # The tiny slack keeps n even labels from counting as less than n by rounding.
+        if cell.effective >= min(FEWEST_TO_GATE, minimum) - 1e-9 and cell.n and cell.upper < threshold:
+            return Gate(GateState.GATED, f"{seen}: at most {cell.upper:.1%} accurate, under {threshold:.1%}")
         if cell.n == 0 or cell.effective < minimum - 1e-9:
             worth = f" (worth {cell.effective:.0f} even ones)" if cell.effective < cell.n - 0.5 else ""
             return Gate(GateState.UNPROVEN, f"unproven: {cell.n} reviewed{worth} of {minimum} needed")
         if cell.lower < threshold:
             return Gate(GateState.GATED, f"{seen}: at least {cell.lower:.1%} accurate is proven, under {threshold:.1%}")
-        if cell.recent_effective >= 1.0 and cell.recent_upper < threshold:
+        if cell.recent_effective >= FEWEST_TO_GATE and cell.recent_upper < threshold:
             return Gate(
                 GateState.GATED, f"{seen}, but lately at most {cell.recent_upper:.1%}, under {threshold:.1%}"
             )

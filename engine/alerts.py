@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 from engine.alert_rules import SHIPPED, Measure, Rule
 from engine.errors import NotFound, PolicyRejected
@@ -57,14 +57,33 @@ class Change:
         return f"{self.rule.title}{of}: {self.rule.shown(self.value)}, {sign} {self.rule.shown(self.rule.threshold)}, n = {self.sample:,}"
 
 
+# Runs in a change's transaction with its connection, the row before and the row after.
+Noted = Callable[[Any, Any, Any], None]
+
+
+class Trail(Protocol):
+    """The audit log; `engine.audit.Audit` is one."""
+
+    def record(
+        self, actor: str, action: str, kind: str, object_: str, *, before: dict[str, Any] | None = None, after: dict[str, Any] | None = None,
+        connection: Any = None,
+    ) -> None: ...
+
+
 class AlertStore(Protocol):
-    """Alerts in Postgres. Raises ServiceUnavailable when the database is away."""
+    """Alerts in Postgres; `noted` runs in the transaction of what people do. Raises ServiceUnavailable when the database is away."""
 
     def edits(self) -> dict[str, dict[str, object]]:
         """The managers' changes of rules, by rule name."""
         ...
 
-    def save_edit(self, name: str, config: Mapping[str, object], *, by: str, now: datetime) -> None: ...
+    def save_edit(self, name: str, config: Mapping[str, object], *, by: str, now: datetime, noted: Noted) -> None: ...
+
+    def acknowledge(self, alert_id: int, *, by: str, now: datetime, noted: Noted) -> None: ...
+
+    def silence(self, *, rule: str, subject: str, until: datetime, by: str, reason: str, noted: Noted) -> None: ...
+
+    def end_silence(self, silence_id: int, *, now: datetime, noted: Noted) -> None: ...
 
     def state(self) -> tuple[list[OpenAlert], dict[tuple[str, str], datetime]]:
         """The open alerts, and since when conditions that are not alerts yet have been wrong, by (rule, subject)."""
@@ -106,12 +125,16 @@ def judge(
 
 
 class Alerts:
-    """Evaluates the rules. `measure` gives a rule's readings; `channels` are the names of those to be told."""
+    """Evaluates the rules, and does what people want done about alerts, each deed with its row in the audit log.
+
+    `measure` gives a rule's readings; `channels` are the names of those to be told.
+    """
 
     def __init__(
-        self, *, store: AlertStore, measure: Callable[[Rule, datetime], Sequence[Reading]], log: Log, clock: Clock,
+        self, *, store: AlertStore, measure: Callable[[Rule, datetime], Sequence[Reading]], audit: Trail, log: Log, clock: Clock,
         channels: Sequence[str] = (),
     ) -> None:
+        self._audit = audit
         self._store = store
         self._measure = measure
         self._log = log
@@ -129,9 +152,39 @@ class Alerts:
         if rule is None:
             raise NotFound(f"alert rule {name} does not exist. Nothing was changed.")
         edited = rule.edited(changes)
-        self._store.save_edit(name, edited.config(), by=by, now=self._clock())
+        old, new = rule.config(), edited.config()
+        differing = {field for field in new if new[field] != old[field]}
+
+        def noted(connection: Any, *_: Any) -> None:
+            before, after = ({field: config[field] for field in sorted(differing)} for config in (old, new))
+            self._audit.record(by, "alert_rule_changed", "alert rule", name, before=before, after=after, connection=connection)
+
+        self._store.save_edit(name, new, by=by, now=self._clock(), noted=noted)
         self._log.event("alert_rule_changed", rule=name, by=by)
         return edited
+
+    def acknowledge(self, alert_id: int, *, by: str) -> None:
+        """Say that somebody looks after an open alert. Raises NotFound, ServiceUnavailable."""
+        self._store.acknowledge(alert_id, by=by, now=self._clock(), noted=lambda connection, _, row: self._audit.record(
+            by, "alert_acknowledged", "alert", f"{row.rule} {row.subject}".strip(), after={"number": row.id}, connection=connection
+        ))
+
+    def silence(self, *, rule: str, subject: str, length: timedelta, by: str, reason: str) -> None:
+        """Send no notices about a rule ("" = any) and subject ("" = any) for this long. Raises ServiceUnavailable."""
+        self._store.silence(
+            rule=rule, subject=subject, until=self._clock() + length, by=by, reason=reason,
+            noted=lambda connection, _, row: self._noted_silence(connection, "alert_silenced", row, by=by),
+        )
+
+    def end_silence(self, silence_id: int, *, by: str) -> None:
+        """End a silence now. Raises NotFound, ServiceUnavailable."""
+        self._store.end_silence(
+            silence_id, now=self._clock(), noted=lambda connection, _, row: self._noted_silence(connection, "silence_ended", row, by=by)
+        )
+
+    def _noted_silence(self, connection: Any, action: str, row: Any, *, by: str) -> None:
+        about = f"{row.rule or 'every rule'} {row.subject}".strip()
+        self._audit.record(by, action, "silence", about, after={"number": row.id, "until": row.until.isoformat()}, connection=connection)
 
     def evaluate(self) -> list[Change]:
         """Look at every rule once and store what came of it; the changes that people hear of. Raises ServiceUnavailable.

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,7 +45,7 @@ class AuditStore(Protocol):
 
     def add(self, row: dict[str, Any]) -> tuple[int, str]: ...
 
-    def add_to(self, connection: Any, row: dict[str, Any]) -> tuple[int, str]: ...
+    def add_to(self, connection: Any, row: dict[str, Any], *, stored: Callable[[int, str], None]) -> None: ...
 
     def find(
         self, *, limit: int, actor: str = "", action: str = "", words: str = "", since: datetime | None = None
@@ -76,8 +76,14 @@ class Audit:
             "at": self._clock(), "actor": actor[:120], "action": action[:64], "kind": kind[:32], "object": object_[:200],
             "before": before, "after": after, "address": _address.get(),
         }
-        number, hash_ = self._store.add(row) if connection is None else self._store.add_to(connection, row)
-        self._log.event("audit", number=number, action=action, hash=hash_)
+        def stored(number: int, hash_: str) -> None:
+            self._log.event("audit", number=number, action=action, hash=hash_)
+
+        if connection is None:
+            stored(*self._store.add(row))
+        else:
+            # A witness of a row that was rolled back would look like a log that was replaced.
+            self._store.add_to(connection, row, stored=stored)
 
     def find(
         self, *, limit: int = 200, actor: str = "", action: str = "", words: str = "", since: datetime | None = None

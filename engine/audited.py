@@ -1,37 +1,71 @@
 """Labels, overrules and policies that leave a row in the audit log."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from engine.audit import Audit
-from engine.domain import Origin, Outcome, Overrule, Policy
+from engine.domain import Origin, Outcome, Overrule, Policy, Ticket
+from engine.errors import NotFound
 from engine.policy import changes
 from engine.ports import OutcomeStore, PolicyHistory, Reviewed
+from engine.sanitize import remark
 
 
 class AuditedOutcomes:
-    """An OutcomeStore in front of another one. Demo tickets are stories, so nobody's deeds are noted for them."""
+    """An OutcomeStore in front of another one, for which notes and reasons become plain text.
+
+    Demo tickets are stories, so nobody's deeds are noted for them.
+    """
 
     def __init__(self, store: OutcomeStore, audit: Audit) -> None:
         self._store = store
         self._audit = audit
 
-    def label(self, outcome: Outcome, *, now: datetime) -> Reviewed:
-        """Store the label, then note who gave it. Raises NotFound, OutcomeRejected."""
-        reviewed = self._store.label(outcome, now=now)
-        if reviewed.ticket.origin is not Origin.DEMO:
-            self._audit.record(
-                outcome.labelled_by, "ticket_reviewed", "ticket", outcome.ticket_id,
-                before={"department": reviewed.predicted}, after={"department": reviewed.actual},
-            )
-        return reviewed
+    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
+        """As the store's own. Raises NotFound."""
+        _must_be_a_number(ticket_id)
+        return self._store.decided(ticket_id)
 
-    def overrule(self, overrule: Overrule, *, now: datetime) -> None:
-        """Store the overrule, then note who did it. Raises NotFound, OutcomeRejected."""
-        self._store.overrule(overrule, now=now)
-        self._audit.record(overrule.by, "ticket_overruled", "ticket", overrule.ticket_id, after={"department": overrule.department})
+    def label(
+        self, outcome: Outcome, *, now: datetime, learn: bool = True, also: Callable[[Any, Reviewed], None] | None = None
+    ) -> Reviewed:
+        """Store the label and who gave it in one transaction. Raises NotFound, OutcomeRejected."""
+        _must_be_a_number(outcome.ticket_id)
+
+        def noted(connection: Any, reviewed: Reviewed) -> None:
+            if also is not None:
+                also(connection, reviewed)
+            if reviewed.ticket.origin is not Origin.DEMO:
+                self._audit.record(
+                    outcome.labelled_by, "ticket_reviewed", "ticket", outcome.ticket_id, connection=connection,
+                    before={"department": reviewed.predicted}, after={"department": reviewed.actual},
+                )
+
+        clean = replace(outcome, department=remark(outcome.department), note=remark(outcome.note))
+        return self._store.label(clean, now=now, learn=learn, also=noted)
+
+    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> None:
+        """Store the overrule and who did it in one transaction. Raises NotFound, OutcomeRejected."""
+        _must_be_a_number(overrule.ticket_id)
+        clean = replace(overrule, department=remark(overrule.department), reason=remark(overrule.reason))
+
+        def noted(connection: Any) -> None:
+            if also is not None:
+                also(connection)
+            self._audit.record(
+                clean.by, "ticket_overruled", "ticket", clean.ticket_id, after={"department": clean.department}, connection=connection
+            )
+
+        self._store.overrule(clean, now=now, also=noted)
+
+
+def _must_be_a_number(ticket_id: str) -> None:
+    # No stored id holds what Postgres would refuse to look for.
+    if ticket_id != remark(ticket_id):
+        raise NotFound(f"ticket {remark(ticket_id, maximum=64)} does not exist. Check the number.")
 
 
 class AuditedPolicies:

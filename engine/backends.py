@@ -2,15 +2,19 @@
 know every adapter."""
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Engine as Database
+from sqlalchemy import text
 
-from db import outbox
+from db import migrate, outbox
 from db.exemplars import Exemplars
+from db.lease import ConnectionLease
 from db.outbox import Outbox
+from db.session import reading
 from db.trained import TrainedModels
 from engine import prompts
 from engine.adapters import google_client
@@ -20,13 +24,16 @@ from engine.adapters.minilm import MiniLM
 from engine.adapters.pinecone_index import PineconeIndex
 from engine.domain import Department, Neighbour, Ticket
 from engine.entrance import IdentityProvider
-from engine.guarded import GuardedEmbedder, GuardedIndex, GuardedLanguageModel, Services
+from engine.guarded import CountedIndex, GuardedEmbedder, GuardedIndex, GuardedLanguageModel, Services
 from engine.health import Check
+from engine.lease import Lease, NoLease
 from engine.ports import DecisionLog, Embedder, ExemplarIndex, LanguageModel, Prompt
 from engine.privacy import masked
+from engine.reembed import BATCH
 from engine.reindex import CheckedIndex, Reindexer
 from engine.resilience import Limits
 from engine.settings import Settings
+from engine.state import RoutingState
 
 # What an operator reads beside a service that is away.
 CONSEQUENCES = {
@@ -52,13 +59,23 @@ class Embedders:
     probe: Callable[[], str]
 
 
+def leases(database: Database, embedder: Embedder, index: Index) -> Callable[[], Lease]:
+    """What makes a ticket's lease: a connection where everything on its way is on this machine, else nothing to wait with."""
+    local = isinstance(embedder, MiniLM) and index.remote is None
+    return (lambda: ConnectionLease(database)) if local else NoLease
+
+
 def local_embedder(settings: Settings) -> MiniLM:
     """The embedder that needs nothing but this machine. Raises ConfigurationError when its files are not what they should be."""
     return MiniLM(model_path=settings.embedder_model_path, tokenizer_path=settings.embedder_tokenizer_path)
 
 
 def embedders(settings: Settings, database: Database, services: Services) -> Embedders:
-    """The embedder in use: the settings' one once every exemplar has its vector and a model was trained, else the local one."""
+    """The embedder in use: the settings' one once a model was trained on its vectors, else the local one.
+
+    The newest few exemplars may lack their vector and get it in the background: labels that come in all the time must not
+    put the change off for ever.
+    """
     local = local_embedder(settings)
     probe = lambda: f"{local.name}, {local.embed(['ping']).shape[1]} dimensions"  # noqa: E731
     if settings.google_api_key is None or not settings.gemini_embedding_model:
@@ -69,7 +86,7 @@ def embedders(settings: Settings, database: Database, services: Services) -> Emb
     )
     guarded = GuardedEmbedder(remote, services.service("embedder", limits=REMOTE_EMBEDDER))
     vectors = Exemplars(database, embedder=remote.name, dimensions=remote.dimensions)
-    complete = TrainedModels(database).live_number(embedder=remote.name) is not None and not vectors.missing(limit=1)
+    complete = TrainedModels(database).live_number(embedder=remote.name) is not None and len(vectors.missing(limit=BATCH)) < BATCH
     return Embedders(current=guarded if complete else local, wanted=guarded, probe=remote.ping)
 
 
@@ -84,14 +101,17 @@ class Index:
     notes: Outbox | None = None
 
 
-def index(settings: Settings, database: Database, exemplars: Exemplars, embedder: Embedder, *, services: Services, log: DecisionLog) -> Index:
-    """Pinecone with Postgres behind it, or Postgres alone."""
+def index(
+    settings: Settings, database: Database, exemplars: Exemplars, embedder: Embedder, *, services: Services, log: DecisionLog,
+    live: Callable[[], Collection[str]],
+) -> Index:
+    """Pinecone with Postgres behind it, or Postgres alone. `live` gives the departments that neighbours may have."""
     if settings.pinecone_api_key is None:
         outbox.close_all(database)
-        return Index(first=exemplars)
+        return Index(first=CountedIndex(exemplars, services.breaker("index", failures=sys.maxsize)))
     remote = PineconeIndex(
         api_key=settings.pinecone_api_key.get_secret_value(), index=settings.pinecone_index, environment=settings.pinecone_env,
-        dimensions=embedder.dimensions, embedder=embedder.name, host=settings.pinecone_host,
+        dimensions=embedder.dimensions, embedder=embedder.name, host=settings.pinecone_host, departments=live,
     )
     notes = Outbox(database, embedder=embedder.name)
     if notes.open(f"{settings.pinecone_host or 'pinecone'}/{settings.pinecone_index}/{remote.namespace}"):
@@ -121,6 +141,20 @@ def language_model(settings: Settings, services: Services) -> tuple[LanguageMode
 
 def _prompt(ticket: Ticket, departments: Sequence[Department], neighbours: Sequence[Neighbour]) -> Prompt:
     return prompts.build(ticket, departments=departments, neighbours=neighbours, mask=masked)
+
+
+def database_version(database: Database) -> str:
+    """What answers, and which schema it holds. Raises ServiceUnavailable."""
+    with reading(database) as connection:
+        version = connection.execute(text("select split_part(version(), ' ', 2)")).scalar_one()
+        return f"PostgreSQL {version}, schema {migrate.current(database)}"
+
+
+def model_version(state: RoutingState) -> str:
+    """Which model decides, or that none does."""
+    if state.model is None:
+        return "nothing learned yet: the triage department takes every ticket"
+    return f"model {state.model.number}, {len(state.departments)} departments"
 
 
 def checks(

@@ -2,19 +2,20 @@
 from __future__ import annotations
 
 import random
-import threading
+import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import threadpoolctl
 
-from db import counters, migrate, taxonomy
+from db import counters, migrate
 from db.attempts import Attempts
 from db.audit import AuditTable
+from db.catalogue import Catalogue
 from db.decisions import Decisions
 from db.embedded import EmbeddedServers
 from db.exemplars import Exemplars
@@ -23,7 +24,7 @@ from db.outcomes import Outcomes
 from db.policies import Policies
 from db.reviewed import Reviewed
 from db.retention import Retention
-from db.session import connect
+from db.session import connect, reach
 from db.sessions import SessionTable
 from db.taxonomy import Taxonomy
 from db.tokens import TokenTable
@@ -35,6 +36,7 @@ from engine import backends, entrance, taxonomy_csv, watching
 from engine.adapters.gemini import Gemini
 from engine.adapters.pinecone_index import PineconeIndex
 from engine.adapters.redis_cache import RedisCache
+from engine.adapters.redis_client import RedisClient
 from engine.adapters.redis_counter import RedisCounter
 from engine.audited import AuditedOutcomes, AuditedPolicies
 from engine.drain import Drainer
@@ -48,9 +50,9 @@ from engine.refresh import Refresher
 from engine.reindex import Reindexer
 from engine.resilience import Limits
 from engine.router import ConfidenceRouter
+from engine.running import Running
 from engine.settings import Settings
 from engine.spool import Spool
-from engine.state import RoutingState
 from engine.telemetry.fanout import Telemetry
 from engine.tracking import Tracking
 from engine.training import Trainer
@@ -58,7 +60,7 @@ from engine.upkeep import Task, Upkeep
 from engine.watching import Watch
 
 # Longer than the longest deadline of a ticket, in seconds.
-LAST_CALLERS = 30.0
+LAST_CALLERS = 75.0
 STARTER = Path(__file__).resolve().parent.parent / "db" / "starter"
 
 
@@ -104,24 +106,27 @@ def _now() -> datetime:
 
 def build(
     settings: Settings, *, chance: random.Random | None = None, log_stream: object = "stderr", clock: Clock = _now,
-    renew: Callable[[], None] | None = None,
+    renew: Callable[[], None] | None = None, working: bool = True,
 ) -> Engine:
     """Start what must be embedded, migrate, learn if nothing was learned yet, and join everything.
 
     `renew` is called when another engine should take over, because the wanted embedder's vectors are complete.
+    Without `working` no thread drains, reports, alerts or learns; health then tells what the working processes report.
     Raises ConfigurationError and ServiceUnavailable; what was opened before is closed again.
     """
-    import sys
-
     # More threads help no matrix as small as a ticket's, and wait for each other whenever the machine is busy.
     threadpoolctl.threadpool_limits(1, user_api="blas")
     with ExitStack() as stack:
         log, metrics = watching.telemetry(settings, sys.stderr if log_stream == "stderr" else log_stream)
         stack.callback(log.close)
         postgres_url, redis_url = settings.postgres_url, settings.redis_address
+        if postgres_url is not None:
+            # Nothing is started beside a database that is away.
+            reach(postgres_url)
         if postgres_url is None or redis_url is None:
-            embedded = EmbeddedServers(settings.data_dir, postgres=postgres_url is None, valkey=redis_url is None).start()
+            embedded = EmbeddedServers(settings.data_dir, postgres=postgres_url is None, valkey=redis_url is None)
             stack.callback(embedded.close)
+            embedded.start()
             postgres_url = postgres_url or embedded.postgres_url
             redis_url = redis_url or embedded.redis_url
         chance = chance or random.Random()
@@ -131,41 +136,39 @@ def build(
         stack.callback(database.dispose)
         migrate.upgrade(database)
         analytics = database
-        if settings.analytics_database_url is not None:
-            analytics = connect(settings.analytics_database_url.get_secret_value(), name="console-charts")
+        if settings.analytics_url is not None:
+            analytics = connect(settings.analytics_url, name="console-charts")
             stack.callback(analytics.dispose)
-        cache = RedisCache(redis_url, ttl=settings.cache_ttl_seconds, cluster=settings.redis_cluster)
-        stack.callback(cache.close)
+        redis = RedisClient(redis_url, cluster=settings.redis_cluster, ca=settings.redis_ca_path)
+        stack.callback(redis.close)
+        cache = RedisCache(redis, ttl=settings.cache_ttl_seconds)
         embedders = backends.embedders(settings, database, services)
         embedder = embedders.current
         departments = Taxonomy(database)
         exemplars = Exemplars(database, embedder=embedder.name, dimensions=embedder.dimensions)
         outcomes, policies, models = Outcomes(database), Policies(database), TrainedModels(database)
         decisions = Decisions(database)
-        trainer = Trainer(embedder=embedder, exemplars=exemplars, models=models)
-        if taxonomy.is_empty(database):
-            some, topics, seeds = taxonomy_csv.starter(STARTER)
-            departments.save(some, topics)
-            trainer.load(seeds)
+        catalogue = Catalogue(database, embedder=embedder.name)
+        trainer = Trainer(embedder=embedder, exemplars=exemplars, models=models, catalogue=catalogue, policy=policies.live)
+        trainer.begin(*taxonomy_csv.starter(STARTER))
         trainer.ensure()
-        index = backends.index(settings, database, exemplars, embedder, services=services, log=log)
+        index = backends.index(
+            settings, database, exemplars, embedder, services=services, log=log, live=lambda: state.current().live
+        )
         language_model, gemini = backends.language_model(settings, services)
         spool = Spool(settings.data_dir.expanduser().resolve() / "spool")
         stack.callback(spool.close)
-        counter = RedisCounter(redis_url)
-        stack.callback(counter.close)
         door = entrance.build(
             settings, users=Users(database), attempts=Attempts(database), sessions=SessionTable(database), tokens=TokenTable(database),
-            audit=AuditTable(database, seal=audit_module.seal), counter=counter, clock=clock, log=log,
+            audit=AuditTable(database, seal=audit_module.seal), counter=RedisCounter(redis), clock=clock, log=log,
         )
         audit = door.audit
         reviewed = Reviewed(database)
         tracking = Tracking(reviewed, clock=clock, has_real_tickets=decisions.has_real_tickets)
 
         loader = StateLoader(
-            policies=policies, models=models, taxonomy=departments, exemplars=exemplars, labels=reviewed,
-            tracking=tracking,
-            versions=lambda: counters.read(database), embedder=embedder.name,
+            policies=policies, models=models, taxonomy=departments, exemplars=exemplars, tracking=tracking,
+            versions=lambda: counters.read(database), embedder=embedder.name, log=log,
         )
         state = Refresher(load=loader.load, stamp=loader.stamp, log=log)
         stack.callback(state.close)
@@ -175,6 +178,7 @@ def build(
             index_copy=index.copy,
             language_model=language_model,
             spool=spool,
+            lease=backends.leases(database, embedder, index),
             forget_all=lambda: (counters.leave_cache(database), state.refresh()),
             cache=GuardedCache(cache, services.service("cache", limits=Limits(seconds=2.0), longest=10.0)),
             decisions=decisions,
@@ -191,11 +195,12 @@ def build(
         stack.callback(router.close)
         health = Health(
             backends.checks(
-                settings, database=lambda: _version(database), cache=cache.ping, model=lambda: _model_version(state.current()),
+                settings, database=lambda: backends.database_version(database), cache=cache.ping,
+                model=lambda: backends.model_version(state.current()),
                 index=index, embedders=embedders, gemini=gemini,
                 notes=lambda: f"{spool.waiting()} waiting, {spool.refused()} set aside",
             ),
-            stopwatch=time.perf_counter, states=services.states,
+            stopwatch=time.perf_counter, states=services.states if working else lambda: watching.told(database, clock),
         )
         drainer = Drainer(
             spool=spool, route=router.route_tickets, store=decisions, open_for_calls=lambda: gate.asks_allowed, log=log
@@ -205,24 +210,30 @@ def build(
         def switch() -> None:
             """Every exemplar has its vector of the wanted embedder: learn with it, then use it."""
             if models.live_number(embedder=embedders.wanted.name) is None:
-                Trainer(embedder=embedders.wanted, exemplars=wanted, models=models).train()
+                Trainer(
+                    embedder=embedders.wanted, exemplars=wanted, models=models,
+                    catalogue=Catalogue(database, embedder=embedders.wanted.name), policy=policies.live,
+                ).train()
             if renew is not None:
                 renew()
 
         switching = embedders.wanted is not embedder
         reembedder = Reembedder(embedder=embedders.wanted, exemplars=wanted, log=log, ready=switch if switching else None)
+        # Meanwhile the labels' vectors of the embedder in use are still wanted.
+        filler = Reembedder(embedder=embedder, exemplars=exemplars, log=log) if switching else None
         watch = watching.watch(
             settings, database=database, analytics=analytics, log=log, metrics=metrics, services=services, health=health, spool=spool,
-            has_real_tickets=decisions.has_real_tickets, clock=clock,
+            has_real_tickets=decisions.has_real_tickets, audit=audit, clock=clock,
         )
         stack.callback(watch.close)
-        watch.upkeep.start()
-        refitter = Refitter(train=trainer.train, exemplars=exemplars, models=models, embedder=embedder.name, log=log)
+        refitter = Refitter(
+            train=trainer.train, exemplars=exemplars, models=models, policy=policies.live, embedder=embedder.name, log=log
+        )
         learning = Upkeep((Task("refit", 30.0, refitter.refit_when_due),), log=log, stopwatch=time.monotonic)
-        for worker in filter(None, (drainer, reembedder, index.reindexer, learning)):
+        workers = (watch.upkeep, drainer, reembedder, filler, index.reindexer, learning, state) if working else ()
+        for worker in filter(None, workers):
             stack.callback(worker.close)
             worker.start()
-        state.start()
         closing = stack.pop_all()
         return Engine(
             settings=settings, router=router, trainer=trainer, decisions=decisions, outcomes=outcomes, exemplars=exemplars,
@@ -239,59 +250,46 @@ def migrate_only(settings: Settings) -> tuple[str | None, str | None]:
     with ExitStack() as stack:
         url = settings.postgres_url
         if url is None:
-            embedded = EmbeddedServers(settings.data_dir, valkey=False).start()
+            embedded = EmbeddedServers(settings.data_dir, valkey=False)
             stack.callback(embedded.close)
+            embedded.start()
             url = embedded.postgres_url
         database = connect(url)
         stack.callback(database.dispose)
         return migrate.upgrade(database)
 
 
-def _version(database) -> str:  # noqa: ANN001
-    from sqlalchemy import text
-
-    from db.session import reading
-
-    with reading(database) as connection:
-        version = connection.execute(text("select split_part(version(), ' ', 2)")).scalar_one()
-        return f"PostgreSQL {version}, schema {migrate.current(database)}"
+def _build_running(renew: Callable[[], None]) -> Engine:
+    return build(settings_module.load(), renew=renew)
 
 
-def _model_version(state: RoutingState) -> str:
-    if state.model is None:
-        return "nothing learned yet: the triage department takes every ticket"
-    return f"model {state.model.number}, {len(state.departments)} departments"
+def _say(reason: str) -> None:
+    print(f"Not ready: {reason}. The console tries again until it can start.", file=sys.stderr, flush=True)
 
 
-_running: Engine | None = None
-_lock = threading.Lock()
+_running: Running[Engine] = Running(_build_running, say=_say, last_callers=LAST_CALLERS)
+
+
+def start(then: Callable[[Engine], None]) -> None:
+    """Build the process's engine and call `then`, now or as soon as the services are there. Raises ConfigurationError."""
+    _running.start(then)
 
 
 def running() -> Engine:
-    """The process's one engine, built at first use. Pages and routes both come here."""
-    global _running
-    with _lock:
-        if _running is None:
-            _running = build(settings_module.load(), renew=_renew)
-        return _running
+    """The process's one engine, built at first use. Pages and routes both come here. Raises ServiceUnavailable."""
+    return _running.engine()
 
 
-def _renew() -> None:
-    """Put a new engine in place of the running one, which is closed when its last callers are gone."""
-    global _running
-    fresh = build(settings_module.load(), renew=_renew)
-    with _lock:
-        old, _running = _running, fresh
-    if old is not None:
-        closing = threading.Timer(LAST_CALLERS, old.close)
-        closing.daemon = True
-        closing.start()
+def kept(engine: Engine) -> AbstractContextManager[None]:
+    """For work that may take longer than `LAST_CALLERS`: inside, this engine stays open although another took over."""
+    return _running.kept(engine)
+
+
+def away() -> str | None:
+    """The service without which the process's engine could not be built so far."""
+    return _running.away()
 
 
 def stop() -> None:
     """Close the process's engine; the next `running` builds a new one."""
-    global _running
-    with _lock:
-        engine, _running = _running, None
-    if engine is not None:
-        engine.close()
+    _running.stop()

@@ -14,9 +14,9 @@ from scipy.special import expit, logit, ndtri
 
 from engine.checks import checked_flags, checked_weights
 from engine.intervals import effective_size
-from engine.reliability import ReliabilityBin, brier_score, expected_calibration_error, reliability
+from engine.reliability import ReliabilityBin, expected_calibration_error, reliability
 
-__all__ = ["Calibrator", "ReliabilityBin", "brier_score", "expected_calibration_error", "reliability"]
+__all__ = ["Calibrator", "ReliabilityBin", "expected_calibration_error", "reliability"]
 
 FORMAT_VERSION = 1
 DEFAULT_PRIOR = 0.5
@@ -27,6 +27,7 @@ RECALIBRATED_FROM = 200.0
 
 _LEVELS = np.linspace(-2.5, 2.5, 41)
 _RAMPS = np.array([-3.0, -1.5, -0.75, 0.0, 0.75, 1.5, 3.0])
+_LOWS, _RISES = _RAMPS[:-1], np.diff(_RAMPS)
 
 Array = NDArray[np.float64]
 
@@ -179,13 +180,11 @@ class Calibrator:
 
     def _basis(self, values: Array) -> Array:
         """[n, k * 7]: per feature its normal score and six ramps of it, each rising from 0 to 1 over one interval."""
-        columns = []
+        columns = np.empty((len(values), self.features, len(_RAMPS)))
         for j in range(self.features):
-            score = np.interp(values[:, j], self.knots[j], self.scores[j])
-            columns.append(score)
-            for low, high in zip(_RAMPS[:-1], _RAMPS[1:], strict=True):
-                columns.append(np.clip((score - low) / (high - low), 0.0, 1.0))
-        return np.stack(columns, axis=1)
+            columns[:, j, 0] = np.interp(values[:, j], self.knots[j], self.scores[j])
+        columns[:, :, 1:] = ((columns[:, :, :1] - _LOWS) / _RISES).clip(0.0, 1.0)
+        return columns.reshape(len(values), -1)
 
 
 def _checked_prior(prior: Calibrator | float | None, width: int) -> Calibrator | float:

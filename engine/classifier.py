@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ from engine.features import BUCKETS, NgramFeatures
 from engine.head import Head
 from engine.held_out import HeldOut, numbered, topic_name
 from engine.kernel import DENSE_SHARE, Landmarks, Rows, blend, chunks
+from engine.rehearsal import rehearse
 from engine.sampling import balanced, landmark_rows
 from engine.scores import Ranking
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 3
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +38,8 @@ class Predicted:
     best         [n] number of the best of them; topics [n] best topic under it, "" where it has none
     margin       [n] lead of the best topic over the best one of another department, raw
     familiarity  [n] in [-1, 1], how near the nearest known tickets are
-    features     [n, 3] log-odds of the best score, margin, familiarity: what calibration takes
+    features     [n, k] what calibration takes (`Head.features`)
+    lexical      [n] whether the words alone have answered, for want of a vector
     """
 
     departments: tuple[str, ...]
@@ -45,6 +49,7 @@ class Predicted:
     margin: Doubles
     familiarity: Doubles
     features: Doubles
+    lexical: Flags
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,12 +107,15 @@ class Classifier:
         counted = balanced(classes, mass, count=len(names))
         numbers = numbered(above)
         heads, held = [], []
-        for share in (DENSE_SHARE, 0.0):
+        shares = (DENSE_SHARE, 0.0)
+        learned = rehearse(rows, classes, counted, parents=numbers, dense_shares=shares, seed=seed)
+        for share, assurance in zip(shares, learned, strict=True):
             head, unseen, alien = Head.fit(
                 rows, landmarks, chosen, classes, parents=numbers, weights=counted, dense_share=share
             )
+            head = replace(head, assurance=assurance)
             heads.append(head)
-            held.append(HeldOut.of(unseen, alien, classes, sharpness=head.sharpness, names=names, parents=above, rows=kept))
+            held.append(HeldOut.of(head, unseen, alien, classes, names=names, parents=above, rows=kept))
         return cls(names, above, ngrams, landmarks, heads[0], heads[1], seed, len(texts), held[0], held[1])
 
     @property
@@ -120,47 +128,59 @@ class Classifier:
         """The departments it has learned, in the order in which they first appeared."""
         return tuple(dict.fromkeys(self.parents))
 
-    def predict(self, texts: Sequence[str], vectors: Floats, *, live: Collection[str] | None = None) -> Predicted:
+    def read(self, texts: Sequence[str]) -> Floats:
+        """What the words alone say: similarity [n, landmarks] of the texts' n-grams, for `predict`; needs no vectors."""
+        if len(texts) == 1:
+            return self.landmarks.lexical_row(*self.ngrams.row(texts[0]))[None, :]
+        return self.landmarks.lexical(self.ngrams.transform(texts))
+
+    def predict(
+        self, texts: Sequence[str], vectors: Floats, *, live: Collection[str] | None = None, words: Floats | None = None
+    ) -> Predicted:
         """Answer each text; `vectors` [n, dimensions], zeros for "none". Only `live` departments are answered.
+
+        `words` is what `read` said of these texts, where somebody has asked already.
 
         Raises InputRejected when no live department has been learned, or shapes do not fit.
         """
         dense = _checked(texts, vectors, None)
         if dense.shape[1] != self.dimensions:
             raise InputRejected(f"vectors: have length {dense.shape[1]}, the classifier takes {self.dimensions}")
-        known = self.departments
-        allowed = np.array([live is None or department in live for department in known])
-        if not allowed.any():
-            raise InputRejected("departments: none of the live ones has labelled tickets yet")
-        parts = [self._part(texts[part], dense[part], allowed) for part in chunks(max(len(texts), 1))]
-        shares, best, topic, margin, familiarity, odds = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Predicted(
-            departments=tuple(department for department, ok in zip(known, allowed, strict=True) if ok),
-            scores=shares[:, allowed],
-            best=(np.cumsum(allowed) - 1)[best],
-            topics=tuple(topic_name(self.names[i], self.parents[i]) for i in topic),
-            margin=margin,
-            familiarity=familiarity,
-            features=np.column_stack([odds, margin, familiarity]),
-        )
+        answered, allowed = _answerable(self.parents, None if live is None else frozenset(live))
+        parts = [
+            self._part(self.read(texts[part]) if words is None else words[part], dense[part], allowed)
+            for part in chunks(max(len(texts), 1))
+        ]
+        whole = parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
+        shares, best, topic, margin, familiarity, features, lexical = whole
+        if len(answered) < shares.shape[1]:
+            shares, best = shares[:, allowed], (np.cumsum(allowed) - 1)[best]
+        topics = tuple(topic_name(self.names[i], self.parents[i]) for i in topic)
+        return Predicted(answered, shares, best, topics, margin, familiarity, features, lexical)
 
-    def _part(self, texts: Sequence[str], dense: Floats, allowed: npt.NDArray[np.bool_]) -> tuple[npt.NDArray, ...]:
-        found = self.landmarks.similarities(Rows(dense, self.ngrams.transform(texts)))
+    def _part(self, words: Floats, dense: Floats, allowed: Flags) -> tuple[npt.NDArray, ...]:
+        found = self.landmarks.dense(dense), words
         numbers = numbered(self.parents)
         without = ~dense.any(axis=1)
-        # A slice takes no copy of the similarities, which is what one ticket would spend most on.
-        heads: list[tuple[Head, slice | npt.NDArray[np.bool_]]] = [(self.main, slice(None))]
-        if without.any():
-            heads = [(head, mask) for head, mask in ((self.main, ~without), (self.lexical, without)) if mask.any()]
-        shape = (len(texts), len(allowed))
+        if not without.any():
+            # Nearly always: nothing is copied, which is what one ticket would spend most on.
+            scores, around = self.main.scores(*found)
+            ranking = Ranking.of(scores, numbers, sharpness=self.main.sharpness, allowed=allowed)
+            features = self.main.features(scores, ranking, around)
+            return ranking.shares, ranking.best, ranking.topic, ranking.margin, around[:, 0], features, without
+        shape = (len(words), len(allowed))
         shares, best, topic = np.zeros(shape), np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int64)
-        margin, familiarity, odds = np.zeros(shape[0]), np.zeros(shape[0]), np.zeros(shape[0])
-        for head, mask in heads:
-            scores, familiarity[mask] = head.scores(found[0][mask], found[1][mask])
+        margin, familiarity = np.zeros(shape[0]), np.zeros(shape[0])
+        features = np.zeros((shape[0], 3 if self.main.assurance is None else 1))
+        for head, mask in ((self.main, ~without), (self.lexical, without)):
+            if not mask.any():
+                continue
+            scores, around = head.scores(found[0][mask], found[1][mask])
             ranking = Ranking.of(scores, numbers, sharpness=head.sharpness, allowed=allowed)
             shares[mask], best[mask], topic[mask] = ranking.shares, ranking.best, ranking.topic
-            margin[mask], odds[mask] = ranking.margin, ranking.odds
-        return shares, best, topic, margin, familiarity, odds
+            margin[mask], familiarity[mask] = ranking.margin, around[:, 0]
+            features[mask] = head.features(scores, ranking, around)
+        return shares, best, topic, margin, familiarity, features, without
 
     def refreshed(
         self, texts: Sequence[str], vectors: Floats, labels: Sequence[str], *, parents: Mapping[str, str] | None = None
@@ -198,17 +218,15 @@ class Classifier:
             "gram_columns": rows.ngrams.indices.astype(np.int32),
             "gram_values": rows.ngrams.data,
             "gram_ends": rows.ngrams.indptr.astype(np.int64),
-            "main": self.main.coefficients,
-            "main_constant": self.main.constant,
-            "lexical": self.lexical.coefficients,
-            "lexical_constant": self.lexical.constant,
+            **self.main.to_arrays("main"),
+            **self.lexical.to_arrays("lexical"),
         }
         manifest = {
             "version": FORMAT_VERSION,
             "classes": list(self.names),
             "departments": list(self.parents),
             "sizes": {name: list(array.shape) for name, array in arrays.items()},
-            "sharpness": [self.main.sharpness, self.lexical.sharpness],
+            "heads": [self.main.to_json(), self.lexical.to_json()],
             "seed": self.seed,
             "rows": self.rows,
             "sha256": _digest(arrays),
@@ -229,19 +247,29 @@ class Classifier:
         grams = sp.csr_array(
             (own["gram_values"], own["gram_columns"], own["gram_ends"]), shape=(len(own["dense"]), BUCKETS)
         )
-        sharpness = manifest["sharpness"]
+        main, lexical = manifest["heads"]
         return cls(
             names=tuple(manifest["classes"]),
             parents=tuple(manifest["departments"]),
             ngrams=NgramFeatures.from_arrays(own),
             landmarks=Landmarks.of(Rows(own["dense"], grams)),
-            main=Head(own["main"], own["main_constant"], sharpness[0], DENSE_SHARE),
-            lexical=Head(own["lexical"], own["lexical_constant"], sharpness[1], 0.0),
+            main=Head.from_arrays("main", own, main),
+            lexical=Head.from_arrays("lexical", own, lexical),
             seed=manifest["seed"],
             rows=manifest["rows"],
             out_of_fold=HeldOut.empty(),
             lexical_out_of_fold=HeldOut.empty(),
         )
+
+
+@lru_cache(maxsize=64)
+def _answerable(parents: tuple[str, ...], live: frozenset[str] | None) -> tuple[tuple[str, ...], Flags]:
+    """The departments that may be answered, and which of all learned ones they are. Raises InputRejected for none."""
+    known = tuple(dict.fromkeys(parents))
+    allowed = np.array([live is None or department in live for department in known])
+    if not allowed.any():
+        raise InputRejected("departments: none of the live ones has labelled tickets yet")
+    return tuple(department for department, ok in zip(known, allowed, strict=True) if ok), allowed
 
 
 def _checked(texts: Sequence[str], vectors: Floats, labels: Sequence[str] | None) -> Floats:

@@ -27,7 +27,6 @@ class Automation(StrEnum):
 
 class OutcomeKind(StrEnum):
     """What a supervisor said about a decision. A ticket without an outcome is unreviewed, which is not "right"."""
-
     CONFIRMED = "confirmed"
     CORRECTED = "corrected"
 
@@ -117,10 +116,8 @@ class Topic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exemplar:
-    """A labelled ticket for retrieval and learning; `source` is seed, confirmed, corrected or imported.
-
-    `weight` is the inverse of its review rate, 0.0 where chance did not choose it for review."""
-
+    """A labelled ticket for retrieval and learning; `source` is seed, confirmed, corrected or imported. `weight` is the inverse
+    of its review rate, 0.0 where chance did not choose it. `method` had answered `answered` with `raw_score`; empty: never."""
     text: str
     department: str
     topic: str = ""
@@ -128,6 +125,9 @@ class Exemplar:
     ticket_id: str = ""
     id: int = 0
     weight: float = 0.0
+    method: str = ""
+    answered: str = ""
+    raw_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class Decision:
     versions      policy, model, taxonomy, embedder (and prompt) that decided
     degraded_by   the services that should have been asked and did not answer
     gated_by      why a confident answer was not routed automatically, empty when it was not held back
-    audit_department    what the whole engine said about an audited cache hit, None when the hit was not audited
+    audit_department    what the learned router said about an audited cache hit, None when the hit was not audited
     review_wanted, review_probability   whether sampling put it in the review queue, and with which probability in (0, 1]
     """
 
@@ -269,7 +269,7 @@ class Policy:
     accuracy     lower bound of tracked accuracy under which a department x method is not answered automatically
     similarity   lowest cosine similarity of the nearest exemplar for a semantic hit
     neighbours   how many nearest exemplars must agree
-    audit_rate   share of hits that also go through the whole engine
+    audit_rate   share of hits that also walk through the other stages
     review_rate  share of confident decisions that are put in the review queue
     deadline     seconds a ticket may take in total, language model included
     target_accuracy  wanted accuracy among automatically routed tickets, None for explicit thresholds
@@ -278,7 +278,7 @@ class Policy:
     number: int = 1
     confidence: float = 0.85
     accuracy: float = 0.80
-    similarity: float = 0.80
+    similarity: float = 0.70
     neighbours: int = 5
     thresholds: Thresholds = Thresholds()
     departments: dict[str, Thresholds] = field(default_factory=dict)

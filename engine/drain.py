@@ -1,12 +1,12 @@
 """Takes tickets out of the spool when the database is back: routed and stored exactly once, by ticket id."""
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine.background import Background
 from engine.domain import Decision, Ticket
-from engine.errors import Conflict, ConsoleError, ServiceUnavailable
+from engine.errors import Conflict, ServiceUnavailable
 from engine.ports import DecisionLog, DecisionStore
 from engine.spool import Spool
 
@@ -29,19 +29,15 @@ class Drainer:
         self._store = store
         self._open_for_calls = open_for_calls
         self._log = log
-        self._interval = interval
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="spool", daemon=True)
+        self._background = Background("spool", self._look, log=log, interval=interval)
 
     def start(self) -> None:
         """Look every `interval` seconds until `close`."""
-        self._thread.start()
+        self._background.start()
 
     def close(self) -> None:
         """Stop after the batch that is under way."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
+        self._background.close()
 
     def drain(self) -> int:
         """Store what may be stored now; the number of tickets. Raises ServiceUnavailable when the database goes away."""
@@ -51,18 +47,12 @@ class Drainer:
                 stored += self._segment(segment)
         return stored
 
-    def _watch(self) -> None:
-        while not self._stopped.wait(self._interval):
-            try:
-                if self._open_for_calls() and not self._spool.empty():
-                    stored = self.drain()
-                    if stored:
-                        self._log.event("spool_drained", tickets=stored)
-            except ServiceUnavailable as error:
-                self._log.event("service_unavailable", service=error.service)
-            except (ConsoleError, OSError) as error:
-                # Nothing was removed: the next look tries again.
-                self._log.event("spool_not_drained", error=type(error).__name__)
+    def _look(self) -> None:
+        # When it fails, nothing was removed: the next look tries again.
+        if self._open_for_calls() and not self._spool.empty():
+            stored = self.drain()
+            if stored:
+                self._log.event("spool_drained", tickets=stored)
 
     def _segment(self, segment: Path) -> int:
         tickets, broken = self._spool.read(segment)
@@ -70,7 +60,7 @@ class Drainer:
             self._log.event("spool_records_broken", segment=segment.name, records=len(broken))
         stored = 0
         for start in range(0, len(tickets), BATCH):
-            if self._stopped.is_set():
+            if self._background.stopped:
                 return stored
             stored += self._batch(tickets[start:start + BATCH])
         self._spool.remove(segment)

@@ -54,7 +54,7 @@ def build(
         users=users, attempts=attempts, sessions=signed_in, audit=trail, passwords=passwords, clock=clock, log=log,
         free=settings.sign_in_free_attempts, free_per_address=settings.sign_in_free_attempts_per_address,
     )
-    limits = {"submit": settings.rate_submit_per_minute, "api": settings.rate_api_per_minute}
+    limits = {"submit": settings.rate_submit_per_minute, "import": settings.rate_import_per_hour, "api": settings.rate_api_per_minute}
     return Entrance(
         accounts=accounts, sessions=signed_in, tokens=Tokens(tokens, audit=trail, clock=clock), audit=trail,
         limits=RateLimiter(counter, limits=limits, clock=clock, log=log),

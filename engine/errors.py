@@ -86,11 +86,18 @@ class NotAllowed(ConsoleError):
 
 
 class TooManyRequests(ConsoleError):
-    """A limit per minute is used up; `wait` is the time until it is free again, in seconds."""
+    """A limit is used up; `wait` is the time until it is free again, in seconds. `seconds` is the limit's span of time.
 
-    def __init__(self, what: str, *, limit: int, wait: float) -> None:
+    `wanted` and `left` are what was asked for at once and what would still have been given.
+    """
+
+    def __init__(self, what: str, *, limit: int, wait: float, seconds: int = 60, wanted: int = 1, left: int = 0) -> None:
         self.wait = wait
-        super().__init__(f"{what}: more than {limit} in a minute. Nothing was stored. Wait {max(1, round(wait))} s and send it again.")
+        span = "a minute" if seconds == 60 else "an hour"
+        asked = f"; {wanted:,} were asked for and {max(0, left):,} are left" if wanted > 1 else ""
+        time = f"{max(1, round(wait))} s" if wait < 120 else f"{round(wait / 60)} minutes"
+        then = f"Wait {time} and send it again" if wanted <= limit else "Split it"
+        super().__init__(f"{what}: no more than {limit:,} in {span}{asked}. Nothing was stored. {then}.")
 
 
 class NotFound(ConsoleError):
@@ -106,13 +113,14 @@ class ConfigurationError(ConsoleError):
 
 
 class ServiceUnavailable(ConsoleError):
-    """A service did not answer; `service` is its name (database, cache, index, embedder, language_model).
+    """A service did not answer; `service` is its name (database, cache, index, embedder, language_model), `reason` why.
 
     `retryable` says that the same call may succeed a moment later.
     """
 
     def __init__(self, service: str, message: str, *, retryable: bool = False) -> None:
         self.service = service
+        self.reason = message
         self.retryable = retryable
         super().__init__(f"{service} is not available: {message}")
 

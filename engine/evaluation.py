@@ -57,8 +57,9 @@ class Evaluation:
 
     coverage   per target the share of test tickets that one threshold chosen in hindsight answers at that accuracy
     confusion  most frequent mistakes: (right, answered, count)
-    skipped    rows left out, by file and reason; unseen_labels: test rows whose label the training rows do not have
-               (they count as wrong: the router cannot answer them)
+    skipped    rows left out, by file and reason
+    unseen_labels   test rows by label, of labels that the training rows do not have
+    unanswerable    how many of them count as wrong whatever is answered: their department is not in the training rows either
     confidence, correct   per test row, in their order
     """
 
@@ -74,6 +75,7 @@ class Evaluation:
     duplicates: int
     repeated: int
     unseen_labels: dict[str, int]
+    unanswerable: int
     skipped: dict[str, dict[str, int]]
     held_out_accuracy: float
     mean_confidence: float
@@ -106,6 +108,7 @@ class Evaluation:
             "duplicate_training_rows": self.duplicates,
             "test_rows_seen_in_training": self.repeated,
             "unseen_labels": self.unseen_labels,
+            "unanswerable_test_rows": self.unanswerable,
             "skipped": self.skipped,
             "fit_seconds": self.fit_seconds,
             "ms_per_ticket": self.ms_per_ticket,
@@ -142,7 +145,8 @@ def evaluate(
     right = [above.get(label, label) for label in test.labels]
     correct = np.array([a == b for a, b in zip(said, right, strict=True)], np.bool_)
     shown = crossed_confidence(held_out, seed=seed)
-    known = set(train.texts)
+    known, labels = set(train.texts), set(train.labels)
+    unseen = Counter(label for label in test.labels if label not in labels)
     wrong = Counter((b, a) for a, b in zip(said, right, strict=True) if a != b)
     total, after = _milliseconds(classifier, calibrator, embed, test.texts, clock)
     return Evaluation(
@@ -151,13 +155,14 @@ def evaluate(
         coverage={f"{target:.2f}": float(coverage_at(confidence, correct, target)) for target in targets},
         guarantee=tuple(_promise(shown, held_out.correct, confidence, correct, target) for target in targets),
         confusion=tuple((b, a, n) for (b, a), n in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:_PAIRS]),
-        classes=len(set(train.labels)),
+        classes=len(labels),
         departments=len(classifier.departments),
         train_rows=len(train.texts),
         test_rows=len(test.texts),
         duplicates=len(train.texts) - len(set(zip(train.texts, train.labels, strict=True))),
         repeated=sum(text in known for text in test.texts),
-        unseen_labels=dict(sorted(Counter(label for label in test.labels if label not in set(train.labels)).items())),
+        unseen_labels=dict(sorted(unseen.items())),
+        unanswerable=sum(count for label, count in unseen.items() if above.get(label, label) not in classifier.departments),
         skipped={"train": train.skipped, "test": test.skipped},
         held_out_accuracy=float(held_out.correct.mean()),
         mean_confidence=float(confidence.mean()),

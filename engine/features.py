@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 import zlib
@@ -53,11 +54,6 @@ def _character_buckets(text: str) -> npt.NDArray[np.int64]:
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
-def _counted(buckets: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Floats]:
-    columns, counts = np.unique(buckets, return_counts=True)
-    return columns, (1.0 + np.log(counts)).astype(np.float32)
-
-
 @dataclass(frozen=True, slots=True)
 class NgramFeatures:
     """Word 1-2-grams and character 2-5-grams, log counts times inverse document frequency, each half of unit length.
@@ -84,19 +80,18 @@ class NgramFeatures:
     def row(self, text: str) -> tuple[npt.NDArray[np.int64], Floats]:
         """Return the columns (ascending, distinct) and the values of one text; both are empty for a text without signs."""
         plain = normalise(text)
-        columns: list[npt.NDArray[np.int64]] = []
-        values: list[Floats] = []
-        for buckets in (_word_buckets(plain), _character_buckets(plain)):
-            if len(buckets):
-                where, counts = _counted(buckets)
-                weighted = counts * self.frequency_weights[where]
-                telling = weighted > 0.0
-                where, weighted = where[telling], weighted[telling]
-                columns.append(where)
-                values.append(weighted * np.float32(1.0 / np.sqrt(2.0 * max(float(weighted @ weighted), 1e-12))))
-        if not columns:
-            return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return np.concatenate(columns), np.concatenate(values)
+        buckets = np.concatenate([_word_buckets(plain), _character_buckets(plain)])
+        # Sorted and counted by hand, both halves at once: `numpy.unique` costs a single short text three times as much.
+        buckets.sort()
+        ends = np.append(np.flatnonzero(buckets[1:] != buckets[:-1]) + 1, len(buckets))
+        columns = buckets[ends - 1]
+        values = (1.0 + np.log(np.diff(ends, prepend=0))).astype(np.float32) * self.frequency_weights[columns]
+        telling = values > 0.0
+        columns, values = columns[telling], values[telling]
+        words = int(columns.searchsorted(WORD_BUCKETS))
+        for half in (values[:words], values[words:]):
+            half *= np.float32(1.0 / math.sqrt(2.0 * max(float(half @ half), 1e-12)))
+        return columns, values
 
     def transform(self, texts: Sequence[str]) -> sp.csr_array:
         """Return the rows of the texts, [len(texts), BUCKETS] float32."""

@@ -9,12 +9,14 @@ from engine.privacy import masked
 
 # Each pattern takes away what differs from customer to customer but not from department to department. Words are left
 # alone, so that "not", "never" and "don't" always count.
-_MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\S+@\S+\.\S+"), " <mail> "),
-    (re.compile(r"https?://\S+|www\.\S+"), " <link> "),
+_MAIL = (re.compile(r"\S+@\S+\.\S+"), " <mail> ")
+_LINK = (re.compile(r"https?://\S+|www\.\S+"), " <link> ")
+_NUMBERS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[$€£¥]\s?\d[\d.,]*|\d[\d.,]*\s?(?:[$€£¥]|usd|eur|gbp|dollars?|euros?|pounds?)(?!\w)"), " <amount> "),
     (re.compile(r"\b\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b"), " <date> "),
     (re.compile(r"\b(?=[a-z\d-]*\d)(?=(?:[a-z-]*\d){3})[a-z\d]+(?:-[a-z\d]+)*\b"), " <id> "),
+)
+_NAMES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bmy name is [^\W\d_]+(?: [^\W\d_]+)?"), " my name is <name> "),
     (re.compile(r"\b(?:kind regards|best regards|regards|sincerely|cheers)\b[,\s]+[^\W\d_]+(?:\s[^\W\d_]+)?\s*$"), " "),
 )
@@ -25,7 +27,12 @@ _NOT_A_WORD = re.compile(r"[^\w<>]+")
 def normalised(text: str) -> str:
     """Lower case, identifiers masked, punctuation gone, single spaces."""
     text = masked(unicodedata.normalize("NFKC", text)).casefold()
-    for pattern, mask in _MASKS:
+    if "@" in text:
+        text = _MAIL[0].sub(_MAIL[1], text)
+    if "." in text or "/" in text:
+        text = _LINK[0].sub(_LINK[1], text)
+    # Most texts hold no digit, and these patterns look at every word.
+    for pattern, mask in (*_NUMBERS, *_NAMES) if any(map(str.isdigit, text)) else _NAMES:
         text = pattern.sub(mask, text)
     return _NOT_A_WORD.sub(" ", text.translate(_APOSTROPHES)).strip()
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.breaker import Breaker, ServiceState
 from engine.domain import Department, Neighbour, Ticket
-from engine.ports import CachedRoute, DecisionCache, Embedder, ExemplarIndex, LanguageModel, LanguageModelAnswer
+from engine.ports import CachedRoute, Claim, DecisionCache, Embedder, ExemplarIndex, LanguageModel, LanguageModelAnswer
 from engine.resilience import Deadline, Limits, Service
 
 
@@ -68,16 +68,42 @@ class GuardedCache:
     def remove(self, fingerprint: str) -> None:
         self._service.call(lambda _: self._cache.remove(fingerprint))
 
+    def claim(self, fingerprint: str, epoch: str, *, holder: str = "", seconds: float = 0.0) -> Claim:
+        return self._service.call(lambda _: self._cache.claim(fingerprint, epoch, holder=holder, seconds=seconds))
+
+    def release(self, fingerprint: str, epoch: str, *, holder: str) -> None:
+        self._service.call(lambda _: self._cache.release(fingerprint, epoch, holder=holder))
+
 
 class GuardedIndex:
-    """An ExemplarIndex that answers within its limits or not at all."""
+    """An ExemplarIndex that answers within its limits or not at all. Each row of a batch after the first adds `a_row` seconds."""
 
-    def __init__(self, index: ExemplarIndex, service: Service) -> None:
+    def __init__(self, index: ExemplarIndex, service: Service, *, a_row: float = 0.03) -> None:
         self._index = index
         self._service = service
+        self._a_row = a_row
 
     def nearest(self, vectors: np.ndarray, k: int) -> list[list[Neighbour]]:
-        return self._service.call(lambda _: self._index.nearest(vectors, k))
+        more = self._a_row * max(0, len(vectors) - 1)
+        return self._service.call(lambda _: self._index.nearest(vectors, k), more=more)
+
+
+class CountedIndex:
+    """An ExemplarIndex inside the database, whose breaker stands before it: calls and failures are counted, none is refused."""
+
+    def __init__(self, index: ExemplarIndex, counts: Breaker) -> None:
+        self._index = index
+        self._counts = counts
+
+    def nearest(self, vectors: np.ndarray, k: int) -> list[list[Neighbour]]:
+        self._counts.before()
+        try:
+            found = self._index.nearest(vectors, k)
+        except Exception as error:
+            self._counts.failed(error)
+            raise
+        self._counts.succeeded()
+        return found
 
 
 class GuardedEmbedder:

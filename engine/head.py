@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg as la
 
 from engine import ridge
-from engine.kernel import SHARPNESS, Landmarks, Rows, blend, chunks, familiarity
-from engine.scores import fit_sharpness
+from engine.kernel import CLOSE, SHARPNESS, Landmarks, Rows, blend, chunks, nearest, surroundings
+from engine.novelty import Assurance, Typical
+from engine.scores import Ranking, fit_sharpness
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -21,10 +24,10 @@ _UNLIKE = np.float32(np.exp(-2.0 * SHARPNESS))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unseen:
-    """Scores [n, classes] and familiarity [n] that training rows get from a fit that has not seen them."""
+    """Scores [n, classes] and surroundings [n, 3] that training rows get from a fit that has not seen them."""
 
     scores: Floats
-    familiarity: Doubles
+    around: Doubles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,13 +35,17 @@ class Head:
     """`coefficients` [landmarks, classes]; `dense_share` is 0 for the head that answers without vectors.
 
     `constant` [landmarks] are the coefficients of the function that the fit says is 1 for every known ticket: with it a
-    class that is new can be denied to all that was known before.
+    class that is new can be denied to all that was known before. `crowding` [landmarks] is how near the landmarks nearest
+    to each one are. Without an `assurance` (too little to learn it from) the plain features are calibrated.
     """
 
     coefficients: Floats
     constant: Floats
+    crowding: Floats
+    typical: Typical
     sharpness: float
     dense_share: float
+    assurance: Assurance | None = None
 
     @classmethod
     def fit(
@@ -52,29 +59,43 @@ class Head:
         departments = parents[labels]
         exact = len(landmarks) == len(rows)
         whole = np.empty((len(rows), len(rows)) if exact else (0, 0), np.float32)
-        near, alien_near = np.empty(len(rows)), np.empty(len(rows))
+        close = min(CLOSE, len(landmarks))
+        near, alien_near = ((np.empty((len(rows), close), np.int64), np.empty((len(rows), close))) for _ in range(2))
         for part in chunks(len(rows)):
             kernel = blend(*landmarks.similarities(rows[part]), dense_share=dense_share)
             if exact:
                 whole[part] = kernel
             itself = np.flatnonzero((chosen >= part.start) & (chosen < part.stop))
             kernel[chosen[itself] - part.start, itself] = _UNLIKE
-            near[part] = familiarity(kernel)
+            near[0][part], near[1][part] = nearest(kernel)
             kernel[departments[part][:, None] == departments[chosen][None, :]] = _UNLIKE
-            alien_near[part] = familiarity(kernel)
+            alien_near[0][part], alien_near[1][part] = nearest(kernel)
         if exact:
             found = ridge.fit_exact(whole, wanted, weights, departments)
         else:
             found = ridge.fit_sampled(rows, landmarks, wanted, weights, departments, dense_share=dense_share)
         left_out = found.left_out[:, :-1]
         coefficients, constant = np.ascontiguousarray(found.coefficients[:, :-1]), found.coefficients[:, -1].copy()
-        head = cls(coefficients, constant, fit_sharpness(left_out, labels), dense_share)
-        return head, Unseen(left_out, near), Unseen(found.alien[:, :-1], alien_near)
+        crowding = near[1][chosen].mean(axis=1).astype(np.float32)
+        head = cls(
+            coefficients, constant, crowding, Typical.of(left_out, labels), fit_sharpness(left_out, labels), dense_share
+        )
+        alien = Unseen(found.alien[:, :-1], surroundings(*alien_near, crowding))
+        return head, Unseen(left_out, surroundings(*near, crowding)), alien
 
     def scores(self, dense: Floats, ngrams: Floats) -> tuple[Floats, Doubles]:
-        """[n, classes] and the familiarity [n], from the similarities to the landmarks, each [n, landmarks]."""
+        """[n, classes] and the surroundings [n, 3], from the similarities to the landmarks, each [n, landmarks]."""
         kernel = blend(dense, ngrams, dense_share=self.dense_share)
-        return kernel @ self.coefficients, familiarity(kernel)
+        return kernel @ self.coefficients, surroundings(*nearest(kernel), self.crowding)
+
+    def features(self, scores: Floats, ranking: Ranking, around: Doubles, *, labels: Ints | None = None) -> Doubles:
+        """[n, k] what calibration takes, each the surer the higher: assurance alone, or log-odds, margin and familiarity.
+
+        Arguments as for `Typical.signals`.
+        """
+        if self.assurance is None:
+            return np.column_stack([ranking.odds, ranking.margin, around[:, 0]])
+        return self.assurance.of(self.typical.signals(scores, ranking, around, labels=labels))
 
     def extended(self, dense: Floats, ngrams: Floats, own: Floats, labels: Ints, *, parents: Ints) -> Head:
         """The head after more rows, which become landmarks; what was learned before stays as it is.
@@ -91,10 +112,45 @@ class Head:
         system = own.copy()
         system[np.diag_indices(len(system))] += np.float32(ridge.PENALTY)
         wanted = np.column_stack([ridge.targets(labels, parents), np.ones(len(labels), np.float32)])
+        among = own.copy()
+        among[np.diag_indices(len(among))] = _UNLIKE
+        crowding = nearest(np.concatenate([kernel, among], axis=1))[1].mean(axis=1).astype(np.float32)
         missing = wanted - kernel @ np.column_stack([before, self.constant])
         after = la.solve(system, missing, assume_a="pos", check_finite=False)
         return replace(
             self,
             coefficients=np.concatenate([before, after[:, :-1]]),
             constant=np.concatenate([self.constant, after[:, -1]]),
+            crowding=np.concatenate([self.crowding, crowding]),
+            typical=self.typical.widened(len(parents)),
         )
+
+    def to_arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Plain arrays whose names begin with `name`."""
+        return {
+            name: self.coefficients,
+            f"{name}_constant": self.constant,
+            f"{name}_crowding": self.crowding,
+            f"{name}_means": self.typical.means,
+            f"{name}_spread": self.typical.spread,
+            f"{name}_counts": self.typical.counts,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """What belongs to the arrays, as JSON values."""
+        return {
+            "sharpness": self.sharpness,
+            "dense_share": self.dense_share,
+            "fallback": list(self.typical.fallback),
+            "assurance": self.assurance.to_json() if self.assurance else None,
+        }
+
+    @classmethod
+    def from_arrays(cls, name: str, arrays: Mapping[str, npt.NDArray[Any]], data: Mapping[str, Any]) -> Head:
+        """The head that `to_arrays` and `to_json` wrote. Raises KeyError or ValueError for anything else."""
+        own, other = data["fallback"]
+        means, spread, counts = (arrays[f"{name}_{part}"] for part in ("means", "spread", "counts"))
+        return cls(
+            arrays[name], arrays[f"{name}_constant"], arrays[f"{name}_crowding"], Typical(means, spread, counts, (own, other)),
+            data["sharpness"], data["dense_share"], Assurance.from_json(data["assurance"]),
+        )  # fmt: skip

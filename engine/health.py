@@ -1,12 +1,17 @@
 """Is every service there? Asked by the health command, the readiness route and the system page."""
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 
 from engine.breaker import Circuit, ServiceState
 from engine.errors import ConsoleError, NotFound
+
+# Seconds after which a probe counts as not answered, whatever the service's client would still wait for.
+LONGEST = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +48,22 @@ class Report:
 
 
 class Health:
-    """Runs the checks. `states` gives what the services' breakers know, by name."""
+    """Runs the checks. `states` gives what the services' breakers know, by name.
+
+    A probe without an answer after `longest` seconds is reported as such and goes on alone; until it ends, nobody else
+    is sent after it, so that a service that says nothing holds one thread, not one for each look at the page.
+    """
 
     def __init__(
         self, checks: Sequence[Check], *, stopwatch: Callable[[], float],
-        states: Callable[[], Mapping[str, ServiceState]] = dict,
+        states: Callable[[], Mapping[str, ServiceState]] = dict, longest: float = LONGEST,
     ) -> None:
         self._checks = tuple(checks)
         self._stopwatch = stopwatch
         self._states = states
+        self._longest = longest
+        self._lock = threading.Lock()
+        self._asked: dict[str, Future[str]] = {}
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -64,6 +76,11 @@ class Health:
         With `needed_only` remote services that tickets can do without are not asked: for probes that come often.
         """
         return [self._one(check) for check in self._checks if check.needed or not needed_only]
+
+    def left_alone(self) -> list[tuple[str, str]]:
+        """The services that tickets go without at this moment, each with its consequence; asks nobody."""
+        consequences = {check.service: check.consequence for check in self._checks}
+        return [(name, consequences.get(name, "")) for name, state in self._states().items() if state.circuit is not Circuit.CLOSED]
 
     def test(self, service: str) -> Report:
         """Ask one service now. Raises NotFound."""
@@ -79,7 +96,9 @@ class Health:
     def _one(self, check: Check) -> Report:
         started = self._stopwatch()
         try:
-            ok, detail = True, check.probe()
+            ok, detail = True, self._answer(check).result(self._longest)
+        except TimeoutError:
+            ok, detail = False, f"no answer within {self._longest:g} s"
         except ConsoleError as error:
             ok, detail = False, str(error)
         latency = 1000 * (self._stopwatch() - started)
@@ -90,3 +109,18 @@ class Health:
             circuit=state.circuit.value if state else Circuit.CLOSED.value, last_error=state.last_error if state else "",
             last_error_at=state.last_error_at if state else None, consequence="" if answering else check.consequence,
         )
+
+    def _answer(self, check: Check) -> Future[str]:
+        with self._lock:
+            asked = self._asked.get(check.service)
+            if asked is None or asked.done():
+                asked = self._asked[check.service] = Future()
+                threading.Thread(target=_ask, args=(check, asked), name=f"{check.service}-probe", daemon=True).start()
+            return asked
+
+
+def _ask(check: Check, answer: Future[str]) -> None:
+    try:
+        answer.set_result(check.probe())
+    except BaseException as error:  # noqa: BLE001 - raised again where the answer is waited for
+        answer.set_exception(error)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engine.domain import Channel, Decision, Origin, Priority, Ticket, TicketDraft
-from engine.errors import ImportRejected, TicketRejected
+from engine.errors import Conflict, ImportRejected, TicketRejected
 from engine.ports import DecisionStore
 from engine.router import ConfidenceRouter
 
@@ -88,30 +88,47 @@ def read(content: bytes, *, name: str, router: ConfidenceRouter, text_column: st
 
 
 def run(
-    file: ImportFile, *, router: ConfidenceRouter, store: DecisionStore, progress: Callable[[int, int], None] | None = None
+    file: ImportFile, *, router: ConfidenceRouter, store: DecisionStore, progress: Callable[[int, int], None] | None = None,
+    take: Callable[[int], None] | None = None,
 ) -> ImportResult:
     """Route and store the tickets that are not stored yet, in batches of one transaction each.
 
-    `progress(done, total)` is called after each batch. Interrupted, it can be run again: stored tickets are passed over.
+    `progress(done, total)` is called after each batch. Interrupted, it can be run again: stored tickets are passed over,
+    also those that another run of the same file stores at the same time.
+    `take(tickets)` is asked once, before anything is stored, for as many as are to be routed; what it raises passes.
     Raises ImportRejected when an id of the file belongs to another ticket, ServiceUnavailable without the database.
     """
-    stored = _already_stored(file, store)
+    stored = _already_stored(file, file.tickets, store)
     open_tickets = [ticket for ticket in file.tickets if ticket.id not in stored]
+    if take is not None and open_tickets:
+        take(len(open_tickets))
     decisions: list[Decision] = []
     for start in range(0, len(open_tickets), BATCH):
-        decisions += router.route_tickets(open_tickets[start:start + BATCH])
+        batch = open_tickets[start:start + BATCH]
+        while batch:
+            try:
+                decisions += router.route_tickets(batch)
+                break
+            except Conflict:
+                # Somebody else is storing the same tickets: nothing of the batch is stored by us, the rest is routed again.
+                found = _already_stored(file, batch, store, before=len(stored) + len(decisions))
+                if not found:
+                    raise
+                stored |= found
+                batch = [ticket for ticket in batch if ticket.id not in found]
         if progress is not None:
             progress(len(stored) + len(decisions), len(file.tickets))
     return ImportResult(decisions=tuple(decisions), already_stored=len(stored))
 
 
-def _already_stored(file: ImportFile, store: DecisionStore) -> set[str]:
-    known = store.bodies([ticket.id for ticket in file.tickets])
-    other = [t.id for t in file.tickets if t.id in known and known[t.id] != t.body]
+def _already_stored(file: ImportFile, tickets: Sequence[Ticket], store: DecisionStore, *, before: int = 0) -> set[str]:
+    known = store.bodies([ticket.id for ticket in tickets])
+    other = [t.id for t in tickets if t.id in known and known[t.id] != t.body]
     if other:
+        so_far = f"{before:,} tickets of the file are stored, the others are not" if before else "Nothing was stored"
         raise ImportRejected(
             f"{file.name}: ticket_id {', '.join(_few(other))} belongs to another ticket that is stored already. "
-            "Nothing was stored. Give these lines other ids."
+            f"{so_far}. Give these lines other ids."
         )
     return set(known)
 

@@ -26,6 +26,18 @@ Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Over how many coming tickets a promise is counted: `tickets`, and `per_label` more for each label there is."""
+
+    tickets: int = 0
+    per_label: float = 0.0
+
+    def size(self, labels: int) -> int:
+        """Its size when there are that many labels."""
+        return self.tickets + int(self.per_label * labels + 0.5)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelCounts:
     """The labels at and above each candidate threshold, highest candidate first; only candidates that add a label.
@@ -68,8 +80,11 @@ class LabelCounts:
             errors=np.minimum(np.ceil(rate * trials - _ROUNDING), trials).astype(np.int64),
         )
 
-    def lowest(self, target: float, delta: float, *, horizon: int | None) -> int | None:
-        """Index of the lowest candidate whose promise can be given, or None. See `derive_threshold` for the rules."""
+    def lowest(self, target: float, delta: float, *, horizon: int | None, any_will_do: bool = False) -> int | None:
+        """Index of the lowest candidate whose promise can be given, or None. See `derive_threshold` for the rules.
+
+        With `any_will_do` the first one that is found, for who asks only whether there is one.
+        """
         ahead = None if horizon is None else np.floor(horizon * self.coverage + 0.5).astype(np.int64)
         granted = self._granted(target, delta, ahead)
         found, budget = None, 0.0
@@ -83,6 +98,8 @@ class LabelCounts:
                 budget += granted.get(i, 0.0)
                 if budget > 0.0 and value <= budget:
                     found = i
+                    if any_will_do:
+                        return found
                 else:
                     budget = 0.0
         return found
@@ -108,30 +125,32 @@ class LabelCounts:
         self, errors: Counts, level: float, target: float, ahead: Counts | None, begin: int
     ) -> int | None:
         """First index from `begin` on where a record with these errors would pass at `level`."""
-        for start in range(begin, len(self.trials), _CHUNK):
-            part = slice(start, start + _CHUNK)
+        # The long run is quickly tested and rules most of them out.
+        hopeful = begin + np.flatnonzero(_long_run(errors[begin:], self.trials[begin:], target) <= level)
+        for start in range(0, len(hopeful), _CHUNK):
+            part = hopeful[start : start + _CHUNK]
             coming = None if ahead is None else ahead[part]
             passing = np.flatnonzero(promise_p_values(errors[part], self.trials[part], coming, target=target) <= level)
             if len(passing):
-                return start + int(passing[0])
+                return int(part[passing[0]])
         return None
 
-    def labels_wanted(self, target: float, delta: float, *, bounded: bool) -> int | None:
+    def labels_wanted(self, target: float, delta: float, *, batch: Batch | None) -> int | None:
         """How many labels in all would carry the promise if they turned out like these; None when no number would.
 
-        `bounded` says that a batch as large as the labels is promised, not the long run alone. The error rates are
-        those observed, drawn towards (1 - target) / 2 by 20 imagined labels, so that three right ones promise nothing.
+        `batch` is the one that is promised, None for the long run alone. It is asked at the very candidates of the test
+        itself. The error rates are those observed, drawn towards (1 - target) / 2 by 20 imagined labels, so that three
+        right ones promise nothing.
         """
         if not len(self.trials):
             return None
         rate = (self.errors + FORECAST_STRENGTH * (1.0 - target) / 2.0) / (self.trials + FORECAST_STRENGTH)
         if not bool(np.any((rate < 1.0 - target) & (self.coverage >= STARTS[0][0]))):
             return None
-        picks = np.unique(np.linspace(0, len(rate) - 1, 60).astype(np.intp))
         # Uneven weights make a label worth less than one; more labels of the same kind stay worth as much.
-        worth = self.trials[picks] / self.covered[picks[-1]]
+        worth = self.trials / self.covered[-1]
         return fewest_labels(
-            rate[picks], worth, target, delta=delta, bounded=bounded, more_than=int(self.covered[-1])
+            rate, worth, target, delta=delta, batch=batch, coverage=self.coverage, more_than=int(self.covered[-1])
         )
 
 
@@ -145,7 +164,7 @@ def promise_p_values(errors: Counts, trials: Counts, ahead: Counts | None, *, ta
     This one is divided by BATCH_SHARE: whether a batch breaks the target is chance, not a fixed hypothesis, so testing
     in sequence alone does not cover that the threshold was chosen by its record. Half of delta is kept back for that.
     """
-    values = np.where(trials > 0, bdtr(errors.astype(np.float64), np.maximum(trials, 1), 1.0 - target), 1.0)
+    values = _long_run(errors, trials, target)
     if ahead is None:
         return values
     breaking = np.floor(ahead * (1.0 - target) + _ROUNDING).astype(np.int64) + 1
@@ -154,40 +173,46 @@ def promise_p_values(errors: Counts, trials: Counts, ahead: Counts | None, *, ta
     return np.maximum(values, np.where(breaking <= ahead, batch / BATCH_SHARE, 0.0))
 
 
+def _long_run(errors: Counts, trials: Counts, target: float) -> Array:
+    return np.where(trials > 0, bdtr(errors.astype(np.float64), np.maximum(trials, 1), 1.0 - target), 1.0)
+
+
 def fewest_labels(
-    rates: Array, worths: Array, target: float, *, delta: float, bounded: bool, more_than: int = 0
+    rates: Array, worths: Array, target: float, *, delta: float, batch: Batch | None, coverage: Array, more_than: int = 0
 ) -> int | None:
-    """Fewest labels in all, above `more_than`, with which the test finds a threshold; None above a million.
+    """About the fewest labels in all, above `more_than`, with which the test finds a threshold; None above a million.
 
     `rates` [c] are the error rates above each candidate, highest candidate first; `worths` [c] in (0, 1], rising, is
-    what a label (of all) adds to the evidence there.
+    what a label (of all) adds to the evidence there; `coverage` [c] the share of tickets at or above it. Exact to a
+    hundredth: what is observed is not known any finer.
     """
 
     def enough(labels: int) -> bool:
         trials = np.floor(labels * worths + _ROUNDING).astype(np.int64)
         errors = np.ceil(rates * trials - _ROUNDING).astype(np.int64)
         imagined = LabelCounts(
-            thresholds=np.zeros(len(rates)), covered=trials, wrong=errors, coverage=worths / worths[-1], rate=rates,
+            thresholds=np.zeros(len(rates)), covered=trials, wrong=errors, coverage=coverage, rate=rates,
             trials=trials, errors=errors,
         )  # fmt: skip
-        return imagined.lowest(target, delta, horizon=int(trials[-1]) if bounded else None) is not None
+        horizon = None if batch is None else batch.size(labels)
+        return imagined.lowest(target, delta, horizon=horizon, any_will_do=True) is not None
 
-    low, step = more_than, 1
+    low, step = more_than, max(1, more_than // 100)
     while not enough(low + step):
         low, step = low + step, step * 2
         if low + step > MOST_LABELS:
             return None
     high = low + step
-    while high - low > 1:
+    while high - low > max(1, high // 100):
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 
-def typical_need(target: float, delta: float, *, bounded: bool) -> int:
-    """Labels that a router halfway between the target and perfection would need, all of them covered."""
-    wanted = fewest_labels(np.array([(1.0 - target) / 2.0]), np.ones(1), target, delta=delta, bounded=bounded)
-    return MOST_LABELS if wanted is None else wanted
+def typical_need(target: float, delta: float, *, batch: Batch | None) -> int | None:
+    """Labels that a router halfway between target and perfection would need, all covered; None if no number would do."""
+    half = np.array([(1.0 - target) / 2.0])
+    return fewest_labels(half, np.ones(1), target, delta=delta, batch=batch, coverage=np.ones(1))
 
 
 def check_promise(target: float, delta: float) -> None:

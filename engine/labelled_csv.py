@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -60,6 +61,22 @@ def read(content: bytes, *, name: str, text_column: str = "text", label_column: 
     if not texts:
         raise ImportRejected(f"{name}: no row has both a text and a label")
     return LabelledTickets(tuple(texts), tuple(labels), dict(sorted(skipped.items())))
+
+
+def parents(content: bytes, *, name: str) -> dict[str, str]:
+    """A JSON object of label -> department. Raises ImportRejected for anything else, with the place of a mistake."""
+    try:
+        found = json.loads(content)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ImportRejected(f"{name}: must be a JSON object of label and department; {error}") from error
+    except RecursionError as error:
+        raise ImportRejected(f"{name}: must be a JSON object of label and department; it is nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ImportRejected(f"{name}: must be a JSON object of label and department; found a {type(found).__name__}")
+    wrong = next((label for label, department in found.items() if not isinstance(department, str) or not department.strip()), None)
+    if wrong is not None:
+        raise ImportRejected(f"{name}: the department of {wrong!r} must be a name; found {json.dumps(found[wrong])[:40]}")
+    return found
 
 
 def _fields(header: str, separator: str) -> list[str]:

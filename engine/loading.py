@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from engine.model import RoutingModel
-from engine.ports import ExemplarStore, LabelStore, ModelStore, PolicyStore, TaxonomyStore
+from engine.ports import DecisionLog, ExemplarStore, ModelStore, PolicyStore, TaxonomyStore
 from engine.state import RoutingState
+from engine.taken import Taken
 from engine.tracking import Tracking
 
-WATCHED = ("taxonomy", "policy", "model", "cache", "exemplars")
+WATCHED = ("taxonomy", "policy", "model", "cache", "exemplars", "labels")
 
 
 class StateLoader:
@@ -21,26 +23,27 @@ class StateLoader:
         models: ModelStore,
         taxonomy: TaxonomyStore,
         exemplars: ExemplarStore,
-        labels: LabelStore,
         tracking: Tracking,
         versions: Callable[[], Mapping[str, int]],
         embedder: str,
+        log: DecisionLog,
     ) -> None:
         self._policies = policies
         self._models = models
         self._taxonomy = taxonomy
-        self._labels = labels
         self._tracking = tracking
         self._versions = versions
         self._embedder = embedder
         self._exemplars = exemplars
+        self._log = log
+        self._unreadable: int | None = None
         self._model: RoutingModel | None = None
-        self._newest = 0
+        self._taken = Taken()
 
     def stamp(self) -> tuple[int, ...]:
         """Changes when a state built now would differ from one built before. Raises ServiceUnavailable."""
         versions = self._versions()
-        return (self._labels.newest(), *(versions.get(name, 0) for name in WATCHED))
+        return (self._tracking.demo, *(versions.get(name, 0) for name in WATCHED))
 
     def load(self) -> RoutingState:
         """The state as of now; the model's arrays are read only when its number has changed. Raises ServiceUnavailable."""
@@ -49,25 +52,43 @@ class StateLoader:
             self._model = None
         else:
             self._take_in(number)
+        departments = tuple(self._taxonomy.departments())
+        # Between a change of the departments and the model that learns them: what knows none of them has no say, and the
+        # ticket goes on without.
+        model = self._model if self._model and self._model.knows(d.name for d in departments) else None
         return RoutingState(
             policy=policy,
-            departments=tuple(self._taxonomy.departments()),
-            model=self._model,
+            departments=departments,
+            model=model,
             accuracy=self._tracking.snapshot(),
             versions={
                 "policy": str(policy.number),
                 "taxonomy": str(self._versions().get("taxonomy", 0)),
                 "embedder": self._embedder,
-                "model": self._model.version if self._model else "0",
+                "model": model.version if model else "0",
                 **({"cache": str(emptied)} if (emptied := self._versions().get("cache", 0)) else {}),
             },
         )
 
     def _take_in(self, number: int) -> None:
-        """Load the model where it is another one, and add the exemplars that came after its fit."""
-        if self._model is None or self._model.number != number:
+        """Load the model where it is another one and can be read, and add the exemplars that came after the fit."""
+        if (self._model is None or self._model.number != number) and self._unreadable != number:
             arrays, manifest = self._models.load(number)
-            self._model, self._newest = RoutingModel.from_arrays(number, arrays, manifest), manifest.get("newest_exemplar", 0)
-        fresh, vectors = self._exemplars.since(self._newest)
+            try:
+                self._model, self._taken = RoutingModel.from_arrays(number, arrays, manifest), _rests_on(manifest)
+            except (KeyError, ValueError) as error:
+                # Another version of the product has fitted it. The model before stays, and all else is followed.
+                self._unreadable = number
+                self._log.event("model_unreadable", model=number, error=type(error).__name__)
+        if self._model is None:
+            return
+        fresh, vectors = self._exemplars.since(self._taken.after, without=self._taken.without)
         if fresh:
-            self._model, self._newest = self._model.refreshed(fresh, vectors), fresh[-1].id
+            self._model = self._model.refreshed(fresh, vectors)
+            self._taken.add(exemplar.id for exemplar in fresh)
+
+
+def _rests_on(manifest: Mapping[str, Any]) -> Taken:
+    """The exemplars that a model was fitted on. Models of earlier versions name the newest one alone."""
+    recent = manifest.get("recent_exemplars")
+    return Taken(floor=manifest.get("newest_exemplar", 0)) if recent is None else Taken(recent)

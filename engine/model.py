@@ -1,7 +1,7 @@
 """The model in force: learned router and one calibrator per method, as one immutable value with a number."""
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,26 @@ import numpy as np
 from engine.calibration import Calibrator
 from engine.classifier import Classifier
 from engine.domain import Candidate, Exemplar
+from engine.held_out import in_department
 from engine.ports import LanguageModelAnswer
+from engine.scores import MOST_ODDS, log_odds
+
+
+FORMAT_VERSION = 2
+
+
+def class_name(exemplar: Exemplar) -> str:
+    """What the learned router calls the exemplar's class: its topic within its department, or the department alone.
+
+    Two departments may use the same word for a topic; they stay two classes.
+    """
+    return in_department(exemplar.topic, exemplar.department)
+
+
+def backing(department: str, *, best: str, odds: float) -> float:
+    """How much the learned router, which says `best` with these log-odds, speaks for the department: the odds, or against it."""
+    bounded = min(MOST_ODDS, max(-MOST_ODDS, odds))
+    return bounded if department == best else min(-bounded, 0.0) if best else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +62,40 @@ class RoutingModel:
         """The fit's number, with the number of exemplars taken in since."""
         return f"{self.number}+{self.taken_in}" if self.taken_in else str(self.number)
 
+    def knows(self, departments: Iterable[str]) -> bool:
+        """True when it has learned at least one of these; else there is nothing that it could answer."""
+        return not set(self.classifier.departments).isdisjoint(departments)
+
     def refreshed(self, exemplars: Sequence[Exemplar], vectors: np.ndarray) -> RoutingModel:
         """This model with more exemplars (vectors float32 [n, d]) taken in at once; calibration stays that of the fit."""
         if not exemplars:
             return self
-        labels = [e.topic or e.department for e in exemplars]
+        labels = [class_name(e) for e in exemplars]
         parents = {label: e.department for label, e in zip(labels, exemplars, strict=True)}
         classifier = self.classifier.refreshed([e.text for e in exemplars], vectors, labels, parents=parents)
         return replace(self, classifier=classifier, taken_in=self.taken_in + len(exemplars))
 
+    def read(self, texts: Sequence[str]) -> np.ndarray:
+        """What can be said before the vectors are there: float32 [n, landmarks] for `predict`."""
+        return self.classifier.read(texts)
+
     def predict(
-        self, texts: Sequence[str], vectors: Sequence[np.ndarray | None], *, live: Collection[str]
+        self, texts: Sequence[str], vectors: Sequence[np.ndarray | None], *, live: Collection[str], words: np.ndarray | None = None
     ) -> list[Prediction]:
-        """One prediction per text. A missing vector (the embedder is away) leaves the lexical half to answer."""
+        """One prediction per text. A missing vector (the embedder is away) leaves the lexical half to answer.
+
+        `words` is what `read` said of these texts, where somebody has asked already.
+        """
         dimensions = self.classifier.dimensions
         stacked = np.stack([np.zeros(dimensions, dtype=np.float32) if v is None else v for v in vectors])
-        found = self.classifier.predict(texts, stacked, live=live)
-        lexical = ~stacked.any(axis=1)
-        confidences = np.empty(len(texts))
-        for calibrator, rows in (("learned", ~lexical), ("lexical", lexical)):
-            if rows.any():
-                confidences[rows] = self.calibrators[calibrator].probability(found.features[rows])
+        found = self.classifier.predict(texts, stacked, live=live, words=words)
+        if not found.lexical.any():
+            confidences = self.calibrators["learned"].probability(found.features)
+        else:
+            confidences = np.empty(len(texts))
+            for calibrator, rows in (("learned", ~found.lexical), ("lexical", found.lexical)):
+                if rows.any():
+                    confidences[rows] = self.calibrators[calibrator].probability(found.features[rows])
         predictions = []
         for row, best in enumerate(found.best):
             department = found.departments[best]
@@ -77,19 +109,23 @@ class RoutingModel:
         return float(self.calibrators["cached"].probability(features)[0])
 
     def language_model_confidence(self, answer: LanguageModelAnswer, prediction: Prediction | None) -> float:
-        """The probability that the language model is right, from its own word and the learned router's score for it."""
-        support = prediction.scores.get(answer.department, 0.0) if prediction else 0.0
-        return float(self.calibrators["rag_llm"].probability(np.array([[answer.raw_confidence, support]]))[0])
+        """The probability that the language model is right, from its own word and what the learned router thinks of it."""
+        best = prediction.best.department if prediction else ""
+        odds = log_odds(prediction.raw_score) if prediction else 0.0
+        features = np.array([[answer.raw_confidence, backing(answer.department, best=best, odds=odds)]])
+        return float(self.calibrators["rag_llm"].probability(features)[0])
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Arrays and JSON manifest; `from_arrays` makes the same model again."""
         arrays, manifest = self.classifier.to_arrays()
         calibrators = {method: calibrator.to_dict() for method, calibrator in self.calibrators.items()}
-        return arrays, {"classifier": manifest, "calibrators": calibrators}
+        return arrays, {"version": FORMAT_VERSION, "classifier": manifest, "calibrators": calibrators}
 
     @classmethod
     def from_arrays(cls, number: int, arrays: dict[str, np.ndarray], manifest: dict[str, Any]) -> RoutingModel:
-        """Raises ValueError when arrays and manifest do not belong together."""
+        """Raises ValueError for another version, or when arrays and manifest do not belong together."""
+        if manifest.get("version") != FORMAT_VERSION:
+            raise ValueError(f"model format {manifest.get('version')} is not {FORMAT_VERSION}: fit it again")
         return cls(
             number=number,
             classifier=Classifier.from_arrays(arrays, manifest["classifier"]),

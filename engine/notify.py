@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -19,7 +19,9 @@ AT_ONCE = 20
 
 
 class Channel(Protocol):
-    """One way to tell people."""
+    """One way to tell people. `every` is how often it wants to hear again of what is still open, None for once."""
+
+    every: timedelta | None
 
     def send(self, notice: Notice) -> None:
         """Return when the receiver has taken it. Raises ServiceUnavailable("notification")."""
@@ -34,6 +36,8 @@ class NoticeStore(Protocol):
     def sent(self, notice_id: int, *, now: datetime) -> None: ...
 
     def failed(self, notice_id: int, error: str, *, retry_at: datetime) -> None: ...
+
+    def open_told(self, channel: str, now: datetime) -> Sequence[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Notifier:
         self._clock = clock
         self._log = log
         self._chance = chance
+        self._repeated: dict[str, datetime] = {}
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -76,7 +81,7 @@ class Notifier:
             try:
                 if channel is None:
                     raise ServiceUnavailable("notification", f"the channel {row.channel} is not set up any more")
-                channel.send(self._notice(row))
+                channel.send(self._notice(row, row.event))
             except ServiceUnavailable as error:
                 failed += 1
                 self._store.failed(row.notice_id, str(error), retry_at=self._clock() + self._wait(row.attempts))
@@ -86,6 +91,25 @@ class Notifier:
                 self._store.sent(row.notice_id, now=self._clock())
                 self._log.event("notice_sent", channel=row.channel, rule=row.rule, kind=row.event)
         return Sent(arrived, failed)
+
+    def repeat(self) -> int:
+        """Tell the channels that want to hear again what is still open; how many notices arrived. Raises ServiceUnavailable.
+
+        Every instance does: the same alert twice is one alert to such a receiver.
+        """
+        arrived, now = 0, self._clock()
+        for name, channel in self._channels.items():
+            if channel.every is None or now < self._repeated.get(name, now):
+                continue
+            self._repeated[name] = now + channel.every
+            for row in self._store.open_told(name, now):
+                try:
+                    channel.send(self._notice(row, "opened"))
+                except ServiceUnavailable:
+                    self._log.event("notice_failed", channel=name, rule=row.rule, attempt=0)
+                    break
+                arrived += 1
+        return arrived
 
     def test(self, channel: str, *, by: str) -> None:
         """Send a made-up notice now. Raises NotFound, ServiceUnavailable with the receiver's answer."""
@@ -98,10 +122,10 @@ class Notifier:
         ))
         self._log.event("notice_tested", channel=channel, by=by)
 
-    def _notice(self, row: Any) -> Notice:
+    def _notice(self, row: Any, event: str) -> Notice:
         return Notice(
-            key=f"alert-{row.id}-{row.event}", event=row.event, rule=row.rule, subject=row.subject, severity=row.severity,
-            message=row.message, opened_at=row.opened_at, resolved_at=row.resolved_at if row.event == "resolved" else None, link=self._page,
+            key=f"alert-{row.id}-{event}", event=event, rule=row.rule, subject=row.subject, severity=row.severity,
+            message=row.message, opened_at=row.opened_at, resolved_at=row.resolved_at if event == "resolved" else None, link=self._page,
         )
 
     def _wait(self, attempts: int) -> timedelta:

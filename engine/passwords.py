@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -9,6 +10,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from engine.errors import AccountRejected
 
 MAX_CHARACTERS = 256
+# So many hashes are made at the same time, each in the whole memory of its own; the others wait.
+AT_ONCE = 4
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 # What long passwords are made of when people want to be done with it; compared without digits and marks.
 _WEAK = frozenset({
@@ -19,21 +22,27 @@ _WEAK = frozenset({
 
 
 class Passwords:
-    """Hashes and checks with argon2id (RFC 9106). `memory` in KiB; a check costs the same for names that do not exist."""
+    """Hashes and checks with argon2id (RFC 9106). `memory` in KiB; a check costs the same for names that do not exist.
+
+    At most `AT_ONCE` hashes are made at the same time, so that many sign-ins at once do not fill the memory.
+    """
 
     def __init__(self, *, memory: int = 65_536, time_cost: int = 3, minimum: int = 12) -> None:
         self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory, parallelism=1)
         self._minimum = minimum
+        self._few = threading.BoundedSemaphore(AT_ONCE)
         self._nobody = self._hasher.hash(secrets.token_hex(16))
 
     def hashed(self, password: str) -> str:
         """The hash with its salt and parameters."""
-        return self._hasher.hash(password)
+        with self._few:
+            return self._hasher.hash(password)
 
     def fits(self, password: str, hashed: str | None) -> bool:
         """True when the password belongs to the hash; without a hash, as slow as with one and False."""
         try:
-            self._hasher.verify(hashed or self._nobody, password)
+            with self._few:
+                self._hasher.verify(hashed or self._nobody, password)
         except (VerificationError, InvalidHashError):
             return False
         return hashed is not None

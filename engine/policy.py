@@ -6,14 +6,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine.domain import Policy, Thresholds
+from engine.accuracy import AccuracySnapshot
+from engine.domain import Method, Policy, Stage, Thresholds
 from engine.errors import PolicyRejected
 from engine.ports import PolicyStore
 from engine.risk import Basis, DepartmentThreshold, derive_per_department
+from engine.sanitize import remark
 from engine.tracking import Evidence
 
 # `preselect` stays this far under a derived `auto`, so that doubtful tickets are still offered with one click.
 PRESELECT_BELOW = 0.15
+# Derived thresholds nearer to those in force are not worth a new policy.
+NOTICEABLE = 0.005
+# Who would have to answer; what a fallback shows is the learned router's confidence, so that is who would answer it.
+_STAGES = {
+    Method.CACHED: {Stage.EXACT, Stage.SEMANTIC}, Method.LEARNED: {Stage.LEARNED}, Method.RAG_LLM: {Stage.RAG_LLM},
+    Method.FALLBACK: {Stage.LEARNED},
+}
 _UNIT = ("confidence", "accuracy", "similarity", "audit_rate", "review_rate")
 REASON_MAX = 500
 
@@ -22,7 +31,7 @@ REASON_MAX = 500
 class Effect:
     """What a policy would have meant for the reviewed decisions; shares are weighted to all decisions, in [0, 1].
 
-    routed_alone   share at or above its department's `auto`
+    routed_alone   share that would go straight to the queue; see `effect`
     accuracy       of these, the share that was right; None when none was
     labels         reviewed decisions it is counted from
     """
@@ -81,18 +90,50 @@ def derived(policy: Policy, evidence: Evidence, departments: Collection[str]) ->
     return replace(policy, departments=own), found
 
 
-def effect(policy: Policy, evidence: Evidence) -> Effect:
-    """What the policy's `auto` thresholds would have routed alone, and how accurately, among the reviewed decisions."""
+def overdue(
+    live: Policy, evidence: Evidence, departments: Collection[str]
+) -> dict[str, tuple[Thresholds | None, Thresholds | None]]:
+    """Departments whose threshold would be another if it were derived now: what is in force and what would be.
+
+    None stands for the policy's explicit thresholds. Empty without a target: thresholds that a manager entered do not age.
+    A policy never moves by itself; these changes are offered, and become a policy of their own when somebody applies them.
+    """
+    if live.target_accuracy is None:
+        return {}
+    fresh, _ = derived(live, evidence, departments)
+    pairs = {name: (live.departments.get(name), fresh.departments.get(name)) for name in sorted({*live.departments, *fresh.departments})}
+    return {
+        name: (old, new) for name, (old, new) in pairs.items()
+        if old is None or new is None or abs(old.auto - new.auto) >= NOTICEABLE
+    }
+
+
+def effect(policy: Policy, evidence: Evidence, *, accuracy: AccuracySnapshot | None = None) -> Effect:
+    """What the policy would have routed alone, and how accurately, among the reviewed decisions.
+
+    Routed alone is what reaches both its department's `auto` and the confidence from which a stage may answer, where a stage
+    that may answer it is on, and where `accuracy` (the tracked one, if given) does not hold the department and method back.
+    A decision by fallback counts as the learned router would answer it then: its confidence is that router's.
+    """
     if not len(evidence):
         return Effect(routed_alone=0.0, accuracy=None, labels=0)
-    limits = np.array([policy.thresholds_for(name).auto for name in evidence.departments])
-    alone = evidence.confidence >= limits
+    limits = np.array([max(policy.thresholds_for(name).auto, policy.answers_at(name)) for name in evidence.departments])
+    pairs = list(zip(evidence.departments, evidence.methods, strict=True))
+    open_to = {pair: _may_route_alone(policy, *pair, accuracy=accuracy) for pair in set(pairs)}
+    alone = (evidence.confidence >= limits) & np.array([open_to[pair] for pair in pairs], dtype=bool)
     weight = float(evidence.weights[alone].sum())
     return Effect(
         routed_alone=weight / float(evidence.weights.sum()),
         accuracy=float(evidence.weights[alone & evidence.correct].sum()) / weight if weight else None,
         labels=len(evidence),
     )
+
+
+def _may_route_alone(policy: Policy, department: str, method: str, *, accuracy: AccuracySnapshot | None) -> bool:
+    if not _STAGES[Method(method)] & policy.stages:
+        return False
+    answering = Method.LEARNED if method == Method.FALLBACK else Method(method)
+    return accuracy is None or not accuracy.gated(department, answering.value, threshold=policy.accuracy).gated
 
 
 def changes(old: Policy, new: Policy) -> Mapping[str, tuple[object, object]]:
@@ -103,7 +144,7 @@ def changes(old: Policy, new: Policy) -> Mapping[str, tuple[object, object]]:
 
 def save(policy: Policy, store: PolicyStore, *, departments: Collection[str], author: str, reason: str) -> Policy:
     """Check a policy and make it the live one under a new number. Raises PolicyRejected; nothing is changed then."""
-    text = " ".join(reason.split())
+    text = remark(reason, maximum=20 * REASON_MAX)
     if not 3 <= len(text) <= REASON_MAX:
         raise _refused(f"reason: 3 to {REASON_MAX} characters, so that others can follow; found {len(text)}")
     return store.add(checked(policy, departments), author=author, reason=text)

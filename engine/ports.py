@@ -47,20 +47,34 @@ class CachedRoute:
     evidence: tuple[Neighbour, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the cache holds for one fingerprint: an answer, or `taken`: somebody is making it at the moment."""
+
+    route: CachedRoute | None = None
+    taken: bool = False
+
+
 class DecisionCache(Protocol):
     """Exact repeats. Every method raises ServiceUnavailable when the cache is away; the router counts that as a miss."""
 
     def get(self, fingerprints: Sequence[str], epoch: str) -> list[CachedRoute | None]:
         """None where there is no entry of this epoch."""
-        ...
 
     def put(self, routes: Mapping[str, CachedRoute], epoch: str) -> None:
-        """Keep entries by fingerprint."""
-        ...
+        """Keep entries by fingerprint, except those removed a few minutes ago."""
 
     def remove(self, fingerprint: str) -> None:
-        """Remove a fingerprint's entry, whatever its epoch."""
-        ...
+        """Remove a fingerprint's entry, whatever its epoch; an answer made before, anywhere, does not come back."""
+
+    def claim(self, fingerprint: str, epoch: str, *, holder: str = "", seconds: float = 0.0) -> Claim:
+        """As `get` for one, and where nobody holds anything this holder is from now on making the answer, in one step.
+
+        The claim ends with `put`, `remove`, `release` or after `seconds`. Without a holder it only looks.
+        """
+
+    def release(self, fingerprint: str, epoch: str, *, holder: str) -> None:
+        """End this holder's claim; another's and an entry stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +128,11 @@ class DecisionStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """What a stored label changed: the ticket's text and fingerprint, and whether the decision was right."""
+    """What a stored label changed: the ticket's text and fingerprint, and whether the decision was right.
+
+    exemplar_id  the exemplar that the ticket has become, without a vector yet; None when it has not become one
+    late         the service for whose sake something of what follows from the label is done later, empty when all is done
+    """
 
     ticket: Ticket
     fingerprint: str
@@ -122,6 +140,8 @@ class Reviewed:
     actual: str
     method: str
     topic: str
+    exemplar_id: int | None = None
+    late: str = ""
 
     @property
     def correct(self) -> bool:
@@ -138,11 +158,17 @@ class TicketSpool(Protocol):
 class OutcomeStore(Protocol):
     """Supervisors' labels and agents' overrules."""
 
-    def label(self, outcome: Outcome, *, now: datetime) -> Reviewed:
-        """Store the label and change `routing_accuracy` in the same transaction. Raises NotFound."""
+    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
+        """The ticket and the department that was decided for it. Raises NotFound."""
         ...
 
-    def overrule(self, overrule: Overrule, *, now: datetime) -> None:
+    def label(
+        self, outcome: Outcome, *, now: datetime, learn: bool = True, also: Callable[[Any, Reviewed], None] | None = None
+    ) -> Reviewed:
+        """Store the label, `routing_accuracy`, with `learn` the exemplar, and what `also` does in one transaction. Raises NotFound."""
+        ...
+
+    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> None:
         """Raises NotFound."""
         ...
 
@@ -152,14 +178,6 @@ class ExemplarStore(Protocol):
 
     def add(self, exemplars: Sequence[Exemplar], vectors: np.ndarray | None) -> list[int]:
         """Store them with their vectors, or without until `add_vectors`; their ids."""
-        ...
-
-    def clear(self) -> int:
-        """Take all exemplars out of the neighbours; their number."""
-        ...
-
-    def remove_ticket(self, ticket_id: str) -> int:
-        """Take every exemplar of this ticket out of the neighbours; their number."""
         ...
 
     def missing(self, *, limit: int) -> list[Exemplar]:
@@ -175,8 +193,8 @@ class ExemplarStore(Protocol):
         """All active exemplars in a stable order, with their vectors."""
         ...
 
-    def since(self, number: int) -> tuple[list[Exemplar], np.ndarray]:
-        """The first active exemplars after this one by id, with their vectors."""
+    def since(self, number: int, *, without: Sequence[int] = ()) -> tuple[list[Exemplar], np.ndarray]:
+        """The first active exemplars after this one by id but those without, with their vectors."""
         ...
 
     def count_since(self, number: int) -> int:
@@ -187,8 +205,12 @@ class ExemplarStore(Protocol):
 class ModelStore(Protocol):
     """Trained models, shared by every instance."""
 
-    def add(self, arrays: dict[str, np.ndarray], manifest: dict[str, Any], *, embedder: str) -> int:
-        """Store a model, make it the live one, and return its number."""
+    def era(self) -> int:
+        """How often all exemplars were replaced; asked before they are read for a fit."""
+        ...
+
+    def add(self, arrays: dict[str, np.ndarray], manifest: dict[str, Any], *, embedder: str, era: int) -> int | None:
+        """Store a model, make it the live one, and return its number; None when its exemplars were replaced since `era`."""
         ...
 
     def live_number(self, *, embedder: str) -> int | None:
@@ -215,10 +237,6 @@ class TaxonomyStore(Protocol):
 
     def topics(self) -> list[Topic]: ...
 
-    def replace(self, new_departments: Sequence[Department], new_topics: Sequence[Topic]) -> None:
-        """Make exactly these live; all others are retired."""
-        ...
-
 
 class DecisionLog(Protocol):
     """One line per decision and event; never ticket text."""
@@ -230,9 +248,8 @@ class DecisionLog(Protocol):
     def event(self, name: str, **fields: object) -> None: ...
 
 
-
 class LabelRow(Protocol):
-    """A reviewed decision; `id` and `actual` belong to a label, `actual_outcome` to a decision's newest label."""
+    """A reviewed decision; `id` and `actual` belong to a label, `actual_outcome`, `model` and `embedder` to a decision."""
 
     id: int
     ticket_id: str
@@ -243,22 +260,19 @@ class LabelRow(Protocol):
     actual_outcome: str
     created_at: datetime
     review_probability: float
+    model: str
+    embedder: str
 
 
 class LabelStore(Protocol):
     """Reviewed decisions that chance put into the review queue."""
 
-    def newest(self) -> int:
-        """The number of the newest label, 0 without any."""
-        ...
-
-    def since(self, number: int, *, demo: bool) -> Sequence[LabelRow]:
-        """Labels after this one, in their order."""
+    def since(self, number: int, *, demo: bool, without: Sequence[int] = ()) -> Sequence[LabelRow]:
+        """Labels after this one but those without, in their order."""
         ...
 
     def decisions(self, *, demo: bool) -> Sequence[LabelRow]:
         """The newest reviewed decisions, newest first."""
-        ...
 
 
 class PolicyStore(Protocol):

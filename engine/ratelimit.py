@@ -1,4 +1,4 @@
-"""Limits per minute for users and tokens; when the counter's server is away, everything passes and that is counted."""
+"""Limits for users and tokens in a span of time; when the counter's server is away, everything passes and that is counted."""
 from __future__ import annotations
 
 import threading
@@ -8,6 +8,8 @@ from engine.errors import ServiceUnavailable, TooManyRequests
 from engine.ports import Clock, DecisionLog
 
 WINDOW = 60
+# Files of thousands of tickets are a day's work, not a minute's: their tickets are counted by the hour.
+WINDOWS = {"import": 3600}
 
 
 class Counter(Protocol):
@@ -17,7 +19,7 @@ class Counter(Protocol):
 
 
 class RateLimiter:
-    """A fixed window of one minute for each kind and holder, shared by all instances. `limits` by kind."""
+    """A fixed window of a minute (an hour for imports) for each kind and holder, shared by all instances. `limits` by kind."""
 
     def __init__(self, counter: Counter, *, limits: dict[str, int], clock: Clock, log: DecisionLog) -> None:
         self._counter = counter
@@ -33,15 +35,19 @@ class RateLimiter:
         return self._passed_unchecked
 
     def take(self, kind: str, holder: str, *, amount: int = 1) -> None:
-        """Use up some of the holder's limit. Raises TooManyRequests."""
-        now, limit = self._clock().timestamp(), self._limits[kind]
-        window = int(now // WINDOW)
+        """Use up some of the holder's limit, or nothing of it when that much is not left. Raises TooManyRequests."""
+        now, limit, length = self._clock().timestamp(), self._limits[kind], WINDOWS.get(kind, WINDOW)
+        window = int(now // length)
+        name = f"{kind}:{holder}:{window}"
         try:
-            used = self._counter.add(f"{kind}:{holder}:{window}", amount=amount, seconds=2 * WINDOW)
+            used = self._counter.add(name, amount=amount, seconds=2 * length)
+            if used > limit and amount > 1:
+                # A smaller file may still fit.
+                self._counter.add(name, amount=-amount, seconds=2 * length)
         except ServiceUnavailable as error:
             with self._lock:
                 self._passed_unchecked += 1
             self._log.event("rate_limit_unchecked", service=error.service, kind=kind)
             return
         if used > limit:
-            raise TooManyRequests(kind, limit=limit, wait=(window + 1) * WINDOW - now)
+            raise TooManyRequests(kind, limit=limit, wait=(window + 1) * length - now, seconds=length, wanted=amount, left=limit - used + amount)

@@ -57,9 +57,9 @@ class Readings:
                 return _of_tally(rule.measure, self._figures.totals(self._window(since, now)))
             case Measure.ACCURACY:
                 found = self._figures.departments(self._window(since, now))
-                whole = [Reading(value=t.accuracy, sample=t.labels) for t in [sum(found.values(), start=Tally())] if t.accuracy is not None]
-                return whole + [
-                    Reading(value=t.accuracy, sample=t.labels, subject=name) for name, t in sorted(found.items()) if t.accuracy is not None
+                every = [("", sum(found.values(), start=Tally())), *sorted(found.items())]
+                return [
+                    Reading(value=t.accuracy, sample=round(t.sampled_labels), subject=name) for name, t in every if t.accuracy is not None
                 ]
             case Measure.DRIFT_CONFIDENCE | Measure.DRIFT_DEPARTMENT:
                 return self._drift(rule, since, now)
@@ -101,7 +101,7 @@ def _of_tally(measure: Measure, tally: Tally) -> Sequence[Reading]:
         Measure.HIT_RATE: (tally.hit_rate, tally.n),
         Measure.MEAN_SECONDS: (tally.mean_ms / 1000 if tally.mean_ms is not None else None, tally.n),
         Measure.LOW_SHARE: (tally.low_share, tally.n),
-        Measure.FALSE_HIT_RATE: (tally.false_hit_rate, tally.audited),
+        Measure.FALSE_HIT_RATE: (tally.false_hit_rate, round(tally.hit_labels)),
     }[measure]
     return [Reading(value=value, sample=sample)] if value is not None else []
 

@@ -1,11 +1,10 @@
 """Gives every exemplar its vector of the wanted embedder, in the background; resumes where it was broken off."""
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.errors import ConsoleError, ServiceUnavailable
+from engine.background import Background
 from engine.ports import DecisionLog, Embedder, ExemplarStore
 
 BATCH = 64
@@ -25,7 +24,8 @@ class Progress:
 class Reembedder:
     """Vectors carry their embedder's name, so the old ones stay in use until all new ones are there and `ready` is called.
 
-    `exemplars` belongs to the wanted embedder. `ready` runs once, on the background thread, when nothing is missing.
+    `exemplars` belongs to the wanted embedder. `ready` runs on the background thread when nothing is missing, again
+    after a failure until it has succeeded once.
     """
 
     def __init__(
@@ -36,24 +36,22 @@ class Reembedder:
         self._exemplars = exemplars
         self._log = log
         self._ready = ready
-        self._look_every = look_every
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="reembed", daemon=True)
+        self._background = Background(
+            "reembed", self._look, log=log, interval=look_every, after_failure=min(_AFTER_FAILURE, look_every), at_once=True
+        )
 
     def start(self) -> None:
         """Work and look for new exemplars until `close`."""
-        self._thread.start()
+        self._background.start()
 
     def close(self) -> None:
         """Stop after the batch that is under way."""
-        self._stopped.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout=10)
+        self._background.close()
 
     def run(self) -> int:
         """Make what is missing; the number of vectors made. Raises ServiceUnavailable, what was made stays."""
         made = 0
-        while not self._stopped.is_set():
+        while not self._background.stopped:
             part = self._exemplars.missing(limit=BATCH)
             if not part:
                 break
@@ -66,19 +64,10 @@ class Reembedder:
         done = self._exemplars.embedded()
         return Progress(self._embedder.name, done, done + len(self._exemplars.missing(limit=100_000)))
 
-    def _watch(self) -> None:
-        wait = 0.0
-        while not self._stopped.wait(wait):
-            wait = self._look_every
-            try:
-                made = self.run()
-                if made:
-                    self._log.event("exemplars_embedded", exemplars=made, embedder=self._embedder.name)
-                if self._ready is not None and not self._stopped.is_set():
-                    ready, self._ready = self._ready, None
-                    ready()
-            except ServiceUnavailable as error:
-                self._log.event("service_unavailable", service=error.service)
-                wait = _AFTER_FAILURE
-            except ConsoleError as error:
-                self._log.event("reembedding_failed", error=type(error).__name__)
+    def _look(self) -> None:
+        made = self.run()
+        if made:
+            self._log.event("exemplars_embedded", exemplars=made, embedder=self._embedder.name)
+        if self._ready is not None and not self._background.stopped:
+            self._ready()
+            self._ready = None

@@ -1,8 +1,9 @@
-"""When has enough been learned since the last fit that all of it should be fitted anew?"""
+"""When has enough been learned, or the policy changed so, that all should be fitted anew?"""
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from engine.domain import Policy
 from engine.ports import DecisionLog, ExemplarStore, ModelStore
 
 FEWEST_NEW = 25
@@ -10,24 +11,36 @@ FEWEST_NEW = 25
 NEW_SHARE = 0.05
 
 
+def voting(policy: Policy) -> dict[str, float]:
+    """How neighbours vote under this policy: the confidence of a cached answer is calibrated on votes held like that."""
+    return {"neighbours": policy.neighbours, "similarity": policy.similarity}
+
+
 class Refitter:
     """Fits anew, on one instance at a time. Between fits every instance takes new exemplars into its model at once."""
 
     def __init__(
-        self, *, train: Callable[[], int], exemplars: ExemplarStore, models: ModelStore, embedder: str, log: DecisionLog
+        self, *, train: Callable[[], int], exemplars: ExemplarStore, models: ModelStore, policy: Callable[[], Policy], embedder: str,
+        log: DecisionLog,
     ) -> None:
         self._train = train
         self._exemplars = exemplars
         self._models = models
+        self._policy = policy
         self._embedder = embedder
         self._log = log
 
     def due(self) -> bool:
-        """True when enough exemplars came since the live model was fitted. Raises ServiceUnavailable."""
+        """True when enough exemplars came since the live model was fitted, or neighbours vote otherwise than they did then.
+
+        Raises ServiceUnavailable.
+        """
         number = self._models.live_number(embedder=self._embedder)
         if number is None:
             return False
         manifest = self._models.manifest(number)
+        if manifest.get("voting") != voting(self._policy()):
+            return True
         new = self._exemplars.count_since(manifest.get("newest_exemplar", 0))
         return new >= max(FEWEST_NEW, NEW_SHARE * manifest.get("exemplars", 0))
 

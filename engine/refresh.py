@@ -4,7 +4,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from engine.errors import ServiceUnavailable
+from engine.background import Background
 from engine.ports import DecisionLog
 from engine.state import RoutingState
 
@@ -18,16 +18,14 @@ class Refresher:
         self._load = load
         self._stamp = stamp
         self._log = log
-        self._interval = interval
         self._loading = threading.Lock()
-        self._stopped = threading.Event()
         self._seen = stamp()
         self._state = load()
-        self._thread = threading.Thread(target=self._watch, name="refresher", daemon=True)
+        self._background = Background("refresh", self._look, log=log, interval=interval)
 
     def start(self) -> None:
         """Look for changes every `interval` seconds until `close`."""
-        self._thread.start()
+        self._background.start()
 
     def current(self) -> RoutingState:
         """The newest state that was loaded; never waits."""
@@ -44,15 +42,9 @@ class Refresher:
 
     def close(self) -> None:
         """Stop watching."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        self._background.close()
 
-    def _watch(self) -> None:
-        while not self._stopped.wait(self._interval):
-            try:
-                if self.refresh():
-                    self._log.event("state_refreshed", versions=self._state.versions)
-            except ServiceUnavailable as error:
-                # The last state stays in force; routing goes on with it.
-                self._log.event("service_unavailable", service=error.service)
+    def _look(self) -> None:
+        # While this fails, the last state stays in force; routing goes on with it.
+        if self.refresh():
+            self._log.event("state_refreshed", versions=self._state.versions)

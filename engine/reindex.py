@@ -1,15 +1,14 @@
 """Keeps a remote vector index equal to Postgres, and proves that it is."""
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from engine.background import Background
 from engine.domain import Exemplar, Neighbour
-from engine.errors import ServiceUnavailable
 from engine.ports import DecisionLog, ExemplarIndex
 
 # Cosine distance up to which two copies of a vector count as the same: float32 written as decimal digits and read again.
@@ -70,24 +69,22 @@ class Reindexer:
         self._notes = notes
         self._index = index
         self._log = log
-        self._interval = interval
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="outbox", daemon=True)
+        self._asked = False
+        # Nobody waits for this; a service in trouble is not asked every second.
+        self._background = Background("outbox", self._look, log=log, interval=interval, after_failure=11 * interval)
 
     def start(self) -> None:
         """Look every `interval` seconds until `close`."""
-        self._thread.start()
+        self._background.start()
 
     def close(self) -> None:
         """Stop after the batch that is under way."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
+        self._background.close()
 
     def run(self, *, progress: Callable[[int, int], None] | None = None) -> int:
         """Work until no note is left; their number. Raises ServiceUnavailable, what was sent stays sent."""
         done = 0
-        while not self._stopped.is_set():
+        while not self._background.stopped:
             worked = self._notes.work(self._send)
             if worked == 0:
                 break
@@ -116,16 +113,14 @@ class Reindexer:
         if remove:
             self._index.delete(remove)
 
-    def _watch(self) -> None:
-        while not self._stopped.wait(self._interval):
-            try:
-                done = self.run()
-                if done:
-                    self._log.event("index_updated", exemplars=done)
-            except ServiceUnavailable as error:
-                self._log.event("service_unavailable", service=error.service)
-                # Nobody waits for this; a service in trouble is not asked every second.
-                self._stopped.wait(10 * self._interval)
+    def _look(self) -> None:
+        if not self._asked:
+            # An index that cannot be used is said at the start, not when the first label is sent.
+            self._index.count()
+            self._asked = True
+        done = self.run()
+        if done:
+            self._log.event("index_updated", exemplars=done)
 
 
 class CheckedIndex:

@@ -1,4 +1,4 @@
-"""How true a shown confidence is: reliability diagram, expected calibration error, Brier score."""
+"""How true a shown confidence is: reliability diagram, expected calibration error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.checks import checked_flags, checked_unit, checked_weights
-from engine.intervals import wilson_weighted
+from engine.intervals import effective_size, wilson_weighted
+
+MOST_BINS = 15
+LABELS_A_BIN = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,23 +76,34 @@ def expected_calibration_error(
 
     Source: M. P. Naeini, G. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning"
     (AAAI 2015), with bins of equal mass. With few labels it is biased upwards by the noise within each bin (about
-    0.8 sqrt(accuracy (1 - accuracy) bins / n)): compare it between sets of the same size only.
+    0.8 sqrt(accuracy (1 - accuracy) bins / n)): compare it between sets of the same size only, and with a limit use
+    `debiased_calibration_error`.
     """
     points = reliability(confidence, correct, bins=bins, weights=weights)
     total = sum(point.weight for point in points)
     return sum(point.weight * abs(point.accuracy - point.confidence) for point in points) / total if points else 0.0
 
 
-def brier_score(confidence: ArrayLike, correct: ArrayLike, *, weights: ArrayLike | None = None) -> float:
-    """Mean squared distance between confidence and outcome, in [0, 1], lower is better; needs at least one label.
+def debiased_calibration_error(confidence: ArrayLike, correct: ArrayLike, *, weights: ArrayLike | None = None) -> float:
+    """The calibration error in [0, 1] without what chance alone adds to it; 0.0 without labels. For pages, alerts, metrics.
 
-    Source: G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78
-    (1950), in the one-class form.
+    Mean over bins of equal mass of sqrt(max(0, gap^2 - variance)), where gap is the distance between confidence and accuracy
+    in the bin, and variance that of the accuracy if the confidence were true, sum w^2 p (1 - p) / (sum w)^2: subtracting it
+    from the square takes the noise out in expectation (A. Kumar, P. Liang, T. Ma, "Verified uncertainty calibration",
+    NeurIPS 2019, there for the squared error). One bin for every LABELS_A_BIN effective labels, at most 15: with few labels
+    in a bin what is left of the noise would still look like an error. With many labels it is the expected calibration error.
     """
     shown, right, mass = _checked(confidence, correct, weights)
     if not len(shown):
-        raise ValueError("the Brier score needs at least one label")
-    return float(np.average(np.square(shown - right), weights=mass))
+        return 0.0
+    size = effective_size(float(mass.sum()), float(np.square(mass).sum()))
+    found = 0.0
+    for part in _equal_mass(shown, mass, int(min(MOST_BINS, max(1.0, size // LABELS_A_BIN)))):
+        share = mass[part] / mass[part].sum()
+        gap = float(share @ (right[part] - shown[part]))
+        variance = float(np.square(share) @ (shown[part] * (1.0 - shown[part])))
+        found += float(mass[part].sum()) * max(0.0, gap * gap - variance) ** 0.5
+    return found / float(mass.sum())
 
 
 def _checked(

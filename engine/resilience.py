@@ -4,6 +4,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -37,6 +38,26 @@ class Deadline:
     def earlier(self, seconds: float) -> Deadline:
         """The same deadline moved forward, to keep time for what comes after."""
         return Deadline(self.at - seconds, self.stopwatch)
+
+
+_of_the_ticket: ContextVar[Deadline | None] = ContextVar("of_the_ticket", default=None)
+
+
+class within:  # noqa: N801 - used like a function
+    """Every call of a service in this block ends with this deadline at the latest.
+
+    Other threads are no part of the block unless they run in a copy of its context: what is done after a ticket has all
+    the time of the service's own limits.
+    """
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        self._token: Token[Deadline | None] = _of_the_ticket.set(self._deadline)
+
+    def __exit__(self, *_: object) -> None:
+        _of_the_ticket.reset(self._token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +106,17 @@ class Service:
         self._chance = chance
         self._places = threading.BoundedSemaphore(limits.at_once) if limits.at_once else None
 
-    def call(self, work: Callable[[float], T], *, deadline: Deadline | None = None) -> T:
-        """The work's result. Raises ServiceUnavailable: refused by the breaker, all places taken, failed, or too slow."""
-        limit = Deadline.after(self._limits.seconds, stopwatch=self._stopwatch)
-        if deadline is not None and deadline.at < limit.at:
-            limit = deadline
+    def call(self, work: Callable[[float], T], *, deadline: Deadline | None = None, more: float = 0.0) -> T:
+        """The work's result. Raises ServiceUnavailable: refused by the breaker, all places taken, failed, or too slow.
+
+        It ends with the service's own limit, with `deadline`, or with that of the block it is made in, whichever comes first.
+        `more` is what this call may take beyond the limits, in seconds, because it carries more than one ticket.
+        """
+        limit = Deadline.after(self._limits.seconds + more, stopwatch=self._stopwatch)
+        for other in (deadline, _of_the_ticket.get()):
+            # They may come from another stopwatch.
+            if other is not None and other.left() < limit.left():
+                limit = other
         if limit.left() <= 0:
             raise DeadlineExceeded(self.name, "no time was left for it")
         self.breaker.before()

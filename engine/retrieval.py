@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -13,8 +13,6 @@ from engine.state import RoutingState
 from engine.verdict import Verdict
 from engine.work import Timer, Work, degraded
 
-# Searches under way at once; they wait for Postgres, not for this process.
-LOOKUPS = 16
 # Kept back from the language model for storing the decision, in seconds.
 STORING = 0.5
 # Of a batch; the other places stay free for tickets that somebody waits for.
@@ -33,35 +31,34 @@ class Retrieval:
         self._language_model = language_model
         self._stopwatch = stopwatch
         self._log = log
-        self._lookups = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="neighbours")
 
-    def look(self, works: Sequence[Work], k: int) -> Future[None]:
-        """Begin to give every embedded ticket its at most k nearest exemplars; done when the result is there."""
-        return self._lookups.submit(self._look, [work for work in works if work.vector is not None], k)
+    def look(self, works: Sequence[Work], k: int) -> None:
+        """Give every embedded ticket its at most k nearest exemplars."""
+        embedded = [work for work in works if work.vector is not None]
+        if not embedded:
+            return
+        vectors = np.stack([work.vector for work in embedded])
+        found = self._nearest(self._index, vectors, k, embedded)
+        if found is None and self._copy is not None:
+            found = self._nearest(self._copy, vectors, k, embedded)
+        for work, nearest in zip(embedded, found or [()] * len(embedded), strict=True):
+            work.neighbours = tuple(nearest)
 
-    def close(self) -> None:
-        """End the threads; nothing can be looked up afterwards."""
-        self._lookups.shutdown()
+    @property
+    def asks_language_model(self) -> bool:
+        """Whether there is one."""
+        return self._language_model is not None
 
     def language_model(self, works: Sequence[Work], state: RoutingState, deadline: Deadline | None) -> None:
-        """Ask about each of these tickets. Without a deadline each may take the policy's time: nobody waits for a batch."""
-        if self._language_model is None or not works:
-            return
+        """Ask about each of these tickets, at least one, where there is a model.
+
+        Without a deadline each may take the policy's time: nobody waits for a batch.
+        """
         if len(works) == 1:
             self._ask(works[0], state, deadline)
             return
         with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="batch") as pool:
             list(pool.map(lambda work: self._ask(work, state, deadline), works))
-
-    def _look(self, works: Sequence[Work], k: int) -> None:
-        if not works:
-            return
-        vectors = np.stack([work.vector for work in works])
-        found = self._nearest(self._index, vectors, k, works)
-        if found is None and self._copy is not None:
-            found = self._nearest(self._copy, vectors, k, works)
-        for work, nearest in zip(works, found or [()] * len(works), strict=True):
-            work.neighbours = tuple(nearest)
 
     def _nearest(self, index: ExemplarIndex, vectors: np.ndarray, k: int, works: Sequence[Work]) -> list[list[Neighbour]] | None:
         with degraded(works, self._log):

@@ -13,7 +13,7 @@ from engine.kernel import Landmarks, Rows, blend, chunks
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-PENALTY = 0.1
+PENALTY = 0.05
 KINSHIP = 0.4
 EXACT_ROWS = 12_000
 """Up to here every row is a landmark; beyond, a sample stands for them."""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine.checks import checked_flags, checked_unit, checked_weights
 from engine.intervals import clopper_pearson_lower, clopper_pearson_upper
 from engine.selective import RiskCoverage, auroc, coverage_at, risk_coverage
-from engine.label_counts import LabelCounts, check_promise, typical_need
+from engine.label_counts import MOST_LABELS, Batch, LabelCounts, check_promise, typical_need
 
 __all__ = [
     "Basis",
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 Horizon = int | Literal["same"] | None
+Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class Threshold:
     upper_error    exact upper bound of the long-run error rate, at level `delta`; 1.0 when nothing is covered
     labels_needed  how many more reviewed tickets are needed if they turn out like the present ones; 0 when the
                    promise holds already, None when no number would do at the accuracy observed
+    noisy_batch    True when labels would do for the long run, but in a batch as small as `horizon` chance alone breaks the
+                   target too often, however many labels there are
     """
 
     value: float | None
@@ -57,6 +60,7 @@ class Threshold:
     error_rate: float | None
     upper_error: float
     labels_needed: int | None
+    noisy_batch: bool = False
 
     @property
     def reason(self) -> str:
@@ -66,9 +70,14 @@ class Threshold:
                 f"At {self.value:.4f} and above {self.coverage:.1%} of tickets can be routed alone; of {self.covered} "
                 f"reviewed ones {self.errors} were wrong, in the long run at most {self.upper_error:.2%}."
             )
+        if self.noisy_batch:
+            return (
+                f"No number of labels can promise {self.target:.1%} for a batch of {self.horizon:,} tickets: in one as small "
+                "chance alone breaks it too often. Ask for a lower target or count over more tickets."
+            )
         if self.labels_needed is None:
             return f"No threshold reaches {self.target:.1%} on the {self.labels} reviewed tickets; more would not help."
-        return f"Not enough labels: {self.labels_needed} more needed."
+        return f"Not enough labels: {self.labels_needed:,} more needed."
 
 
 class Basis(StrEnum):
@@ -129,17 +138,23 @@ def derive_threshold(
     right = checked_flags(correct, len(shown), "correct")
     mass = checked_weights(weights, len(shown))
     check_promise(target, delta)
-    ahead = _checked_horizon(horizon, len(shown))
+    _check_horizon(horizon)
+    batch = None if horizon is None else Batch(per_label=1.0) if horizon == "same" else Batch(tickets=horizon)
+    return _derive(shown, right, mass, target=target, delta=delta, batch=batch)
+
+
+def _derive(
+    shown: Doubles, right: NDArray[np.bool_], mass: Doubles, *, target: float, delta: float, batch: Batch | None
+) -> Threshold:
+    ahead = None if batch is None else batch.size(len(shown))
     counts = LabelCounts.of(shown, right, mass)
     at = counts.lowest(target, delta, horizon=ahead)
     if at is None:
-        wanted = counts.labels_wanted(target, delta, bounded=ahead is not None)
-        if wanted is None and len(shown) < (typical := typical_need(target, delta, bounded=ahead is not None)):
-            # So few labels do not show that the target is out of reach: ask for as many as would decide it.
-            wanted = typical
+        wanted, noisy = _forecast(counts, target, delta, labels=len(shown), batch=batch)
         return Threshold(
             value=None, target=target, delta=delta, horizon=ahead, labels=len(shown), covered=0, errors=0, coverage=0.0,
             error_rate=None, upper_error=1.0, labels_needed=None if wanted is None else max(1, wanted - len(shown)),
+            noisy_batch=noisy,
         )  # fmt: skip
     return Threshold(
         value=float(counts.thresholds[at]),
@@ -156,6 +171,23 @@ def derive_threshold(
     )
 
 
+def _forecast(
+    counts: LabelCounts, target: float, delta: float, *, labels: int, batch: Batch | None
+) -> tuple[int | None, bool]:
+    """How many labels in all would do, None when no number would; then also whether it is the batch that forbids it."""
+
+    def wanted(ahead: Batch | None) -> int | None:
+        found = counts.labels_wanted(target, delta, batch=ahead)
+        typical = typical_need(target, delta, batch=ahead) if found is None else None
+        if found is None and labels < (typical or typical_need(target, delta, batch=None) or MOST_LABELS):
+            # So few labels do not show that the target is out of reach: ask for as many as would decide it.
+            return typical
+        return found
+
+    found = wanted(batch)
+    return found, found is None and batch is not None and wanted(None) is not None
+
+
 def derive_per_department(
     confidence: ArrayLike,
     correct: ArrayLike,
@@ -166,7 +198,6 @@ def derive_per_department(
     horizon: Horizon = "same",
     weights: ArrayLike | None = None,
     minimum: int | None = None,
-    simultaneous: bool = False,
     known: Iterable[str] = (),
 ) -> dict[str, DepartmentThreshold]:
     """A threshold per department, own where its labels allow, pooled where they are few; sorted by department.
@@ -179,9 +210,8 @@ def derive_per_department(
     - `none`: neither; `threshold.labels_needed` says what its own promise would take.
     Whether a department is small is decided by the count alone, never by how its labels turned out, which would bias
     the test. `minimum` None means: as many as a department halfway between target and perfection would need.
-    Each promise holds with probability 1 - delta by itself. `simultaneous` makes all of them hold together with that
-    probability (Bonferroni over departments and pool), which takes more labels. `known` names departments that are to
-    be answered for although they may have no labels yet.
+    Each promise holds with probability 1 - delta by itself, not all of them together. `known` names departments that are
+    to be answered for although they may have no labels yet.
     """
     names = np.asarray([str(name) for name in departments], dtype=object)
     shown = checked_unit(confidence, "confidence")
@@ -192,18 +222,23 @@ def derive_per_department(
     check_promise(target, delta)
     if minimum is not None and minimum < 0:
         raise ValueError(f"minimum must not be negative, got {minimum}")
-    ahead = _checked_horizon(horizon, len(shown))
+    _check_horizon(horizon)
     distinct = sorted({*names.tolist(), *map(str, known)})
     total = float(mass.sum())
-    level = delta / (len(distinct) + 1) if simultaneous else delta
-    enough = typical_need(target, level, bounded=ahead is not None) if minimum is None else minimum
+    if minimum is None:
+        minimum = typical_need(target, delta, batch=None if horizon is None else Batch(per_label=1.0)) or MOST_LABELS
 
     def derive(part: NDArray[np.bool_]) -> Threshold:
+        return _derive(shown[part], right[part], mass[part], target=target, delta=delta, batch=share(part))
+
+    def share(part: NDArray[np.bool_]) -> Batch | None:
         # A department can expect its share of the coming tickets.
-        share = None if ahead is None else int(ahead * float(mass[part].sum()) / total + 0.5) if total else 0
-        return derive_threshold(
-            shown[part], right[part], target=target, delta=level, horizon=share, weights=mass[part]
-        )
+        labels, ratio = int(part.sum()), float(mass[part].sum()) / total if total else 0.0
+        if horizon is None:
+            return None
+        if horizon == "same":
+            return Batch(per_label=len(shown) * ratio / labels if labels else 1.0)
+        return Batch(tickets=int(horizon * ratio + 0.5))
 
     def contradicted(part: NDArray[np.bool_], threshold: Threshold) -> bool:
         own = LabelCounts.of(shown[part], right[part], mass[part])
@@ -211,13 +246,13 @@ def derive_per_department(
         if not len(above):
             return False
         errors, trials = int(own.errors[above[-1]]), int(own.trials[above[-1]])
-        return clopper_pearson_lower(errors, trials, delta=level) > 1.0 - target
+        return clopper_pearson_lower(errors, trials, delta=delta) > 1.0 - target
 
     pooled = derive(np.ones(len(shown), dtype=np.bool_))
     found = {}
     for name in distinct:
         part = names == name
-        few = int(part.sum()) < enough
+        few = int(part.sum()) < minimum
         if few and pooled.value is not None and not contradicted(part, pooled):
             found[name] = DepartmentThreshold(name, pooled, Basis.POOLED)
         else:
@@ -226,9 +261,6 @@ def derive_per_department(
     return found
 
 
-def _checked_horizon(horizon: Horizon, labels: int) -> int | None:
-    if horizon == "same":
-        return labels
-    if horizon is not None and (not isinstance(horizon, int) or horizon < 0):
+def _check_horizon(horizon: Horizon) -> None:
+    if horizon != "same" and horizon is not None and (not isinstance(horizon, int) or horizon < 0):
         raise ValueError(f"horizon must be a number of tickets, None or 'same', got {horizon!r}")
-    return horizon

@@ -6,35 +6,42 @@ fallback; each stage takes the tickets that are still open. One ticket is a batc
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
+from dataclasses import replace
 from datetime import datetime
 
 from engine import semantic
-from engine.domain import Decision, Method, Outcome, Overrule, Spooled, Stage, Ticket, TicketDraft
+from engine.domain import Decision, Outcome, Overrule, Spooled, Stage, Ticket, TicketDraft
 from engine.errors import ServiceUnavailable
+from engine.exact import ExactAnswers
 from engine.fingerprint import fingerprint
-from engine.flights import Flights
 from engine.ports import (
     Clock, DecisionCache, DecisionStore, Embedder, ExemplarIndex, LanguageModel, OutcomeStore, Reviewed, TicketSpool,
 )
+from engine.lease import Lease, NoLease
 from engine.ports import DecisionLog as Log
-from engine.resilience import Deadline
+from engine.resilience import Deadline, within
 from engine.retrieval import Retrieval
 from engine.sanitize import admit
 from engine.state import RoutingState, StateSource
-from engine.verdict import Verdict, decided, remembered
+from engine.verdict import Verdict, decided
 from engine.work import Timer, Work, degraded
 
-# Longest wait for an identical ticket's answer, in seconds.
-_FLIGHT = 3.0
+# Threads that embed tickets and find their neighbours; as many as tickets can be on their way at once.
+FINDERS = 16
+NO_LEASE = NoLease()
 
 
 class ConfidenceRouter:
     """Routes, reviews and replays tickets.
 
     `clock` gives aware UTC times, `stopwatch` seconds from any fixed point, `chance` the numbers that choose audits and
-    reviews. `learn` takes a reviewed ticket as a new exemplar. `index_copy` answers when `index` does not. `spool` keeps
-    single tickets that the database cannot take; `forget_all` makes every cached answer unusable.
+    reviews. `learn` lets a stored label's exemplar be found. `index_copy` answers when `index` does not. `spool` keeps
+    single tickets that the database cannot take; `lease` makes what a single ticket keeps at hand between its statements;
+    `forget_all` makes every cached answer unusable.
     """
 
     def __init__(
@@ -54,12 +61,12 @@ class ConfidenceRouter:
         language_model: LanguageModel | None = None,
         index_copy: ExemplarIndex | None = None,
         spool: TicketSpool | None = None,
+        lease: Callable[[], Lease] = lambda: NO_LEASE,
         forget_all: Callable[[], None] = lambda: None,
         minimum: int = 2,
         maximum: int = 20_000,
     ) -> None:
         self._embedder = embedder
-        self._cache = cache
         self._decisions = decisions
         self._outcomes = outcomes
         self._state = state
@@ -68,15 +75,22 @@ class ConfidenceRouter:
         self._clock = clock
         self._stopwatch = stopwatch
         self._chance = chance
+        self._afterwards = ThreadPoolExecutor(1, thread_name_prefix="afterwards")
+        self._exact = ExactAnswers(cache, afterwards=self._afterwards, forget_all=forget_all, stopwatch=stopwatch, log=log)
         self._retrieval = Retrieval(index=index, copy=index_copy, language_model=language_model, stopwatch=stopwatch, log=log)
+        self._finders = ThreadPoolExecutor(FINDERS, thread_name_prefix="finder")
         self._spool = spool
-        self._forget_all = forget_all
-        self._flights = Flights()
+        self._lease = lease
         self._limits = {"minimum": minimum, "maximum": maximum}
 
     def close(self) -> None:
-        """End the threads; nothing can be routed afterwards."""
-        self._retrieval.close()
+        """Do what is still to be done after earlier decisions and end the threads; nothing can be routed then."""
+        self._finders.shutdown()
+        self._afterwards.shutdown()
+
+    def settle(self) -> None:
+        """Wait until every decision made so far is in the cache and in the log."""
+        self._afterwards.submit(bool).result()
 
     def admit(self, draft: TicketDraft) -> Ticket:
         """Clean and check a draft; nothing is stored. Raises TicketRejected."""
@@ -94,17 +108,19 @@ class ConfidenceRouter:
         work = Work(ticket, fingerprint(ticket.text))
         work.timings["sanitize"] = 1000 * (self._stopwatch() - started)
         deadline = Deadline(started + state.policy.deadline, self._stopwatch)
-        flight = f"{work.fingerprint}:{state.epoch}"
-        leads = self._decide_one(work, state, deadline, flight)
+        lease = self._lease()
         try:
-            decision = self._finished(work, state)
-            try:
-                self._store([work], [decision], state)
-            except ServiceUnavailable as error:
-                return self._kept(work, decision, error)
-        finally:
-            if leads:
-                self._flights.leave(flight)
+            with within(deadline), self._exact.first(work, state, deadline):
+                self._decide([work], state, deadline, lease=lease)
+                decision = self._finished(work, state)
+                try:
+                    self._store([work], [decision], state, lease=lease)
+                except ServiceUnavailable as error:
+                    lease.release()
+                    return self._kept(work, decision, error)
+        except BaseException:
+            lease.release()
+            raise
         return decision
 
     def route_tickets(self, tickets: Sequence[Ticket], *, at: datetime | None = None) -> list[Decision]:
@@ -117,7 +133,7 @@ class ConfidenceRouter:
         works = [Work(ticket, fingerprint(ticket.text)) for ticket in tickets]
         for work in works:
             work.timings["sanitize"] = 0.0
-        self._exact(works, state)
+        self._exact.look(works, state)
         self._decide(works, state)
         decisions = [self._finished(work, state, at) for work in works]
         self._store(works, decisions, state)
@@ -131,77 +147,111 @@ class ConfidenceRouter:
         return self._finished(work, state)
 
     def review(self, outcome: Outcome, *, at: datetime | None = None, learn: bool = True) -> Reviewed:
-        """Store a supervisor's label and learn from it, at `at` or now. Raises NotFound, OutcomeRejected, ServiceUnavailable.
+        """Store a supervisor's label and learn from it, at `at` or now. Raises NotFound, OutcomeRejected, ServiceUnavailable;
+        nothing was stored then. What cannot follow at once is done later, which the result's `late` says.
 
         Without `learn` the ticket does not become an exemplar.
         """
-        reviewed = self._outcomes.label(outcome, now=at or self._clock())
-        if not reviewed.correct:
-            self._forget(reviewed.fingerprint)
-        if learn:
-            self._learn(reviewed)
+        ticket, predicted = self._outcomes.decided(outcome.ticket_id)
+        wrong = outcome.department != predicted
+        if wrong:
+            # Before the label is stored, so that no end of this process in between leaves the wrong answer behind.
+            self._exact.forget(fingerprint(ticket.text))
+        reviewed = self._outcomes.label(outcome, now=at or self._clock(), learn=learn)
+        late = self._late(lambda: self._learn(reviewed)) if learn else ""
+        if wrong:
+            # And after it, for what was decided in between without the cache.
+            late = self._late(lambda: self._exact.forget(fingerprint(ticket.text))) or late
         self._log.event("ticket_reviewed", ticket_id=outcome.ticket_id, correct=reviewed.correct, department=reviewed.predicted)
-        return reviewed
+        return replace(reviewed, late=late)
 
     def overrule(self, overrule: Overrule) -> None:
-        """Store an agent's own choice; the cached answer is not given again. Raises NotFound, OutcomeRejected."""
+        """Store an agent's own choice; the cached answer is not given again. Raises NotFound, OutcomeRejected and
+        ServiceUnavailable; nothing was stored then.
+        """
+        ticket, _ = self._outcomes.decided(overrule.ticket_id)
+        self._exact.forget(fingerprint(ticket.text))
         self._outcomes.overrule(overrule, now=self._clock())
-        ticket, _ = self._decisions.find(overrule.ticket_id)
-        self._forget(fingerprint(ticket.text))
+        self._late(lambda: self._exact.forget(fingerprint(ticket.text)))
         self._log.event("ticket_overruled", ticket_id=overrule.ticket_id, department=overrule.department)
+
+    def _late(self, follow: Callable[[], None]) -> str:
+        """Do what follows from something that is stored; the service that keeps it from being done now, if one does."""
+        try:
+            follow()
+        except ServiceUnavailable as error:
+            self._log.event("service_unavailable", service=error.service)
+            return error.service
+        return ""
 
     # The stages
 
-    def _decide_one(self, work: Work, state: RoutingState, deadline: Deadline, flight: str) -> bool:
-        """Decide; True when others may wait for this ticket's answer, so that `flight` must be left after storing."""
-        self._exact([work], state)
-        leads = False
-        if work.verdict is None:
-            leads = self._flights.enter(flight, seconds=min(_FLIGHT, deadline.left() / 2))
-            if not leads:
-                self._exact([work], state)
-        try:
-            self._decide([work], state, deadline)
-        except BaseException:
-            if leads:
-                self._flights.leave(flight)
-            raise
-        return leads
-
-    def _decide(self, works: list[Work], state: RoutingState, deadline: Deadline | None = None) -> None:
+    def _decide(
+        self, works: list[Work], state: RoutingState, deadline: Deadline | None = None, *, lease: Lease = NO_LEASE
+    ) -> None:
         stages = state.policy.stages
         pending = [work for work in works if work.verdict is None]
         # An audited hit walks through the other stages as well, and keeps its answer.
         audited = [w for w in works if w.verdict is not None and self._chance.random() < state.policy.audit_rate]
         if not pending and not audited:
             return
-        self._embed(pending + audited)
-        # Postgres looks for neighbours while this process classifies.
-        looking = self._retrieval.look(pending + audited, state.policy.neighbours + 2)
-        self._classify(pending + audited, state)
-        with Timer(pending + audited, "neighbours", self._stopwatch):
-            looking.result()
+        self._understand(pending + audited, state, lease)
         if Stage.SEMANTIC in stages:
             self._semantic(pending, state)
         audited += [w for w in pending if w.verdict is not None and self._chance.random() < state.policy.audit_rate]
         for work in audited:
+            work.audited = True
             best = work.prediction.best if work.prediction else None
             work.audit_department = best.department if best else None
         if Stage.LEARNED in stages:
             self._learned(pending, state)
-        if Stage.RAG_LLM in stages:
-            self._retrieval.language_model([work for work in pending if work.verdict is None], state, deadline)
-        for work in pending:
+        undecided = [work for work in pending if work.verdict is None]
+        if undecided and Stage.RAG_LLM in stages and self._retrieval.asks_language_model:
+            # It may take seconds, for which no connection is held.
+            lease.release()
+            self._retrieval.language_model(undecided, state, deadline)
+        for work in undecided:
             if work.verdict is None:
                 work.verdict = Verdict.fallback(work, state)
 
-    def _exact(self, works: list[Work], state: RoutingState) -> None:
-        if Stage.EXACT not in state.policy.stages:
-            return
-        with Timer(works, "exact", self._stopwatch), degraded(works, self._log):
-            for work, route in zip(works, self._cache.get([w.fingerprint for w in works], state.epoch), strict=True):
-                if route is not None and route.department in state.live:
-                    work.verdict = Verdict.repeat(route)
+    def _understand(self, works: list[Work], state: RoutingState, lease: Lease) -> None:
+        """Vectors, neighbours and the learned router's view. A second thread embeds and asks the index; this one reads the words
+        meanwhile, and classifies as soon as there are vectors. Timings are what each adds.
+        """
+        texts = [work.ticket.text for work in works]
+        model = state.model
+        started, embedded = threading.Event(), threading.Event()
+        # The ticket's deadline goes along.
+        finding = self._finders.submit(copy_context().run, self._find, works, state, started, embedded, lease)
+        try:
+            # The embedder leaves the interpreter alone, but only once it has begun.
+            started.wait()
+            words = model.read(texts) if model else None
+            lease.take()
+            embedded.wait()
+            with Timer(works, "classify", self._stopwatch):
+                if model:
+                    vectors = [work.vector for work in works]
+                    predictions = model.predict(texts, vectors, live=state.live, words=words)
+                    for work, prediction in zip(works, predictions, strict=True):
+                        work.prediction = prediction
+        except BaseException:
+            # Only the end of the other thread makes sure that it takes no connection afterwards.
+            wait([finding])
+            raise
+        with Timer(works, "neighbours", self._stopwatch):
+            finding.result()
+
+    def _find(
+        self, works: list[Work], state: RoutingState, started: threading.Event, embedded: threading.Event, lease: Lease
+    ) -> None:
+        started.set()
+        try:
+            self._embed(works)
+        finally:
+            embedded.set()
+        with lease:
+            self._retrieval.look(works, state.policy.neighbours + 2)
 
     def _embed(self, works: list[Work]) -> None:
         with Timer(works, "embed", self._stopwatch), degraded(works, self._log):
@@ -211,17 +261,10 @@ class ConfidenceRouter:
     def _semantic(self, works: list[Work], state: RoutingState) -> None:
         with Timer(works, "semantic", self._stopwatch):
             for work in works:
-                found = semantic.vote(work.neighbours, state.policy.neighbours, state.live)
+                scores = work.prediction.scores if work.prediction else None
+                found = semantic.vote(work.neighbours, state.policy.neighbours, state.live, scores=scores)
                 if semantic.answers(found, work.ticket.text, work.neighbours, state.policy):
                     work.verdict = Verdict.neighbours(found, work, state)
-
-    def _classify(self, works: list[Work], state: RoutingState) -> None:
-        if state.model is None or not works:
-            return
-        with Timer(works, "classify", self._stopwatch):
-            predictions = state.model.predict([w.ticket.text for w in works], [w.vector for w in works], live=state.live)
-            for work, prediction in zip(works, predictions, strict=True):
-                work.prediction = prediction
 
     def _learned(self, works: list[Work], state: RoutingState) -> None:
         for work in works:
@@ -233,11 +276,16 @@ class ConfidenceRouter:
     def _finished(self, work: Work, state: RoutingState, at: datetime | None = None) -> Decision:
         return decided(work, state, now=at or self._clock(), chance=self._chance)
 
-    def _store(self, works: list[Work], decisions: list[Decision], state: RoutingState) -> None:
+    def _store(self, works: list[Work], decisions: list[Decision], state: RoutingState, *, lease: Lease = NO_LEASE) -> None:
         # The time of the commit itself can only be known after it: it is in the log line, not in the row.
-        with Timer(works, "store", self._stopwatch):
+        with Timer(works, "store", self._stopwatch), lease:
             self._decisions.add([w.ticket for w in works], decisions, [w.fingerprint for w in works])
-        self._remember(works, decisions, state)
+        # Nobody waits for the cache and the log.
+        self._afterwards.submit(self._told, works, decisions, state, lease)
+
+    def _told(self, works: list[Work], decisions: list[Decision], state: RoutingState, lease: Lease) -> None:
+        lease.release()
+        self._exact.keep(works, decisions, state)
         for work, decision in zip(works, decisions, strict=True):
             self._log.decision(work.ticket, decision, store_ms=work.timings.get("store"))
 
@@ -248,21 +296,3 @@ class ConfidenceRouter:
         self._spool.keep(work.ticket)
         self._log.event("ticket_spooled", ticket_id=work.ticket.id)
         return Spooled(ticket_id=work.ticket.id, kept_at=self._clock(), reason=str(error), likely=decision)
-
-    def _remember(self, works: list[Work], decisions: list[Decision], state: RoutingState) -> None:
-        routes = {work.fingerprint: remembered(d) for work, d in zip(works, decisions, strict=True) if _worth_keeping(work, d)}
-        if routes and Stage.EXACT in state.policy.stages:
-            with degraded([], self._log):
-                self._cache.put(routes, state.epoch)
-
-    def _forget(self, print_: str) -> None:
-        try:
-            self._cache.remove(print_)
-        except ServiceUnavailable as error:
-            self._log.event("service_unavailable", service=error.service)
-            # The entry would be there when the cache is back, and nobody would know: leave the whole epoch behind.
-            self._forget_all()
-
-
-def _worth_keeping(work: Work, decision: Decision) -> bool:
-    return decision.method is not Method.FALLBACK and not decision.degraded_by and not work.verdict.exact

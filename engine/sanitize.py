@@ -6,6 +6,8 @@ text is shown. Only markup of known HTML elements goes away, script and style to
 from __future__ import annotations
 
 import html
+import os
+import random
 import re
 import secrets
 import unicodedata
@@ -37,6 +39,10 @@ _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\
 _BLANKS = re.compile(r"[ \t\u00a0]+")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#/-]*")
+
+# Ids must differ, not be secret; asking the system for chance takes longer than the rest of the check.
+_CHANCE = random.Random(secrets.randbits(256))
+os.register_at_fork(after_in_child=lambda: _CHANCE.seed(secrets.randbits(256)))
 
 
 def plain_text(text: str) -> str:
@@ -94,6 +100,11 @@ def _short(field: str, text: object, maximum: int) -> str:
     return _BLANKS.sub(" ", plain_text(_checked_size(field, text, maximum)).replace("\n", " "))
 
 
+def remark(text: str, *, maximum: int = 500) -> str:
+    """What an operator writes beside a ticket (a note, a reason, a name): plain text on one line, at most `maximum` characters."""
+    return " ".join(plain_text(text).split())[:maximum].rstrip()
+
+
 def body_text(body: object, *, minimum: int, maximum: int, field: str = "body") -> str:
     """The ticket's text as plain text of `minimum` to `maximum` characters. Raises TicketRejected naming `field`."""
     raw = _checked_size(field, body, maximum)
@@ -123,8 +134,7 @@ def _choice(field: str, value: str, kind: type[Channel] | type[Priority]) -> Cha
 
 def new_ticket_id(now: datetime) -> str:
     """A ticket id that sorts by time and can be read out on the phone: T-20260131-7F3K9Q2M5R."""
-    alphabet = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-    return f"T-{now:%Y%m%d}-" + "".join(secrets.choice(alphabet) for _ in range(10))
+    return f"T-{now:%Y%m%d}-{''.join(_CHANCE.choices('23456789ABCDEFGHJKMNPQRSTVWXYZ', k=10))}"
 
 
 def admit(draft: TicketDraft, *, now: datetime, minimum: int = 2, maximum: int = 20_000) -> Ticket:

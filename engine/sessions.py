@@ -117,6 +117,19 @@ class Sessions:
                 self._last.popitem(last=False)
         return session
 
+    def ended(self, cookie: str) -> str | None:
+        """How the session of a genuine cookie came to its end: `idle`, `old`, or "" when it was ended or is not known any more.
+
+        None for a cookie that is not ours and for a session that lives. Raises ServiceUnavailable.
+        """
+        key, now = self.key_of(cookie), self._clock()
+        row = self._store.find(key) if key else None
+        if key is None or row is None or row.disabled_at is not None:
+            return None if key is None else ""
+        if now >= row.expires_at:
+            return "old"
+        return "idle" if now >= row.seen_at + self._idle else None
+
     def _forget(self, which: Callable[[Session], bool]) -> None:
         with self._lock:
             for key in [key for key, (session, _) in self._last.items() if which(session)]:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engine.errors import ConfigurationError
@@ -13,6 +13,14 @@ from engine.errors import ConfigurationError
 
 def _needs(group: str, given: list[str], missing: list[str]) -> ValueError:
     return ValueError(f"{group}: {', '.join(given)} is set, so {' and '.join(missing)} must be set too")
+
+
+def _with_driver(url: str) -> str:
+    """The URL with the driver that the product brings; one that names a driver itself stays as it is."""
+    for scheme in ("postgres://", "postgresql://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg2://" + url[len(scheme):]
+    return url
 
 
 class Settings(BaseSettings):
@@ -43,6 +51,7 @@ class Settings(BaseSettings):
     redis_password: SecretStr | None = None
     redis_tls: bool = False
     redis_cluster: bool = False
+    redis_ca_path: Path | None = None
     cache_ttl_seconds: int = Field(default=3600, ge=1)
 
     pinecone_api_key: SecretStr | None = None
@@ -67,7 +76,6 @@ class Settings(BaseSettings):
     otel_endpoint: str | None = None
     prometheus_multiproc_dir: Path | None = None
 
-    console_url: str = "http://localhost:8501"
     alert_webhook_url: SecretStr | None = None
     alertmanager_url: str | None = None
     alert_mail_to: str | None = None
@@ -95,10 +103,12 @@ class Settings(BaseSettings):
     sign_in_free_attempts: int = Field(default=5, ge=1)
     sign_in_free_attempts_per_address: int = Field(default=50, ge=1)
     rate_submit_per_minute: int = Field(default=120, ge=1)
+    rate_import_per_hour: int = Field(default=100_000, ge=1)
     rate_api_per_minute: int = Field(default=600, ge=1)
     command_role: str = Field(default="admin", pattern="^(agent|supervisor|manager|admin)$")
 
-    public_url: str | None = None
+    # CONSOLE_URL is the name that notices once used for it.
+    public_url: str | None = Field(default=None, validation_alias=AliasChoices("public_url", "console_url"))
     oidc_issuer: str | None = None
     oidc_client_id: str | None = None
     oidc_client_secret: SecretStr | None = None
@@ -123,6 +133,11 @@ class Settings(BaseSettings):
         redis = sorted(n for n in given if n in {"redis_port", "redis_db", "redis_password", "redis_tls", "redis_cluster"} and getattr(self, n) is not None)
         if redis and self.redis_url is None and self.redis_host is None:
             raise _needs("Redis", [n.upper() for n in redis], ["REDIS_HOST (or REDIS_URL)"])
+        if self.redis_ca_path is not None:
+            if not (self.redis_address or "").startswith("rediss://"):
+                raise _needs("Redis", ["REDIS_CA_PATH"], ["REDIS_TLS (or REDIS_URL with rediss://)"])
+            if not self.redis_ca_path.is_file():
+                raise ValueError(f"REDIS_CA_PATH: there is no file {self.redis_ca_path}")
         pinecone = [n.upper() for n in ("pinecone_env", "pinecone_index", "pinecone_host") if n in given and getattr(self, n) is not None]
         if pinecone and self.pinecone_api_key is None:
             raise _needs("Pinecone", pinecone, ["PINECONE_API_KEY"])
@@ -150,14 +165,15 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def own_url(self) -> str:
+        """The console's own address for links in notices, without a slash at the end."""
+        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
+
+    @property
     def postgres_url(self) -> str | None:
         """The given database's SQLAlchemy URL (with its password), or None for the embedded one."""
         if self.database_url is not None:
-            url = self.database_url.get_secret_value()
-            for scheme in ("postgres://", "postgresql://"):
-                if url.startswith(scheme):
-                    return "postgresql+psycopg2://" + url[len(scheme):]
-            return url
+            return _with_driver(self.database_url.get_secret_value())
         if self.postgres_host is None:
             return None
         from urllib.parse import quote
@@ -165,6 +181,11 @@ class Settings(BaseSettings):
         password = f":{quote(self.postgres_password.get_secret_value(), safe='')}" if self.postgres_password else ""
         user = quote(self.postgres_user or "", safe="")
         return f"postgresql+psycopg2://{user}{password}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+
+    @property
+    def analytics_url(self) -> str | None:
+        """The read replica's SQLAlchemy URL (with its password), or None where charts are read from the primary."""
+        return _with_driver(self.analytics_database_url.get_secret_value()) if self.analytics_database_url is not None else None
 
     @property
     def redis_address(self) -> str | None:
@@ -196,3 +217,8 @@ def load(**overrides: Any) -> Settings:
 def child_environment(**more: str) -> dict[str, str]:
     """The environment for a process that this one starts, with more variables."""
     return {**os.environ, **more}
+
+
+def announce(**variables: str) -> None:
+    """Put variables into this process' environment, for libraries that read nothing else."""
+    os.environ.update(variables)

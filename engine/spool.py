@@ -34,6 +34,7 @@ class Spool:
         self._fd: int | None = None
         self._path: Path | None = None
         self._end = 0
+        self._counting: int | None = None
 
     def keep(self, ticket: Ticket) -> None:
         """Return when the ticket is safe on the disk. Raises NotAccepted when it could not be written whole."""
@@ -54,6 +55,19 @@ class Spool:
     def waiting(self) -> int:
         """How many records lie in the folder, of all processes; those already stored by a broken-off drain included."""
         return sum(_count(path) for path in self._segments())
+
+    def share(self) -> int:
+        """Like `waiting` for one of the processes that share the folder, 0 for the others: a sum over all counts each once."""
+        waiting = self.waiting()
+        if waiting and self._counting is None:
+            fd = os.open(self._folder / "count.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                return 0
+            self._counting = fd
+        return waiting
 
     def empty(self) -> bool:
         """True when no segment holds anything; cheap enough for every second."""
@@ -116,6 +130,9 @@ class Spool:
         """Let go of this process's segment."""
         with self._lock:
             self._close()
+            if self._counting is not None:
+                os.close(self._counting)
+                self._counting = None
 
     def _segments(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{_SUFFIX}")) if self._folder.is_dir() else []
@@ -123,11 +140,8 @@ class Spool:
     def _open(self) -> int:
         if self._fd is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            number = max((int(path.name.split("-")[0]) for path in self._segments()), default=0) + 1
-            path = self._folder / f"{number:010d}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
-            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._fd, self._path, self._end = fd, path, 0
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            self._fd, self._path = self._made()
+            self._end = 0
             # The file's name must be as safe as its content.
             directory = os.open(self._folder, os.O_RDONLY)
             try:
@@ -135,6 +149,22 @@ class Spool:
             finally:
                 os.close(directory)
         return self._fd
+
+    def _made(self) -> tuple[int, Path]:
+        """A new segment that is this process's own: open, locked and still in the folder."""
+        while True:
+            number = max((int(path.name.split("-")[0]) for path in self._segments()), default=0) + 1
+            path = self._folder / f"{number:010d}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                if os.fstat(fd).st_nlink:
+                    return fd, path
+            except OSError:
+                os.close(fd)
+                raise
+            # Another process locked it first, found it empty and removed it: what is written to it is lost.
+            os.close(fd)
 
     def _undo(self) -> None:
         """Take back what was written of a record that was not accepted."""
@@ -162,6 +192,10 @@ class Spool:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(fd)
+            return False
+        if not os.fstat(fd).st_nlink:
+            # Its owner removed it, empty, before it was locked here.
             os.close(fd)
             return False
         held.append(fd)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.accuracy import AccuracySnapshot
@@ -15,6 +15,11 @@ class RoutingState:
     """A consistent view; routing takes one at the start of a ticket and uses it to the end.
 
     `versions` names policy, taxonomy, embedder and model. `model` is None before anything was learned.
+
+    epoch   16 hex digits that change with any of the versions; cached answers of another epoch are not used. What a model
+            took in after its fit does not count: single labels empty single entries, not the whole cache
+    live    the names of the departments that a decision may name
+    triage  the department that takes what nobody else can, if one is marked
     """
 
     policy: Policy
@@ -22,25 +27,16 @@ class RoutingState:
     model: RoutingModel | None
     accuracy: AccuracySnapshot
     versions: dict[str, str]
+    epoch: str = field(init=False)
+    live: frozenset[str] = field(init=False)
+    triage: str | None = field(init=False)
 
-    @property
-    def epoch(self) -> str:
-        """16 hex digits that change with any of the versions; cached answers of another epoch are not used.
-
-        What a model took in after its fit does not count: single labels empty single entries, not the whole cache.
-        """
+    def __post_init__(self) -> None:
         fixed = self.versions | {"model": self.versions.get("model", "").partition("+")[0]}
-        return hashlib.blake2b(repr(sorted(fixed.items())).encode(), digest_size=8).hexdigest()
-
-    @property
-    def live(self) -> frozenset[str]:
-        """The names of the departments that a decision may name."""
-        return frozenset(department.name for department in self.departments)
-
-    @property
-    def triage(self) -> str | None:
-        """The department that takes what nobody else can, if one is marked."""
-        return next((d.name for d in self.departments if d.triage), None)
+        epoch = hashlib.blake2b(repr(sorted(fixed.items())).encode(), digest_size=8).hexdigest()
+        object.__setattr__(self, "epoch", epoch)
+        object.__setattr__(self, "live", frozenset(department.name for department in self.departments))
+        object.__setattr__(self, "triage", next((d.name for d in self.departments if d.triage), None))
 
 
 class StateSource(Protocol):

@@ -106,7 +106,8 @@ def starter(folder: Path) -> tuple[list[Department], list[Topic], list[Exemplar]
 
 
 def _name(value: str, where: str) -> str:
-    name = plain_text(value).replace("\n", " ")
+    # Blanks run together, so that a name that was cleaned once stays as it is.
+    name = " ".join(plain_text(value).split())
     if not name or len(name) > NAME_MAX:
         raise TaxonomyRejected(f"{where}: a name of 1 to {NAME_MAX} characters is needed; found {value[:40]!r}. Nothing was loaded.")
     return name

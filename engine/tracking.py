@@ -1,21 +1,26 @@
 """The accuracy tracker kept in step with the labels in Postgres, and the evidence that thresholds are derived from."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
 
 import numpy as np
 
 from engine.accuracy import AccuracySnapshot, AccuracyTracker, ReviewedLabel
 from engine.ports import Clock, LabelRow, LabelStore
+from engine.taken import Taken
 
 _LOWEST_RATE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Evidence:
-    """Reviewed decisions that chance chose, one entry each; `weights` are inverse sampling rates."""
+    """Reviewed decisions that chance chose, one entry each; `weights` are inverse sampling rates.
+
+    models, embedders   the versions that decided, one entry each
+    retired, foreign    labels that `comparable` left out
+    """
 
     confidence: np.ndarray
     correct: np.ndarray
@@ -23,9 +28,36 @@ class Evidence:
     methods: tuple[str, ...]
     actual: tuple[str, ...]
     weights: np.ndarray
+    models: tuple[str, ...]
+    embedders: tuple[str, ...]
+    retired: int = 0
+    foreign: int = 0
 
     def __len__(self) -> int:
         return len(self.departments)
+
+    def chosen(self, rows: np.ndarray) -> Evidence:
+        """Only these rows (bool [n])."""
+        names = ("departments", "methods", "actual", "models", "embedders")
+        return replace(
+            self, confidence=self.confidence[rows], correct=self.correct[rows], weights=self.weights[rows],
+            **{name: tuple(value for value, keep in zip(getattr(self, name), rows, strict=True) if keep) for name in names},
+        )
+
+    def comparable(self, live: Collection[str], *, embedder: str) -> Evidence:
+        """What can speak for coming tickets: answers of this embedder's models among departments that are still live.
+
+        A ticket that went to a retired department, or belonged to one, cannot come again. Models of the same embedder
+        and earlier policies stay in: a refit comes with every few labels, and the shown confidence is calibrated anew
+        with it. That it means the same under all of them is an assumption of whatever is derived.
+        """
+        known = np.array([a in live and b in live for a, b in zip(self.departments, self.actual, strict=True)], dtype=bool)
+        same = np.array([name == embedder for name in self.embedders], dtype=bool)
+        return replace(self.chosen(known & same), retired=int((~known).sum()), foreign=int((known & ~same).sum()))
+
+    def of_model(self, number: str) -> int:
+        """How many of the labels are on answers of the model with this number."""
+        return sum(name.partition("+")[0] == number for name in self.models)
 
 
 class Tracking:
@@ -40,27 +72,32 @@ class Tracking:
         self._has_real_tickets = has_real_tickets
         self._lock = Lock()
         self._demo = True
-        self._seen = 0
+        self._taken = Taken()
         self._tracker = AccuracyTracker()
 
     @property
     def demo(self) -> bool:
-        """True while only demo labels are counted."""
-        return self._demo
+        """True while only demo labels are counted. Raises ServiceUnavailable."""
+        with self._lock:
+            return self._only_demo()
 
     def snapshot(self) -> AccuracySnapshot:
         """Take the labels in that came since the last call, and return the counts as of now. Raises ServiceUnavailable."""
         with self._lock:
-            if self._demo and self._has_real_tickets():
-                self._demo, self._seen, self._tracker = False, 0, AccuracyTracker()
-            for row in self._store.since(self._seen, demo=self._demo):
+            rows = self._store.since(self._taken.after, demo=self._only_demo(), without=self._taken.without)
+            for row in rows:
                 self._tracker.record(_label(row))
-                self._seen = row.id
+            self._taken.add(row.id for row in rows)
             return self._tracker.snapshot(self._clock())
 
     def evidence(self) -> Evidence:
         """Every reviewed decision that counts, newest first. Raises ServiceUnavailable."""
-        return _evidence(self._store.decisions(demo=self._demo))
+        return _evidence(self._store.decisions(demo=self.demo))
+
+    def _only_demo(self) -> bool:
+        if self._demo and self._has_real_tickets():
+            self._demo, self._taken, self._tracker = False, Taken(), AccuracyTracker()
+        return self._demo
 
 
 def _label(row: LabelRow) -> ReviewedLabel:
@@ -78,4 +115,6 @@ def _evidence(rows: Sequence[LabelRow]) -> Evidence:
         methods=tuple(row.method for row in rows),
         actual=tuple(row.actual_outcome for row in rows),
         weights=np.array([1 / max(_LOWEST_RATE, row.review_probability) for row in rows]),
+        models=tuple(row.model for row in rows),
+        embedders=tuple(row.embedder for row in rows),
     )

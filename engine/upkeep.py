@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.errors import ConsoleError, ServiceUnavailable
+from engine.background import Outages
 from engine.ports import DecisionLog as Log
 
 
@@ -26,10 +26,9 @@ class Upkeep:
 
     def __init__(self, tasks: Sequence[Task], *, log: Log, stopwatch: Callable[[], float]) -> None:
         self._tasks = tuple(tasks)
-        self._log = log
+        self._outages = Outages(log)
         self._stopwatch = stopwatch
         self._due = {task.name: stopwatch() + task.seconds for task in self._tasks}
-        self._failing: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
 
@@ -51,23 +50,8 @@ class Upkeep:
                 continue
             self._due[task.name] = self._stopwatch() + task.seconds
             ran.append(task.name)
-            try:
-                task.run()
-            except ServiceUnavailable as error:
-                self._failed(task, service=error.service)
-            except ConsoleError as error:
-                self._failed(task, error=type(error).__name__)
-            except Exception as error:  # noqa: BLE001 - one broken task must not end the others
-                self._failed(task, error=type(error).__name__)
-            else:
-                self._failing.discard(task.name)
+            self._outages.survive(task.name, task.run)
         return ran
-
-    def _failed(self, task: Task, **fields: object) -> None:
-        # Once per outage: a line every few seconds helps nobody.
-        if task.name not in self._failing:
-            self._failing.add(task.name)
-            self._log.event("upkeep_failed", task=task.name, **fields)
 
     def _work(self) -> None:
         while not self._stopped.wait(0.5):

@@ -47,7 +47,7 @@ class Verdict:
             return None
         return cls(
             department=vote.department, method=Method.CACHED, raw_score=vote.similarity, confidence=confidence, topic=vote.topic,
-            source=f"exemplar:{work.neighbours[0].exemplar_id}",
+            source=f"exemplar:{vote.nearest}",
             reason=f"The {vote.counted} most similar labelled tickets all went to {vote.department} "
             f"(nearest similarity {vote.similarity:.2f}).",
         )
@@ -101,7 +101,10 @@ def decided(work: Work, state: RoutingState, *, now: datetime, chance: random.Ra
     automation, gated_by = _automation(verdict, state)
     # Sampling for review: everything doubtful, and a random share of what is sure, so accuracy is known there too.
     probability = state.policy.review_rate if automation is Automation.AUTO else 1.0
-    wanted = chance.random() < probability
+    # A hit that is audited is looked at by a person as well: the learned router has vouched for many of them itself.
+    wanted = chance.random() < probability or work.audited
+    if verdict.method is Method.CACHED:
+        probability = 1 - (1 - probability) * (1 - state.policy.audit_rate)
     timings = {stage: round(value, 3) for stage, value in work.timings.items()}
     timings["total"] = round(sum(work.timings.values()), 3)
     return Decision(

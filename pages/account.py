@@ -6,7 +6,7 @@ import streamlit as st
 
 from engine.access import TABLE, Role
 from engine.errors import ConsoleError
-from pages.parts import people
+from pages.parts import people, words
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Account")
@@ -21,8 +21,8 @@ except ConsoleError as error:
     st.stop()
 
 st.subheader("Signed in", anchor=False)
-rows = [(s.seen_at, s.address, s.browser, "this one" if s.key == operator.session else "") for s in sessions]
-st.dataframe(pd.DataFrame(rows, columns=["Last used (UTC)", "From", "Browser", ""]), hide_index=True, width="stretch")
+rows = [(s.seen_at, s.address, words.browser(s.browser), "this one" if s.key == operator.session else "") for s in sessions]
+st.dataframe(pd.DataFrame(rows, columns=["Last used (UTC)", "From", "Browser", ""]), hide_index=True, width="stretch", column_config=words.TIMES)
 if st.button("Sign out everywhere else", key="sign_out_all", icon=":material/logout:", disabled=len(sessions) < 2):
     people.did(
         "You are signed out everywhere else.",
@@ -36,7 +36,7 @@ else:
 st.subheader("API tokens", anchor=False)
 st.caption("A token lets a machine do some of what you may do. It stops working when your account does.")
 if tokens:
-    st.dataframe(people.token_table(tokens), hide_index=True, width="stretch")
+    st.dataframe(people.token_table(tokens), hide_index=True, width="stretch", column_config=words.TIMES)
     people.revoke(tokens, engine=engine, by=operator.name, user_id=user.id)
 with st.form("token", border=True):
     name = st.text_input("What is it for?", key="token_name", max_chars=120)

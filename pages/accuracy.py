@@ -10,33 +10,34 @@ from pages.parts.guard import open_page
 operator, engine = open_page("Accuracy", caption="What the console claimed, against what supervisors found.")
 
 try:
-    snapshot = engine.tracking.snapshot()
+    state, demo, snapshot = engine.state.current(), engine.tracking.demo, engine.tracking.snapshot()
     evidence = engine.tracking.evidence()
     policy, departments = engine.policies.live(), [d.name for d in engine.taxonomy.departments()]
-    mistakes = engine.reviewed.confident_mistakes(demo=engine.tracking.demo)
-    audited, false_hits = engine.reviewed.audits(demo=engine.tracking.demo)
-    volume = engine.reviewed.volume(demo=engine.tracking.demo)
+    comparable = evidence.comparable(departments, embedder=state.versions["embedder"])
+    mistakes, sampled = engine.reviewed.confident_mistakes(demo=demo), engine.reviewed.sampled(demo=demo)
+    audits, volume = engine.reviewed.audits(demo=demo), engine.reviewed.volume(demo=demo)
 except ConsoleError as error:
     st.error("The labels cannot be read at the moment. None is lost.", icon=":material/cloud_off:")
     st.text(str(error))
     st.stop()
 
-if engine.tracking.demo and len(evidence):
+if demo and len(evidence):
     st.info("These are demo tickets. From the first real ticket on, only real ones are counted.", icon=":material/science:")
 if not len(evidence):
     st.info("No label yet. Label tickets on the Review page; every label makes this page truer.", icon=":material/rule:")
     st.stop()
 
-trust.summary(snapshot, evidence, audited, false_hits)
+trust.summary(snapshot, evidence, sampled, audits)
 left, right = st.columns(2, gap="large")
 with left:
     trust.reliability_diagram(evidence)
+    trust.calibration(state.model)
 with right:
-    trust.slider(evidence, policy, volume)
+    trust.slider(comparable, policy, volume)
 trust.cells(snapshot, policy)
 left, right = st.columns(2, gap="large")
 with left:
     trust.confusion(evidence)
 with right:
-    trust.labels_needed(evidence, policy, departments)
+    trust.labels_needed(comparable, policy, departments)
 trust.mistakes(mistakes)

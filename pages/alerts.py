@@ -32,4 +32,4 @@ with rules_tab:
     rule_form.show(engine=engine, operator=operator.name)
 with told_tab:
     rule_form.channels(engine=engine, operator=operator.name)
-    rule_form.silences(engine=engine, now=datetime.now(UTC))
+    rule_form.silences(engine=engine, operator=operator.name, now=datetime.now(UTC))

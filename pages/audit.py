@@ -6,8 +6,8 @@ from datetime import UTC, datetime, time
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import trail
-from pages.parts.guard import open_page
+from pages.parts import trail, words
+from pages.parts.guard import download, open_page
 
 operator, engine = open_page("Audit log", caption="Rows are only ever added; each one seals the one before it.")
 
@@ -16,20 +16,23 @@ try:
     actors, actions = ["", *(u.name for u in engine.accounts.all())], ["", *engine.audit.actions()]
     actor = one.selectbox("Who", actors, format_func=lambda name: name or "Anybody", key="actor")
     action = two.selectbox("What", actions, format_func=lambda name: name.replace("_", " ") or "Anything", key="action")
-    words = three.text_input("Object holds", key="object", max_chars=200)
+    held = three.text_input("Object holds", key="object", max_chars=200)
     since = four.date_input("Since", value=None, key="since")
     from_ = datetime.combine(since, time.min, UTC) if since else None
-    rows = engine.audit.find(limit=500, actor=actor, action=action, words=words, since=from_)
+    rows = engine.audit.find(limit=500, actor=actor, action=action, words=held, since=from_)
 except ConsoleError as error:
     st.error("The audit log cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
     st.text(str(error))
     st.stop()
 
 if rows:
-    st.dataframe(trail.table(rows), hide_index=True, width="stretch")
+    st.dataframe(trail.table(rows), hide_index=True, width="stretch", column_config={
+        **words.TIMES, "Number": st.column_config.NumberColumn(width=70), "Change": st.column_config.TextColumn(width="large"),
+    })
     st.caption(f"The newest {len(rows):,} rows that fit.")
     st.download_button(
-        "Download as CSV", lambda: trail.as_csv(engine, operator.name, actor=actor, action=action, words=words, since=from_),
+        "Download as CSV",
+        download(operator, lambda: trail.as_csv(engine, operator.name, actor=actor, action=action, words=held, since=from_)),
         "audit.csv", "text/csv", icon=":material/download:", key="audit_csv",
     )
 else:

@@ -1,12 +1,11 @@
 """Dashboard: what the router does, exact to the ticket, refreshed by itself. The address holds the whole view."""
 from __future__ import annotations
 
-
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import alert_list, charts, overview
-from pages.parts.guard import open_page
+from pages.parts import alert_list, charts, overview, services
+from pages.parts.guard import download, open_page
 
 operator, engine = open_page("Dashboard")
 
@@ -14,15 +13,17 @@ UNREADABLE = "The figures cannot be read at the moment; the database does not an
 try:
     view = overview.controls(engine)
 except ConsoleError as error:
+    services.away_now(engine)
     st.error(UNREADABLE, icon=":material/cloud_off:")
     st.text(str(error))
-    st.button("Try again", key="again")
+    overview.look_again(engine)
     st.stop()
 
 
 @st.fragment(run_every=5.0 if view.live else None)
 def figures() -> None:
     """Everything that changes; runs alone, so that the controls stay still."""
+    services.away_now(engine)
     try:
         data = overview.read(engine, view)
     except ConsoleError as error:
@@ -36,6 +37,7 @@ def figures() -> None:
         alert_list.show(data.alerts, engine=engine, operator=operator.name, may=operator.may("alerts"), where="empty")
         return
     overview.kpis(data)
+    overview.degraded(now)
     figures_of = {
         "routing": charts.distribution_over_time(data.overview.bars, view.span.level, n=now.n),
         "latency": charts.latency_over_time(data.overview.bars, view.span.level),
@@ -47,15 +49,17 @@ def figures() -> None:
     for number, (name, figure) in enumerate(figures_of.items()):
         if number % 2 == 0:
             columns = st.columns(2, gap="medium")
-        columns[number % 2].plotly_chart(figure, key=f"chart_{name}", config=charts.config(f"{name}-{view.span.key}"))
+        columns[number % 2].plotly_chart(
+            charts.dated(figure, view.span.label.lower()), key=f"chart_{name}", config=charts.config(f"{name}-{view.span.key}"),
+        )
     left, right = st.columns([3, 1], gap="medium")
     with left:
         st.subheader("Alerts", anchor=False)
         alert_list.show(data.alerts, engine=engine, operator=operator.name, may=operator.may("alerts"), where="list")
     with right:
         st.download_button(
-            "Figures as CSV", lambda: overview.as_csv(data), f"decisions-{view.span.key}.csv", "text/csv", key="csv", on_click="ignore",
-            icon=":material/download:",
+            "Figures as CSV", download(operator, lambda: overview.as_csv(data)), f"decisions-{view.span.key}.csv", "text/csv", key="csv",
+            on_click="ignore", icon=":material/download:",
         )
         st.caption("Each chart's toolbar has a camera that saves it as PNG.")
     st.caption(

@@ -18,7 +18,10 @@ try:
     queue = engine.outcomes.queue(limit=25, department=None if chosen == "All departments" else chosen)
     accuracy = engine.outcomes.accuracy()
 except ConsoleError as error:
-    st.error("The review queue cannot be read at the moment. No label is lost.", icon=":material/cloud_off:")
+    st.error(
+        "The review queue cannot be read at the moment. No saved label is lost; one that you were just saving was not stored.",
+        icon=":material/cloud_off:",
+    )
     st.text(str(error))
     st.stop()
 
@@ -26,7 +29,7 @@ left, right = st.columns([3, 2], gap="large")
 with left:
     shown = None
     if queue:
-        st.caption(f"{waiting:,} tickets wait for a label; overruled ones come first, then the least sure.")
+        st.caption(f"{waiting:,} tickets wait for a label; overruled ones come first, then those that were sampled, in an order of chance.")
         shown = labelling.form(queue, departments, engine=engine, operator=operator.name)
     else:
         st.success("Nothing waits for a label here.", icon=":material/done_all:")

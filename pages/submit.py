@@ -15,7 +15,7 @@ single, many = st.tabs(["One ticket", "A file of tickets"])
 
 with single:
     left, right = st.columns([5, 6], gap="large")
-    with left, st.form("ticket", border=False, clear_on_submit=False):
+    with left, st.form("ticket", border=False, enter_to_submit=False):
         subject = st.text_input("Subject (optional)", key="subject", max_chars=200)
         body = st.text_area("What did the customer say?", key="body", height=220, placeholder="you took the money twice for my october bill")
         one, two, three = st.columns(3)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,14 +13,18 @@ from sqlalchemy import create_engine, text
 from db import migrate
 from db.embedded import EmbeddedServers
 from db.session import connect
-from engine import bootstrap, settings
+from engine import accounts, bootstrap, settings, watching
 from engine.adapters.minilm import MiniLM
+from engine.sessions import Sessions
 from engine.settings import Settings
+from engine.tokens import Tokens
+from tests import signin
+from tests.overheard import Overheard
 from tests.serving import Served
 
 _NAMES = ("DATABASE_URL", "POSTGRES_", "ANALYTICS_", "REDIS_", "PINECONE_", "GOOGLE_", "GEMINI_", "CLOUDWATCH_", "GRAFANA_",
           "ROUTING_", "DATA_DIR", "PORT", "EMBEDDER_", "HOST", "COOKIE_SECRET", "TRUSTED_PROXIES", "ADMIN_", "SESSION_", "PASSWORD_",
-          "SIGN_IN_", "RATE_", "COMMAND_ROLE", "PUBLIC_URL", "OIDC_")
+          "SIGN_IN_", "RATE_", "COMMAND_ROLE", "PUBLIC_URL", "CONSOLE_URL", "OIDC_", "ALERT", "SMTP_", "OTEL_", "PROMETHEUS_")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -35,22 +40,63 @@ def _own_settings() -> Iterator[None]:
         yield
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The search through the run's logs comes last."""
+    items.sort(key=lambda item: item.path.name == "test_log_of_the_run.py")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def overheard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overheard]:
+    """Where everything logs to, and what must not be in there; searched by the run's last test.
+
+    Engines that are built without a stream of their own log here. Secrets are noted where they are made.
+    """
+    run = Overheard(tmp_path_factory.mktemp("logs"))
+
+    def noting(made: Callable[..., object]) -> Callable[..., object]:
+        def noted(*arguments: object, **more: object) -> object:
+            result = made(*arguments, **more)
+            for value in (*(result if isinstance(result, tuple) else (result,)), more.get("password")):
+                run.secret(value if isinstance(value, str) else None)
+            return result
+
+        return noted
+
+    telemetry = watching.telemetry
+
+    def joined(given: Settings, stream: object) -> object:
+        run.settings(given)
+        return telemetry(given, run.stream("engines") if stream is None else stream)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watching, "telemetry", joined)
+        patch.setattr(accounts, "one_time", noting(accounts.one_time))
+        for owner, names in ((accounts.Accounts, ("add", "reset_password", "add_first_admin")), (Tokens, ("make",)), (Sessions, ("open",))):
+            for name in names:
+                patch.setattr(owner, name, noting(getattr(owner, name)))
+        patch.setattr(signin, "note", run.secret)
+        yield run
+    run.close()
+
+
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+def servers() -> Iterator[EmbeddedServers]:
     """The run's Postgres and Valkey."""
-    folder = tmp_path_factory.mktemp("servers")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)  # Postgres runs as a user of its own when the tests run as root
-    started = EmbeddedServers(folder).start()
-    yield started
-    started.close()
+    # Not under pytest's own folder: another run beside this one closes that to all other users, and Postgres runs as a
+    # user of its own when the tests run as root.
+    with tempfile.TemporaryDirectory(prefix="servers-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        started = EmbeddedServers(Path(folder)).start()
+        yield started
+        started.close()
 
 
 class Databases:
     """Makes databases on the run's server, empty or as a copy of a template."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, overheard: Overheard) -> None:
         self._url = url
+        self._overheard = overheard
         self._names = itertools.count(1)
         self._admin = create_engine(url, isolation_level="AUTOCOMMIT")
 
@@ -61,9 +107,21 @@ class Databases:
         return self._url.replace("/postgres?", f"/{name}?")
 
     def drop(self, url: str) -> None:
+        """Drop it, once the words of its tickets are noted."""
+        self._listen(url)
         name = url.split("@/")[1].split("?")[0]
         with self._admin.connect() as connection:
             connection.execute(text(f"drop database {name} with (force)"))
+
+    def _listen(self, url: str) -> None:
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            if connection.execute(text("select to_regclass('tickets') is not null and to_regclass('topics') is not null")).scalar_one():
+                for row in connection.execute(text("select body, subject, customer_ref from tickets")):
+                    self._overheard.ticket(*row)
+                names = connection.execute(text("select name from departments union select name from topics"))
+                self._overheard.names |= set(names.scalars())
+        engine.dispose()
 
     def name(self, url: str) -> str:
         return url.split("@/")[1].split("?")[0]
@@ -73,8 +131,8 @@ class Databases:
 
 
 @pytest.fixture(scope="session")
-def databases(servers: EmbeddedServers) -> Iterator[Databases]:
-    made = Databases(servers.postgres_url)
+def databases(servers: EmbeddedServers, overheard: Overheard) -> Iterator[Databases]:
+    made = Databases(servers.postgres_url, overheard)
     yield made
     made.close()
 
@@ -127,11 +185,12 @@ def console_settings(databases: Databases, learned: str, servers: EmbeddedServer
 
 @pytest.fixture
 def build(console_settings: Settings) -> Iterator[Callable[..., bootstrap.Engine]]:
-    """Builds engines on the test's database; all are closed at the end."""
+    """Builds engines on the test's database, with `settings` changed as given; all are closed at the end."""
     made: list[bootstrap.Engine] = []
 
-    def one(**more: object) -> bootstrap.Engine:
-        engine = bootstrap.build(console_settings, log_stream=None, chance=random.Random(1), **more)
+    def one(settings: dict[str, object] | None = None, **more: object) -> bootstrap.Engine:
+        chosen = console_settings.model_copy(update=settings or {})
+        engine = bootstrap.build(chosen, log_stream=None, chance=random.Random(1), **more)
         made.append(engine)
         return engine
 
@@ -147,13 +206,21 @@ def console(build: Callable[..., bootstrap.Engine]) -> bootstrap.Engine:
 
 
 @pytest.fixture(scope="module")
-def served(databases: Databases, learned: str, servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A console process with a user of each role, shared by a module's tests; nothing secret may be in its log at the end."""
+def served(
+    request: pytest.FixtureRequest, databases: Databases, learned: str, servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory,
+    overheard: Overheard,
+) -> Iterator[Served]:
+    """A console process with a user of each role, shared by a module's tests; nothing secret may be in its log at the end.
+
+    A module's SERVED_WITH holds settings of its own.
+    """
     url = databases.make(learned)
-    console = Served(url, f"{servers.redis_url}?db=2", tmp_path_factory.mktemp("served"))
+    console = Served(url, f"{servers.redis_url}?db=2", tmp_path_factory.mktemp("served"), **getattr(request.module, "SERVED_WITH", {}))
+    console.log = overheard.folder / f"console-{console.port}.log"
     try:
         yield console.start()
         assert console.leaked() == []
     finally:
+        overheard.secret(*console.secrets)
         console.close()
         databases.drop(url)

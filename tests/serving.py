@@ -41,7 +41,7 @@ class Served:
         self.log = folder / "console.log"
         self.settings: Settings = settings.load(
             database_url=database_url, redis_url=redis_url, data_dir=folder / "data", cookie_secret=secrets.token_hex(24),
-            password_memory_kib=8, password_time_cost=1, admin_user="first", admin_password=secrets.token_hex(12), **more,
+            admin_user="first", admin_password=secrets.token_hex(12), **{"password_memory_kib": 8, "password_time_cost": 1, **more},
         )
         self.engine = bootstrap.build(self.settings, log_stream=None)
         self.words = {role: f"{role.value[::-1]}-{secrets.token_hex(10)}" for role in Role}
@@ -51,8 +51,8 @@ class Served:
         for role, password in self.words.items():
             self.engine.accounts.add(role.value, role=role, by="test", password=password, must_change=False)
 
-    def start(self) -> Served:
-        """Start the process and wait until it is ready."""
+    def launch(self) -> Served:
+        """Start the process without waiting for it."""
         given = {
             name.upper(): value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
             for name in self.settings.model_fields_set if (value := getattr(self.settings, name)) is not None
@@ -61,15 +61,28 @@ class Served:
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port), "--server.address", "127.0.0.1"]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, env={**clean, **given}, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        return self
+
+    def start(self) -> Served:
+        """Start the process and wait until it is ready."""
+        return self.launch().until("/readyz", 200)
+
+    def until(self, path: str, status: int) -> Served:
+        """Wait until the path is answered with this status."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                if requests.get(f"{self.url}/readyz", timeout=5).ok:
+                if requests.get(f"{self.url}{path}", timeout=5).status_code == status:
                     return self
             except (requests.ConnectionError, requests.Timeout):
                 pass
             assert self._process.poll() is None and time.monotonic() < deadline, self.log.read_text()[-3000:]
             time.sleep(0.1)
+
+    def most_memory(self) -> int:
+        """The most memory that the process has held so far, in bytes."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 
     def stop(self) -> None:
         """Stop the process as a service manager would."""

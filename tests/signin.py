@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 _CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 
 
+def note(*secrets: str) -> None:
+    """Told of every password and cookie that is used; the run's conftest puts its own list in this place."""
+
+
 def sign_in(page: Page, base_url: str, name: str, password: str) -> None:
     """Sign in with the form and wait until the first page has run."""
     page.goto(f"{base_url}/auth/login")
@@ -21,6 +25,7 @@ def sign_in(page: Page, base_url: str, name: str, password: str) -> None:
     page.fill("#password", password)
     page.click("button[type=submit]")
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000)
+    note(password, *(cookie["value"] for cookie in page.context.cookies()))
 
 
 def csrf_of(text: str) -> str:
@@ -33,6 +38,7 @@ def csrf_of(text: str) -> str:
 def post_form(http: requests.Session, url: str, **fields: str) -> requests.Response:
     """Read the form of this URL and send it back with these fields; redirects are not followed."""
     token = csrf_of(http.get(url, timeout=30).text)
+    note(token, *(value for name, value in fields.items() if name in ("password", "old", "new", "again")))
     return http.post(url, data={"csrf": token, **fields}, allow_redirects=False, timeout=60)
 
 
@@ -42,4 +48,5 @@ def signed_in(base_url: str, name: str, password: str) -> requests.Session:
     answer = post_form(http, f"{base_url}/auth/login", name=name, password=password)
     assert answer.status_code == 303, answer.text
     assert COOKIE in http.cookies
+    note(*http.cookies.values())
     return http

@@ -60,7 +60,7 @@ class CloudWatch:
             self._counts["DegradedDecisions"] += bool(decision.degraded_by)
             if decision.audit_department is not None:
                 self._counts["AuditedHits"] += 1
-                self._counts["FalseHits"] += decision.audit_department != decision.department
+                self._counts["AuditDisagreements"] += decision.audit_department != decision.department
             # Three digits are enough for a time, and keep the number of distinct values small.
             self._time("ProcessingTime", decision.timings.get("total", 0.0))
 
@@ -116,7 +116,7 @@ def _data(times: dict[str, Counter[float]], counts: Counter[str]) -> list[dict[s
         data.append(_one("AutomationRate", 100 * counts["RoutedAlone"] / decisions, "Percent", now))
         data.append(_one("LowConfidenceRate", 100 * counts["LowConfidence"] / decisions, "Percent", now))
     if audited := counts["AuditedHits"]:
-        data.append(_one("FalseHitRate", 100 * counts["FalseHits"] / audited, "Percent", now))
+        data.append(_one("AuditDisagreementRate", 100 * counts["AuditDisagreements"] / audited, "Percent", now))
     data += [_one(name, count, "Count", now) for name, count in sorted(counts.items())]
     for name, values in times.items():
         pairs = sorted(values.items())

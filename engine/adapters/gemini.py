@@ -94,18 +94,21 @@ class Gemini:
         try:
             answer = json.loads(text)
             department, confidence = answer["department"], answer["confidence"]
-            usable = isinstance(department, str) and isinstance(confidence, (int, float)) and not isinstance(confidence, bool)
-        except (ValueError, KeyError, TypeError):
-            usable = False
-        if not usable or not math.isfinite(confidence):
+            second, told = answer.get("second_choice"), answer.get("reason")
+            usable = isinstance(department, str) and isinstance(second, (str, type(None)))
+            usable = usable and isinstance(confidence, (int, float)) and not isinstance(confidence, bool)
+            # JSON has whole numbers of any length, which no float can hold.
+            stated = float(confidence) if usable else math.nan
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return self._unusable("invalid_json")
+        if not math.isfinite(stated):
             return self._unusable("invalid_json")
         if department not in names:
             return self._unusable("outside_set")
-        second = answer.get("second_choice")
         return LanguageModelAnswer(
             department=department,
-            raw_confidence=min(1.0, max(0.0, float(confidence))),
-            reason=self._reason(answer.get("reason")),
+            raw_confidence=min(1.0, max(0.0, stated)),
+            reason=self._reason(told),
             second_choice=second if second in names else "",
             prompt_version=version,
         )

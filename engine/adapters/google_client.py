@@ -58,8 +58,8 @@ def translated(service: str) -> Iterator[None]:
         raise ServiceUnavailable(service, "no answer in time") from error
     except requests.RequestException as error:
         raise ServiceUnavailable(service, f"{type(error).__name__}: the connection failed", retryable=True) from error
-    except (Unparsable, ValueError, KeyError, TypeError, AttributeError) as error:
-        # The transport parses bodies itself; what is not JSON of the documented form ends here.
+    except (Unparsable, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        # The transport parses bodies itself; what is not JSON of the documented form, or nested without end, ends here.
         raise ServiceUnavailable(service, f"an answer that cannot be read ({type(error).__name__})") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import smtplib
 import ssl
 from collections.abc import Sequence
+from datetime import timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -19,6 +20,8 @@ class Mail:
 
     `encryption` is `starttls` (as a rule port 587), `tls` (465) or `none` for a server on the same machine.
     """
+
+    every: timedelta | None = None
 
     def __init__(
         self, *, host: str, port: int, sender: str, receivers: Sequence[str], user: str | None = None, password: str | None = None,

@@ -2,97 +2,101 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from engine.adapters.redis_client import RedisClient, translated
 from engine.domain import Candidate, Neighbour
-from engine.errors import ServiceUnavailable
-from engine.ports import CachedRoute
+from engine.ports import CachedRoute, Claim
 
 PREFIX = "route"
-# On the ticket's path: a slow cache must cost less than what it saves.
-TIMEOUT = 0.25
+# In front of a claim in an entry's place; JSON never begins so.
+FLYING = "flying:"
+# In an entry's place after it was removed, for as long as an answer that was being made at that moment may be on its way:
+# a ticket may take a minute at most, a batch of a file a few.
+FORGOTTEN = "forgotten"
+FORGOTTEN_SECONDS = 300
+_PUT = (
+    f"if redis.call('GET', KEYS[1]) == '{FORGOTTEN}' then return 0 end "
+    "redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) return 1"
+)
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
 class RedisCache:
     """One entry for each fingerprint, with the epoch inside: an entry of another epoch is a miss and is overwritten.
 
     With the epoch in the key, a correction would have to find the entries of all epochs, or going back to an earlier
-    policy would bring the wrong answer back.
+    policy would bring the wrong answer back. A claim stands under the same key until the entry takes its place, so that
+    one command asks for both; servers older than Redis 7 do not know that command and get no claims. A removed entry leaves
+    a mark in its place, which no process's late answer overwrites.
     """
 
-    def __init__(self, url: str, *, ttl: int = 3600, cluster: bool = False, timeout: float = TIMEOUT) -> None:
-        """`url` as redis://, rediss:// (TLS, certificates checked) or unix://; `timeout` in seconds for every wait."""
-        self._url = url
-        self._cluster = cluster
-        self._timeout = timeout
+    def __init__(self, client: RedisClient, *, ttl: int = 3600, forgotten: int = FORGOTTEN_SECONDS) -> None:
+        """`ttl` of entries and how long a removed one stays `forgotten`, in seconds."""
+        self._client = client
         self._ttl = ttl
-        self._lock = threading.Lock()
-        self._connected: redis.Redis | redis.RedisCluster | None = None
-
-    @property
-    def _client(self) -> redis.Redis | redis.RedisCluster:
-        # A cluster's client asks for the slots when it is made, so it is made when it is first needed.
-        with self._lock:
-            if self._connected is None:
-                options = {
-                    "socket_timeout": self._timeout, "socket_connect_timeout": self._timeout, "decode_responses": True,
-                    # One try on a new connection where the server has closed the old one; never again after a timeout.
-                    "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-                }
-                made = redis.RedisCluster if self._cluster else redis.Redis
-                self._connected = made.from_url(self._url, **options)
-            return self._connected
+        self._forgotten = forgotten
+        self._claims = True
 
     def get(self, fingerprints: Sequence[str], epoch: str) -> list[CachedRoute | None]:
         """The entries of these fingerprints, None where there is none of this epoch."""
         keys = [f"{PREFIX}:{print_}" for print_ in fingerprints]
-        with _translated():
-            client = self._client
-            values = client.mget_nonatomic(keys) if self._cluster else client.mget(keys)
+        with translated():
+            client = self._client()
+            values = client.mget_nonatomic(keys) if self._client.cluster else client.mget(keys)
             return [_decoded(value, epoch) for value in values]
 
     def put(self, routes: Mapping[str, CachedRoute], epoch: str) -> None:
-        """Keep these entries, by fingerprint, for the time to live."""
-        with _translated():
-            client = self._client
-            pipeline = client.pipeline() if self._cluster else client.pipeline(transaction=False)
+        """Keep these entries, by fingerprint, for the time to live; those removed a moment ago stay away."""
+        with translated(), self._client.pipeline() as pipeline:
             for print_, route in routes.items():
-                pipeline.set(f"{PREFIX}:{print_}", _encoded(route, epoch), ex=self._ttl)
+                # The cluster's pipeline has no `eval` of its own.
+                pipeline.execute_command("EVAL", _PUT, 1, f"{PREFIX}:{print_}", _encoded(route, epoch), self._ttl)
             pipeline.execute()
 
     def remove(self, fingerprint: str) -> None:
-        """Remove a fingerprint's entry, whatever its epoch."""
-        with _translated():
-            self._client.delete(f"{PREFIX}:{fingerprint}")
+        """Remove a fingerprint's entry, whatever its epoch, and take none for a few minutes."""
+        with translated():
+            self._client().set(f"{PREFIX}:{fingerprint}", FORGOTTEN, ex=self._forgotten)
+
+    def claim(self, fingerprint: str, epoch: str, *, holder: str = "", seconds: float = 0.0) -> Claim:
+        """The entry, or whether another holder is making it; makes the claim of `holder` where there is nothing at all."""
+        key, own = f"{PREFIX}:{fingerprint}", f"{FLYING}{epoch}:{holder}"
+        with translated():
+            client = self._client()
+            if holder and self._claims:
+                try:
+                    # The library's own `set` takes ten microseconds more to say the same.
+                    value = client.execute_command("SET", key, own, "NX", "GET", "PX", round(1000 * seconds), get=True)
+                except redis.ResponseError as error:
+                    if "syntax" not in str(error).lower():
+                        raise
+                    self._claims, value = False, client.get(key)
+            else:
+                value = client.get(key)
+        if value is not None and value.startswith(FLYING):
+            # One's own was made by a first try whose answer was lost; who still decides under another policy is nobody to wait for.
+            return Claim(taken=value != own and value.startswith(f"{FLYING}{epoch}:"))
+        return Claim(_decoded(value, epoch))
+
+    def release(self, fingerprint: str, epoch: str, *, holder: str) -> None:
+        """End the claim of this holder, if it is still there."""
+        with translated():
+            self._client().eval(_RELEASE, 1, f"{PREFIX}:{fingerprint}", f"{FLYING}{epoch}:{holder}")
 
     def ping(self) -> str:
         """The server's version. Raises ServiceUnavailable."""
-        with _translated():
-            client = self._client
-            info = client.info("server", target_nodes=redis.RedisCluster.RANDOM) if self._cluster else client.info("server")
-            kind = " cluster" if self._cluster else ""
+        with translated():
+            client = self._client()
+            info = client.info("server", target_nodes=redis.RedisCluster.RANDOM) if self._client.cluster else client.info("server")
+            kind = " cluster" if self._client.cluster else ""
             return f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info.get('redis_version')}{kind}"
 
     def close(self) -> None:
         """Close the connections."""
-        with self._lock:
-            client, self._connected = self._connected, None
-        if client is not None:
-            client.close()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
-        raise ServiceUnavailable("cache", str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        self._client.close()
 
 
 def _encoded(route: CachedRoute, epoch: str) -> str:

@@ -1,6 +1,8 @@
 """Notices to a webhook that understands Slack's message format (Slack, Mattermost, Rocket.Chat and others do)."""
 from __future__ import annotations
 
+from datetime import timedelta
+
 from engine.adapters.http_post import post_json
 from engine.notice import Notice
 
@@ -9,6 +11,8 @@ COLOUR = {"opened": "#d1603d", "resolved": "#2a9d8f", "test": "#3b82d6"}
 
 class Webhook:
     """Posts each notice to one address."""
+
+    every: timedelta | None = None
 
     def __init__(self, url: str) -> None:
         self._url = url

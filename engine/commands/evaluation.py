@@ -6,6 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import threadpoolctl
+
 from engine import backends, evaluation, labelled_csv, settings
 from engine.errors import ImportRejected
 
@@ -26,8 +28,10 @@ def run(arguments: Namespace) -> int:
     """Print the report, and write it as JSON where asked for."""
     columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
     train, test = (labelled_csv.read(_content(path), name=path.name, **columns) for path in (arguments.train, arguments.test))
-    parents = json.loads(_content(arguments.parents)) if arguments.parents else None
-    found = evaluation.evaluate(train, test, embed=backends.local_embedder(settings.load()).embed, parents=parents)
+    parents = labelled_csv.parents(_content(arguments.parents), name=arguments.parents.name) if arguments.parents else None
+    # As in the console: one thread, so that sums come out the same everywhere and one ticket waits for nobody.
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        found = evaluation.evaluate(train, test, embed=backends.local_embedder(settings.load()).embed, parents=parents)
     if arguments.json:
         try:
             arguments.json.write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -55,7 +59,8 @@ def _lines(found: evaluation.Evaluation) -> list[str]:
     lines += [f"confused: {right} answered as {said}: {count}" for right, said, count in found.confusion[:5]]
     left_out = [f"{count} {file} rows left out: {why}" for file, reasons in found.skipped.items() for why, count in reasons.items()]
     if found.unseen_labels:
-        left_out.append(f"{sum(found.unseen_labels.values())} test rows have labels that the training rows do not have; they count as wrong")
+        wrong = f"; {found.unanswerable} of them count as wrong, because their department is not known either" if found.unanswerable else ""
+        left_out.append(f"{sum(found.unseen_labels.values())} test rows have labels that the training rows do not have{wrong}")
     if found.repeated:
         left_out.append(f"{found.repeated} test rows stand in the training rows as well")
     return lines + left_out

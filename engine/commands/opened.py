@@ -10,9 +10,12 @@ from engine.bootstrap import Engine
 
 
 @contextmanager
-def opened(*, log: bool = False) -> Iterator[Engine]:
-    """The engine that the environment describes; closed at the end. With `log` its lines go to standard error."""
-    engine = bootstrap.build(settings.load(), log_stream=sys.stderr if log else None)
+def opened(*, log: bool = False, working: bool = True) -> Iterator[Engine]:
+    """The engine that the environment describes; closed at the end. With `log` its lines go to standard error.
+
+    Without `working` it only answers questions: nothing is drained, reported or learned beside.
+    """
+    engine = bootstrap.build(settings.load(), log_stream=sys.stderr if log else None, working=working)
     try:
         yield engine
     finally:

@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 
 from engine import bootstrap, settings
+from engine.commands.access import BY
 from engine.commands.opened import opened
 from engine.errors import ConfigurationError, ServiceUnavailable
 
@@ -14,7 +15,9 @@ from engine.errors import ConfigurationError, ServiceUnavailable
 def train(_: Namespace) -> int:
     """Fit the learned router on all exemplars and make it the live one."""
     with opened() as engine:
-        print(json.dumps({"model": engine.trainer.train(), "exemplars": engine.exemplars.count()}))
+        number, exemplars = engine.trainer.train(), engine.exemplars.count()
+        engine.audit.record(BY, "model_trained", "model", str(number), after={"exemplars": exemplars})
+    print(json.dumps({"model": number, "exemplars": exemplars}))
     return 0
 
 
@@ -26,21 +29,30 @@ def migrate(_: Namespace) -> int:
 
 
 def health(arguments: Namespace) -> int:
-    """Print one line per service; 1 when a needed one does not answer."""
+    """Print one line per service; 1 when a needed one does not answer.
+
+    The services are asked by this process; breakers and last errors are those that the running consoles report.
+    """
     try:
-        with opened() as engine:
+        with opened(working=False) as engine:
             reports = engine.health.report()
+            names = [instance.name for instance in engine.watch.instances()]
     except ServiceUnavailable as error:
         print(f"not ready: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     if arguments.json:
-        print(json.dumps([dataclasses.asdict(report) for report in reports], default=str))
+        print(json.dumps([dataclasses.asdict(report) | {"told_by": names} for report in reports], default=str))
     else:
         for report in reports:
             state = "ok" if report.ok else ("DOWN" if report.needed else "down, routing goes on without it")
-            print(f"{report.service:<14} {report.mode:<10} {state:<6} {report.latency_ms:8.2f} ms  {report.circuit:<9} {report.detail}")
+            circuit = report.circuit if names else "-"
+            print(f"{report.service:<14} {report.mode:<10} {state:<6} {report.latency_ms:8.2f} ms  {circuit:<9} {report.detail}")
+            if report.last_error:
+                print(f"{'':<14} last error {report.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {report.last_error}")
             if report.consequence:
                 print(f"{'':<14} {report.consequence}")
+        told = f"of {', '.join(names)}, at most 15 seconds old" if names else "are not known: no console is running"
+        print(f"Breakers and last errors {told}.")
     return 0 if all(report.ok for report in reports if report.needed) else 1
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from engine import demo as demo_module
-from engine import imports, taxonomy_csv
+from engine import imports, labelled_csv, taxonomy_csv
+from engine.commands.access import BY
 from engine.commands.opened import opened
 from engine.decision_json import as_dict
 from engine.domain import Origin, Spooled, TicketDraft
@@ -57,7 +58,7 @@ def load(arguments: Namespace) -> int:
     """Replace the taxonomy and train on it."""
     content = _content(arguments.exemplars)
     if arguments.label_column:
-        parents = json.loads(_content(arguments.parents)) if arguments.parents else {}
+        parents = labelled_csv.parents(_content(arguments.parents), name=arguments.parents.name) if arguments.parents else {}
         departments, topics, exemplars = taxonomy_csv.from_exemplars(
             content, text_column=arguments.text_column, label_column=arguments.label_column, parents=parents, name=arguments.exemplars.name
         )
@@ -71,10 +72,10 @@ def load(arguments: Namespace) -> int:
         exemplars = taxonomy_csv.exemplars(content, departments, topics, source="imported")
     with opened() as engine:
         with _bar("exemplars") as progress:
-            number = engine.trainer.replace(engine.taxonomy, departments, topics, exemplars, progress=progress)
-    print(json.dumps({
-        "departments": len(departments), "topics": len(topics), "exemplars": len(exemplars), "model": number,
-    }))
+            number = engine.trainer.replace(departments, topics, exemplars, progress=progress)
+        counts = {"departments": len(departments), "topics": len(topics), "exemplars": len(exemplars), "model": number}
+        engine.audit.record(BY, "taxonomy_loaded", "taxonomy", arguments.exemplars.name, after=counts)
+    print(json.dumps(counts))
     return 0
 
 

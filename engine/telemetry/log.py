@@ -10,9 +10,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -42,7 +41,13 @@ class DecisionLog:
         self._stream = stream
         self._file = RotatingLines(path, max_bytes=max_bytes, backups=backups) if path is not None else None
         self._silent = stream is None and path is None
-        self._same = {"ecs.version": "8.17", "log.schema": SCHEMA, "service.name": SERVICE, "process.pid": os.getpid()}
+        # What every line says is encoded once, and the part of a time that is the same for a second once a second: a line
+        # is written by code that left the processor's caches while the ticket was decided, so less code is less time.
+        self._same = _ENCODER.encode({
+            "event.kind": "event", "log.level": "info", "ecs.version": "8.17", "log.schema": SCHEMA, "service.name": SERVICE,
+            "process.pid": os.getpid(),
+        })[1:-1]
+        self._second = (0, "")
         self._log = structlog.wrap_logger(
             _Lines(self), wrapper_class=structlog.make_filtering_bound_logger(logging.INFO), processors=[self._line],
         )
@@ -56,13 +61,13 @@ class DecisionLog:
             "event.dataset": "routing.decision",
             "event.duration": round(1e6 * timings.get("total", 0.0)),
             "ticket_id": decision.ticket_id,
-            "channel": ticket.channel.value,
-            "priority": ticket.priority.value,
-            "origin": ticket.origin.value,
+            "channel": ticket.channel,
+            "priority": ticket.priority,
+            "origin": ticket.origin,
             "department": decision.department,
             "topic": decision.topic,
-            "method": decision.method.value,
-            "automation": decision.automation.value,
+            "method": decision.method,
+            "automation": decision.automation,
             "confidence": round(decision.confidence, 4),
             "raw_score": round(decision.raw_score, 6),
             "source": decision.source,
@@ -107,11 +112,19 @@ class DecisionLog:
         if self._file is not None:
             self._file.write(line)
 
-    def _line(self, _: Any, __: str, fields: Mapping[str, Any]) -> str:
-        values = dict(fields)
-        name = values.pop("event")
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return _ENCODER.encode({"@timestamp": now, "event_type": name, "event.kind": "event", "log.level": "info", **self._same, **values})
+    def _line(self, _: Any, __: str, fields: dict[str, Any]) -> str:
+        name = _ENCODER.encode(fields.pop("event"))
+        return f'{{"@timestamp":"{self._now()}","event_type":{name},{self._same},{_ENCODER.encode(fields)[1:]}'
+
+    def _now(self) -> str:
+        """UTC with milliseconds."""
+        now = time.time()
+        whole = int(now)
+        second, shown = self._second
+        if second != whole:
+            shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+            self._second = (whole, shown)
+        return f"{shown}.{int(1000 * (now - whole)):03d}Z"
 
 
 class _Lines:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest,
@@ -17,6 +18,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from engine.breaker import ServiceState
 from engine.domain import Decision, Method, Ticket
+from engine.telemetry import shared
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
@@ -24,6 +26,18 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 # A second series per counter that tells when it began doubles what is scraped, and nobody reads it.
 disable_created_metrics()
 BREAKER = {"closed": 0, "half_open": 1, "open": 2}
+
+
+class _Kept(dict[Any, Any]):
+    """Remembers what `make` gave for each key."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: Any) -> Any:
+        self[key] = made = self._make(key)
+        return made
 
 
 class Metrics:
@@ -36,6 +50,8 @@ class Metrics:
         self._refreshers: list[Callable[[], None]] = []
         if multiprocess_dir is None:
             ProcessCollector(registry=registry)
+        else:
+            shared.join(multiprocess_dir)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"routing_{name}", text, labels, registry=registry)
@@ -48,8 +64,8 @@ class Metrics:
 
         self.decisions = counter("decisions", "Stored decisions.", "department", "method", "automation", "channel")
         self.degraded = counter("degraded_decisions", "Decisions made without a service that should have been asked.", "service")
-        self.audited = counter("audited_hits", "Cache hits that also walked through the whole engine.")
-        self.false_hits = counter("false_hits", "Audited cache hits that the whole engine would have sent elsewhere.")
+        self.audited = counter("audited_hits", "Cache hits that also walked through the other stages.")
+        self.disagreements = counter("audit_disagreements", "Audited cache hits that the learned router would have sent elsewhere.")
         self.labels = counter("labels", "Labels given by supervisors.", "department", "outcome")
         self.overrules = counter("overrules", "Departments that agents chose themselves.", "department")
         self.spooled_tickets = counter("spooled_tickets", "Accepted tickets kept on disk because the database was away.")
@@ -59,12 +75,13 @@ class Metrics:
         self.calls = counter("service_calls", "Calls of a service.", "service")
         self.errors = counter("service_errors", "Calls of a service that failed.", "service")
         self.retries = counter("service_retries", "Calls of a service that were tried again.", "service")
+        self.refusals = counter("service_refusals", "Calls of a service that were not made because its breaker was open.", "service")
         self.breaker = gauge("service_breaker_state", "0 closed, 1 half open, 2 open: not asked for the time being.", "service")
         self.events = counter("events", "Lines of the decision log that are not decisions.", "event")
         self.hit_ratio = gauge("hit_ratio", "Share of decisions of the last hour answered from earlier tickets.")
-        self.false_hit_ratio = gauge("false_hit_ratio", "Share of audited hits of the last 7 days with another department.")
+        self.false_hit_ratio = gauge("false_hit_ratio", "Share of the cache hits of the last 7 days that were wrong, estimated from labels.")
         self.accuracy = gauge("accuracy_ratio", "Estimated accuracy of the decisions of the last 7 days.")
-        self.calibration = gauge("calibration_error_ratio", "Expected calibration error of the labels of the last 30 days.")
+        self.calibration = gauge("calibration_error_ratio", "Calibration error of the labels of the last 30 days, without the part of chance; NaN under 200 labels.")
         self.waiting = gauge("tickets_waiting", "Accepted tickets that are not routed yet.")
         self.spool = gauge("tickets_spooled", "Accepted tickets on this machine's disk that wait for the database.")
         self.alerts = gauge("alerts_open", "Open alerts.", "severity")
@@ -72,26 +89,27 @@ class Metrics:
         self.pool = gauge("database_pool_connections", "Connections of the pool.", "state", mode="livesum")
         self.sessions = gauge("sessions", "Signed-in sessions that have not expired.")
         self.memory = gauge("memory_used_ratio", "Used memory of the machine or container.")
-        self._last: dict[str, tuple[int, int, int]] = {}
+        self._last: dict[str, tuple[int, int, int, int]] = {}
+        # Looking a series up by its labels takes longer than counting in it.
+        self._counted = _Kept(lambda key: self.decisions.labels(*key))
+        self._of_method = _Kept(lambda method: (self.processing.labels(method), self.confidence.labels(method)))
+        self._stage = _Kept(lambda stage: self.stages.labels(stage))
 
     def decision(self, ticket: Ticket, decision: Decision, *, store_ms: float | None = None) -> None:
         """Count a stored decision."""
-        method = decision.method.value
-        self.decisions.labels(decision.department, method, decision.automation.value, ticket.channel.value).inc()
+        self._counted[decision.department, decision.method, decision.automation, ticket.channel].inc()
         for service in decision.degraded_by:
             self.degraded.labels(service).inc()
         if decision.method is Method.CACHED and decision.audit_department is not None:
             self.audited.inc()
             if decision.audit_department != decision.department:
-                self.false_hits.inc()
-        self.confidence.labels(method).observe(decision.confidence)
+                self.disagreements.inc()
+        processing, confidence = self._of_method[decision.method]
+        confidence.observe(decision.confidence)
         for stage, milliseconds in decision.timings.items():
-            if stage == "total":
-                self.processing.labels(method).observe(milliseconds / 1000)
-                continue
-            self.stages.labels(stage).observe(milliseconds / 1000)
+            (processing if stage == "total" else self._stage[stage]).observe(milliseconds / 1000)
         if store_ms is not None:
-            self.stages.labels("store").observe(store_ms / 1000)
+            self._stage["store"].observe(store_ms / 1000)
 
     def event(self, name: str, **fields: object) -> None:
         """Count an event, and what is in it."""
@@ -106,9 +124,9 @@ class Metrics:
     def services(self, states: Mapping[str, ServiceState]) -> None:
         """Take over what the services' breakers have counted since the last time."""
         for name, state in states.items():
-            before, now = self._last.get(name, (0, 0, 0)), (state.calls, state.failures, state.retries)
+            before, now = self._last.get(name, (0, 0, 0, 0)), (state.calls, state.failures, state.retries, state.refused)
             self._last[name] = now
-            for counter, earlier, later in zip((self.calls, self.errors, self.retries), before, now, strict=True):
+            for counter, earlier, later in zip((self.calls, self.errors, self.retries, self.refusals), before, now, strict=True):
                 counter.labels(name).inc(max(0, later - earlier))
             self.breaker.labels(name).set(BREAKER[state.circuit.value])
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -17,10 +17,15 @@ class ServiceStore(Protocol):
 
 
 class ServiceCounts:
-    """Gathers counts by minute; `flush` hands them on, and keeps them when that fails."""
+    """Gathers counts by minute; `flush` hands them on, and keeps them when that fails.
 
-    def __init__(self, *, clock: Clock) -> None:
+    A call that is refused because the breaker is open counts as a failed one for the services in `refusals_of`: a ticket went
+    without them, and while they are away almost every call is of that kind.
+    """
+
+    def __init__(self, *, clock: Clock, refusals_of: Collection[str] = ()) -> None:
         self._clock = clock
+        self._refusals_of = frozenset(refusals_of)
         self._lock = threading.Lock()
         self._counts: dict[tuple[datetime, str], tuple[int, int]] = {}
         self._seen: dict[str, tuple[int, int]] = {}
@@ -29,9 +34,10 @@ class ServiceCounts:
         """Count what the services' breakers have counted since the last time."""
         for name, state in states.items():
             calls, errors = self._seen.get(name, (0, 0))
-            self._seen[name] = (state.calls, state.failures)
-            if state.calls > calls or state.failures > errors:
-                self.add(name, calls=state.calls - calls, errors=state.failures - errors)
+            refused = state.refused if name in self._refusals_of else 0
+            self._seen[name] = now = (state.calls + refused, state.failures + refused)
+            if now[0] > calls or now[1] > errors:
+                self.add(name, calls=now[0] - calls, errors=now[1] - errors)
 
     def add(self, service: str, *, calls: int, errors: int) -> None:
         """Count calls and errors of now."""

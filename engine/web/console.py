@@ -4,6 +4,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -12,28 +13,34 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from engine import bootstrap
+from engine.bootstrap import Engine
+from engine.errors import ServiceUnavailable
 from engine.telemetry.metrics import CONTENT_TYPE
 from engine.web import api, oidc, signin
 from engine.web.gate import Gate
 from engine.web.headers import SecurityHeaders
 
+# Whoever watches the console must see it while its database is away: a token that was good within this time goes on.
+_SCRAPED = timedelta(hours=1)
+
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
-    """Build the engine before the first request and close it after the last."""
-    await run_in_threadpool(_first_admin)
+    """Build the engine before the first request, or go on trying while its database is away, and close it after the last."""
+    await run_in_threadpool(bootstrap.start, _first_admin)
     try:
         yield {}
     finally:
         await run_in_threadpool(bootstrap.stop)
 
 
-def middleware() -> list[Middleware]:
-    """Middleware around pages and routes, outermost first."""
+def middleware(*, reload: bytes) -> list[Middleware]:
+    """Middleware around pages and routes, outermost first. `reload` is the message that makes an open page load again."""
     return [
         Middleware(SecurityHeaders),
         Middleware(
-            Gate, sessions=lambda: bootstrap.running().sessions, token=lambda token: bootstrap.running().tokens.find(token)
+            Gate, sessions=lambda: bootstrap.running().sessions, token=lambda token: bootstrap.running().tokens.find_again(token, within=_SCRAPED),
+            away=bootstrap.away, reload=reload,
         ),
     ]
 
@@ -54,9 +61,8 @@ def routes() -> list[Route]:
     ]
 
 
-def _first_admin() -> None:
-    """Start the engine; where there is no user yet, make the admin and print the one-time password this one time."""
-    engine = bootstrap.running()
+def _first_admin(engine: Engine) -> None:
+    """Where there is no user yet, make the admin and print the one-time password this one time."""
     name, given = engine.settings.admin_user or "admin", engine.settings.admin_password
     made = engine.accounts.add_first_admin(name=name, password=given.get_secret_value() if given else None)
     if made is not None and given is None:
@@ -75,8 +81,11 @@ def first_page(_: Request) -> Response:
 
 def ready(_: Request) -> Response:
     """200 when tickets can be routed, else 503; says which part is not ready."""
-    reports = bootstrap.running().health.report(needed_only=True)
-    missing = [report.service for report in reports if report.needed and not report.ok]
+    try:
+        reports = bootstrap.running().health.report(needed_only=True)
+        missing = [report.service for report in reports if report.needed and not report.ok]
+    except ServiceUnavailable as error:
+        missing = [error.service]
     body = {"status": "not ready" if missing else "ready", "missing": missing}
     return JSONResponse(body, status_code=503 if missing else 200)
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, Response
 
@@ -32,13 +33,13 @@ p.hint { margin: .4rem 0 0; color: var(--quiet); font-size: .875rem; }
 """
 
 
-def _page(title: str, content: str, *, problem: str = "", done: str = "", status: int = 200) -> Response:
+def _page(title: str, content: str, *, problem: str = "", done: str = "", status: int = 200, head: str = "") -> Response:
     note = f'<p class="note bad" role="alert">{escape(problem)}</p>' if problem else ""
     note += f'<p class="note good" role="status">{escape(done)}</p>' if done else ""
     page = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<title>{escape(title)} · Routing console</title><link rel="stylesheet" href="/auth/style.css"><link rel="icon" href="/favicon.png">'
-        f'</head><body><main><p class="product">Routing console</p><h1>{escape(title)}</h1>{note}{content}</main></body></html>'
+        f'{head}</head><body><main><p class="product">Routing console</p><h1>{escape(title)}</h1>{note}{content}</main></body></html>'
     )
     return HTMLResponse(page, status, {"Content-Security-Policy": STRICT, "Cache-Control": "no-store"})
 
@@ -61,7 +62,7 @@ def sign_in(
         '<button type="submit">Sign in</button></form>'
     )
     if provider:
-        form += '<a class="button second" href="/auth/oidc">Sign in with your organisation</a>'
+        form += f'<a class="button second" href="/auth/oidc?next={quote(target, safe="/")}">Sign in with your organisation</a>'
     return _page("Sign in", form, problem=problem, done=done, status=status)
 
 
@@ -96,3 +97,19 @@ def sign_out(*, csrf: str, name: str, problem: str = "", status: int = 200) -> R
 def message(title: str, text: str, *, status: int) -> Response:
     """A sentence and the way back."""
     return _page(title, '<a class="button" href="/auth/login">To the sign-in page</a>', problem=text, status=status)
+
+
+def away(*, starting: bool, seconds: int) -> Response:
+    """Why nobody can sign in or work at the moment; the browser asks again by itself after `seconds`."""
+    why = (
+        "The console has started, but its database does not answer yet. Nobody can sign in before it does."
+        if starting else "The console cannot reach its database at the moment, so it cannot tell who you are."
+    )
+    content = (
+        "<p>Nothing that was stored is lost, and tickets that were accepted are kept safe. They are routed as soon as the database "
+        f'answers.</p><p class="hint">This page looks again every {seconds} seconds and then goes on by itself.</p>'
+    )
+    again = f'<meta http-equiv="refresh" content="{seconds}">'
+    response = _page("Not ready yet" if starting else "One moment", content, problem=why, status=503, head=again)
+    response.headers["Retry-After"] = str(seconds)
+    return response

@@ -14,15 +14,23 @@ from engine.access import Permission
 from engine.errors import ServiceUnavailable
 from engine.sessions import Session, Sessions
 from engine.tokens import Bearer
+from engine.web import forms
 
 COOKIE = "console_session"
 # How the gate tells the pages whose session it is; the same headers from outside are dropped.
 IDENTITY = b"x-console-"
 POLICY_VIOLATION = 1008
+# Seconds after which somebody who was told "not now" may ask again.
+ASK_AGAIN = 5
 
 # Open without a session. Routes under /api/ ask for a token themselves; no websocket is ever open.
 _OPEN = frozenset({"/healthz", "/readyz", "/favicon.png", "/_stcore/health", "/_stcore/host-config"})
 _OPEN_UNDER = ("/auth/", "/static/", "/api/")
+
+
+def is_always_open(path: str) -> bool:
+    """True for the paths that answer even before the engine runs."""
+    return path in _OPEN or path == "/auth/style.css" or path.startswith("/static/")
 
 
 def is_open(path: str) -> bool:
@@ -38,10 +46,16 @@ def bearer_of(headers: Headers) -> str:
 
 class Gate:
     """Checks the session of every request, websocket and websocket message. `sessions` and `token` are asked late, so that
-    the gate can be made before the engine runs."""
+    the gate can be made before the engine runs; `away` names the service without which it cannot run yet. `reload` is the
+    message that makes an open page load again; it is the last one that a page gets when its session or its role is over."""
 
-    def __init__(self, app: ASGIApp, *, sessions: Callable[[], Sessions], token: Callable[[str], Bearer | None]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, sessions: Callable[[], Sessions], token: Callable[[str], Bearer | None],
+        away: Callable[[], str | None] = lambda: None, reload: bytes = b"",
+    ) -> None:
         self._app = app
+        self._reload = reload
+        self._away = away
         self._sessions = sessions
         self._token = token
 
@@ -52,6 +66,9 @@ class Gate:
         kept = [(name, value) for name, value in scope["headers"] if not name.lower().startswith(IDENTITY)]
         scope = {**scope, "headers": kept}
         is_http, headers = scope["type"] == "http", Headers(scope=scope)
+        if self._away() is not None and not (is_http and is_always_open(scope["path"])):
+            await (_not_now(scope, headers, starting=True)(scope, receive, send) if is_http else _refuse(receive, send))
+            return
         if is_http and is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -63,8 +80,7 @@ class Gate:
             cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
             session = await run_in_threadpool(self._find, cookie)
         except ServiceUnavailable:
-            away = PlainTextResponse("The console cannot reach its database. Nothing that was stored is lost. Try again soon.", 503)
-            await (away(scope, receive, send) if is_http else _refuse(receive, send))
+            await (_not_now(scope, headers, starting=False)(scope, receive, send) if is_http else _refuse(receive, send))
             return
         if session is None or session.must_change:
             await (_turned_away(scope, headers, session)(scope, receive, send) if is_http else _refuse(receive, send))
@@ -76,7 +92,7 @@ class Gate:
         if is_http:
             await self._app(scope, receive, send)
         else:
-            await self._watched(session.key, scope, receive, send)
+            await self._watched(session, scope, receive, send)
 
     def _find(self, cookie: str) -> Session | None:
         sessions = self._sessions()
@@ -92,8 +108,12 @@ class Gate:
             return JSONResponse({"error": "the token does not hold the scope metrics"}, 403)
         return None
 
-    async def _watched(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Every message starts a run of a page, so each one asks for the session again; an ended one closes the websocket."""
+    async def _watched(self, opened: Session, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every message starts a run of a page, of a part of it, or a download, so each one asks for the session again.
+
+        When it has ended, or the role is another one than at the opening, nothing of the page runs any more: what it holds
+        was made for that role. The page is told to load again, and pages never resume what another role has opened.
+        """
         closed = False
 
         async def checked() -> Message:
@@ -102,13 +122,17 @@ class Gate:
             if message["type"] != "websocket.receive":
                 return message
             try:
-                session = await run_in_threadpool(lambda: self._sessions().find(key, touch=False))
+                session = await run_in_threadpool(lambda: self._sessions().find(opened.key, touch=False))
+                if session is not None and not session.must_change and session.role == opened.role:
+                    return message
+                reason, last = "the session has ended" if session is None else "the role has changed", self._reload
             except ServiceUnavailable:
-                session = None
-            if session is not None and not session.must_change:
-                return message
+                # What was typed stays on the screen, and the page connects again when the database is back.
+                reason, last = "the database does not answer", b""
             closed = True
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "the session has ended"})
+            if last:
+                await send({"type": "websocket.send", "bytes": last})
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": reason})
             return {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
 
         async def while_open(message: Message) -> None:
@@ -123,10 +147,22 @@ async def _refuse(receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
 
+def _not_now(scope: Scope, headers: Headers, *, starting: bool) -> Response:
+    """503 in the form that the asker reads: a page that looks again by itself, JSON for the API, a line for the rest."""
+    if scope["path"].startswith("/api/"):
+        error = {"kind": "unavailable", "message": "the console is not ready: its database does not answer yet; nothing was stored"}
+        return JSONResponse({"error": error}, 503, {"Cache-Control": "no-store", "Retry-After": str(ASK_AGAIN)})
+    if scope["method"] in ("GET", "HEAD", "POST") and "text/html" in headers.get("accept", ""):
+        return forms.away(starting=starting, seconds=ASK_AGAIN)
+    text = "The console cannot reach its database. Nothing that was stored is lost. Try again soon."
+    return PlainTextResponse(text, 503, {"Cache-Control": "no-store", "Retry-After": str(ASK_AGAIN)})
+
+
 def _turned_away(scope: Scope, headers: Headers, session: Session | None) -> Response:
     if scope["method"] in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
         if session is not None:
             return RedirectResponse("/auth/password", 303)
-        target = scope["path"]
-        return RedirectResponse("/auth/login" + (f"?next={quote(target)}" if target != "/" else ""), 303)
+        query = scope["query_string"].decode("latin-1")
+        target = scope["path"] + (f"?{query}" if query else "")
+        return RedirectResponse("/auth/login" + (f"?next={quote(target, safe='/')}" if target != "/" else ""), 303)
     return PlainTextResponse("Sign in first.", 401, {"Cache-Control": "no-store"})

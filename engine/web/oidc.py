@@ -18,7 +18,7 @@ from starlette.routing import Route
 from engine import audit, bootstrap
 from engine.access import Role
 from engine.bootstrap import Engine
-from engine.errors import ServiceUnavailable, SignInRefused
+from engine.errors import AccountRejected, Conflict, ServiceUnavailable, SignInRefused
 from engine.secret import cookie_secret
 from engine.web import forms, signin
 
@@ -39,6 +39,7 @@ def start(request: Request) -> Response:
     if engine.identity_provider is None:
         return forms.message("Sign in", "No identity provider is configured.", status=404)
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+    target = signin.local(request.query_params.get("next", "/"))
     try:
         address = engine.identity_provider.start(state=state, nonce=nonce, verifier=verifier)
     except ServiceUnavailable:
@@ -46,7 +47,7 @@ def start(request: Request) -> Response:
     response = RedirectResponse(address, 303, {"Cache-Control": "no-store"})
     # Lax, because the provider sends the browser back from another site.
     response.set_cookie(
-        STATE, _signer(engine).dumps([state, nonce, verifier]), max_age=STATE_SECONDS, path="/auth/oidc", httponly=True, samesite="lax",
+        STATE, _signer(engine).dumps([state, nonce, verifier, target]), max_age=STATE_SECONDS, path="/auth/oidc", httponly=True, samesite="lax",
         secure=request.url.scheme == "https",
     )
     return response
@@ -59,7 +60,7 @@ def callback(request: Request) -> Response:
         return forms.message("Sign in", "No identity provider is configured.", status=404)
     audit.coming_from(signin.address_of(request))
     try:
-        state, nonce, verifier = _signer(engine).loads(request.cookies.get(STATE, ""), max_age=STATE_SECONDS)
+        state, nonce, verifier, target = _signer(engine).loads(request.cookies.get(STATE, ""), max_age=STATE_SECONDS)
         if not hmac.compare_digest(state.encode(), query.get("state", "").encode()) or not query.get("code"):
             raise SignInRefused
         claims = engine.identity_provider.finish(code=query["code"], nonce=nonce, verifier=verifier)
@@ -69,7 +70,12 @@ def callback(request: Request) -> Response:
         if role is None or not isinstance(name, str):
             raise SignInRefused
         user = engine.accounts.from_provider(f"{claims['iss']}|{claims['sub']}", name=name, role=role)
-        response = signin.entered(request, engine, user, "/")
+        response = signin.entered(request, engine, user, signin.local(target))
+    except AccountRejected as error:
+        # The provider takes the last admin's role away: whoever comes must hear why nobody gets in.
+        response = forms.message("Sign in", str(error), status=403)
+    except Conflict:
+        response = forms.message("Sign in", "Somebody else signed in with this name at the same moment. Try again.", status=409)
     except (SignInRefused, BadSignature, ValueError):
         response = forms.message("Sign in", _REFUSED, status=403)
     except ServiceUnavailable:

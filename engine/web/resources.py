@@ -96,8 +96,8 @@ def figures(engine: Engine, _: Bearer, request: Request, __: dict[str, Any]) -> 
     now = datetime.now(UTC)
     totals = engine.watch.charts.totals(ChartWindow(now - timedelta(hours=_number(request, "hours", 24, 24 * 366)), now, False))
     names = (
-        "n", "hits", "auto", "degraded", "audited", "false_hits", "labels", "hit_rate", "false_hit_rate", "auto_rate", "low_share", "accuracy",
-        "mean_ms",
+        "n", "hits", "auto", "degraded", "audited", "labels", "hit_rate", "false_hit_rate", "disagreement_rate", "auto_rate", "low_share",
+        "accuracy", "mean_ms",
     )
     return 200, {name: getattr(totals, name) for name in names} | {
         f"p{round(100 * share)}_ms": totals.percentile_ms(share) for share in (0.5, 0.95, 0.99)

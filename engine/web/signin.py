@@ -15,16 +15,22 @@ from starlette.routing import Route
 from engine import audit, bootstrap
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, ServiceUnavailable, SignInRefused
+from engine.passwords import AT_ONCE
 from engine.sessions import Session
 from engine.web import forms
 from engine.web.body import read
-from engine.web.gate import COOKIE
+from engine.web.desk import Busy, Desk
+from engine.web.gate import ASK_AGAIN, COOKIE
 
 CSRF = "console_csrf"
 BROWSER = "console_browser"
 MAX_BODY = 8_192
 _TARGET = re.compile(r"/(?!/|auth/|api/)[A-Za-z0-9_/-]{0,200}")
+# What a browser writes after the question mark. Nothing in it can end a header's line or name another host.
+_QUERY = re.compile(r"[A-Za-z0-9._~%!$&'()*+,;=:@/?-]{0,1500}")
 _YEAR = 365 * 24 * 3600
+# Forms with a password, which anybody may send: each one checked takes the 64 MiB of its hash.
+_PASSWORDS = Desk(at_once=AT_ONCE, waiting=60, patience=5.0)
 
 Form = dict[str, str]
 
@@ -33,12 +39,12 @@ def routes() -> list[Route]:
     """The routes of the sign-in pages."""
     return [
         Route("/auth/style.css", style, methods=["GET"]),
-        Route("/auth/login", login_form, methods=["GET"]),
-        Route("/auth/login", posted(login), methods=["POST"]),
-        Route("/auth/logout", logout_form, methods=["GET"]),
+        Route("/auth/login", read_only(login_form), methods=["GET"]),
+        Route("/auth/login", posted(login, desk=_PASSWORDS), methods=["POST"]),
+        Route("/auth/logout", read_only(logout_form), methods=["GET"]),
         Route("/auth/logout", posted(logout), methods=["POST"]),
-        Route("/auth/password", password_form, methods=["GET"]),
-        Route("/auth/password", posted(password), methods=["POST"]),
+        Route("/auth/password", read_only(password_form), methods=["GET"]),
+        Route("/auth/password", posted(password, desk=_PASSWORDS), methods=["POST"]),
     ]
 
 
@@ -52,8 +58,8 @@ async def style(_: Request) -> Response:
     return Response(forms.STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
 
 
-def posted(handler: Callable[[Request, Form], Response]) -> Callable[[Request], object]:
-    """Check where a form comes from and its token, then handle it on a thread of its own."""
+def posted(handler: Callable[[Request, Form], Response], *, desk: Desk | None = None) -> Callable[[Request], object]:
+    """Check where a form comes from and its token, then handle it on a thread of its own, one of the desk's if given."""
 
     async def checked(request: Request) -> Response:
         body = await read(request, limit=MAX_BODY)
@@ -69,24 +75,35 @@ def posted(handler: Callable[[Request, Form], Response]) -> Callable[[Request], 
             return forms.message("Sign in", "This form has expired, or it did not come from here. Nothing was done.", status=403)
         audit.coming_from(address_of(request))
         try:
-            return await run_in_threadpool(handler, request, form)
+            return await (desk.run(handler, request, form) if desk else run_in_threadpool(handler, request, form))
+        except Busy:
+            page = forms.message("Sign in", "Too many passwords are being checked at the moment. Nothing was done. Try again soon.", status=503)
+            page.headers["Retry-After"] = str(ASK_AGAIN)
+            return page
         except ServiceUnavailable:
             return forms.message("Sign in", "The console cannot reach its database. Try again soon.", status=503)
 
     return checked
 
 
+def read_only(handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """Show a form, or why that is not possible at the moment."""
+
+    def shown(request: Request) -> Response:
+        try:
+            return handler(request)
+        except ServiceUnavailable:
+            return forms.away(starting=False, seconds=ASK_AGAIN)
+
+    return shown
+
+
 def login_form(request: Request) -> Response:
     """The sign-in page; somebody who is signed in goes on."""
     target = local(request.query_params.get("next", "/"))
-    try:
-        if current(request) is not None:
-            return RedirectResponse(target, 303)
-    except ServiceUnavailable:
-        return forms.message("Sign in", "The console cannot reach its database. Try again soon.", status=503)
-    done = "You are signed out." if "out" in request.query_params else "Your password is changed. Sign in with the new one." * (
-        "changed" in request.query_params
-    )
+    if current(request) is not None:
+        return RedirectResponse(target, 303)
+    done = "You are signed out." if "out" in request.query_params else _how_it_ended(request)
     return _with_token(request, lambda csrf: forms.sign_in(csrf=csrf, target=target, provider=_provider(), done=done))
 
 
@@ -183,8 +200,35 @@ def address_of(request: Request) -> str:
 
 
 def local(target: str) -> str:
-    """The target when it is a page of this console, else the first page: nobody is sent elsewhere after signing in."""
-    return target if _TARGET.fullmatch(target) else "/"
+    """The target when it is a page of this console, else the first page: nobody is sent elsewhere after signing in.
+
+    Its query goes along, so that a shared view of the dashboard survives the sign-in; a strange one is left out.
+    """
+    path, _, query = target.partition("?")
+    if not _TARGET.fullmatch(path):
+        return "/"
+    return f"{path}?{query}" if query and _QUERY.fullmatch(query) else path
+
+
+def _how_it_ended(request: Request) -> str:
+    """A sentence about the session that this browser had, empty when it had none."""
+    engine = bootstrap.running()
+    why = engine.sessions.ended(request.cookies.get(COOKIE, ""))
+    if why is None:
+        return ""
+    settings = engine.settings
+    how = {
+        "idle": f"You were signed out after {_length(settings.session_idle_seconds)} without use.",
+        "old": f"You were signed out {_length(settings.session_seconds)} after you had signed in.",
+    }.get(why, "Your session has ended.")
+    return f"{how} Sign in again to go on."
+
+
+def _length(seconds: int) -> str:
+    for size, name in ((3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds % size == 0 and seconds >= size:
+            return f"{seconds // size} {name}{'' if seconds == size else 's'}"
+    return f"{seconds} seconds"
 
 
 def _password_page(session: Session, csrf: str, *, problem: str = "", status: int = 200) -> Response:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import streamlit as st
@@ -28,7 +28,7 @@ def show(rows: Sequence[Any], *, engine: Engine, operator: str, may: bool, where
     for row in over:
         with st.container(horizontal=True, gap="small"):
             st.markdown(":green[:material/check:]", width="content")
-            st.text(f"{row.message}  ·  {row.opened_at:%d %b %H:%M} to {row.resolved_at:%d %b %H:%M} UTC")
+            st.text(f"{row.message}  ·  {row.opened_at:%d %b %H:%M} to {row.resolved_at:%d %b %H:%M} UTC{'  ·  not everybody was told' if row.undelivered else ''}")
 
 
 def _one(row: Any, *, engine: Engine, operator: str, may: bool, where: str) -> None:
@@ -37,22 +37,25 @@ def _one(row: Any, *, engine: Engine, operator: str, may: bool, where: str) -> N
         state.append(f"seen by {row.acknowledged_by} at {row.acknowledged_at:%H:%M}")
     if row.silenced:
         state.append("silenced")
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(ICON[row.severity], width="content")
-        # Subjects are names that people chose: plain text, never markdown.
-        st.text(f"{row.message}  ·  {', '.join(state)}")
+    # Columns: a horizontal container would put a long text under its icon.
+    icon, told = st.columns([1, 24], gap="small")
+    icon.markdown(ICON[row.severity])
+    # Subjects are names that people chose: plain text, never markdown.
+    told.text(f"{row.message}  ·  {', '.join(state)}")
+    if row.undelivered:
+        st.warning(f"Not delivered since {row.opened_at:%d %b %H:%M} UTC; it is tried again at least every 15 minutes.", icon=":material/mark_email_unread:")
+        st.text(row.undelivered)
     if not may:
         return
     with st.container(horizontal=True, gap="small"):
         if row.acknowledged_at is None and st.button("Acknowledge", key=f"{where}_ack_{row.id}", icon=":material/visibility:"):
-            _do(lambda: engine.watch.alert_table.acknowledge(row.id, by=operator, now=datetime.now(UTC)))
+            _do(lambda: engine.watch.alerts.acknowledge(row.id, by=operator))
         if not row.silenced:
             with st.popover("Silence", key=f"{where}_quiet_{row.id}", icon=":material/notifications_off:"):
                 for label, length in QUIET.items():
                     if st.button(f"for {label}", key=f"{where}_quiet_{row.id}_{label}"):
-                        until = datetime.now(UTC) + length
-                        _do(lambda until=until: engine.watch.alert_table.silence(
-                            rule=row.rule, subject=row.subject, until=until, by=operator, reason="silenced from the list"
+                        _do(lambda length=length: engine.watch.alerts.silence(
+                            rule=row.rule, subject=row.subject, length=length, by=operator, reason="silenced from the list"
                         ))
 
 
@@ -60,7 +63,7 @@ def _do(action: Any) -> None:
     try:
         action()
     except ConsoleError as error:
-        st.error("That was not stored.", icon=":material/cloud_off:")
+        st.error("That was not stored; the alert is as it was. Try again in a moment.", icon=":material/cloud_off:")
         st.text(str(error))
         return
     st.rerun()

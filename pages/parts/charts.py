@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 from engine import targets
 from engine.domain import Method
 from engine.figures import BANDS, Tally
-from engine.intervals import wilson
 from engine.timeline import WIDTH, Level
 from pages.parts import words
 
@@ -19,6 +18,7 @@ BAND_COLOUR = {"High": "#2a9d8f", "Medium": "#e0b13c", "Low": "#d1603d"}
 BAND_LIMITS = {"High": "from 85 %", "Medium": "60 to 85 %", "Low": "under 60 %"}
 BLUE, RED, GREEN = "#3b82d6", "#d1603d", "#2a9d8f"
 BAR_NAME = {Level.MINUTE: "minute", Level.HALF_HOUR: "half hour", Level.FOUR_HOURS: "4 hours", Level.DAY: "day", Level.MONTH: "month"}
+_NOTE = '<span style="font-size:12px;font-weight:400">'
 Bars = Sequence[tuple[datetime, str, Tally]]
 
 
@@ -28,6 +28,12 @@ def config(name: str) -> dict[str, Any]:
         "displaylogo": False, "toImageButtonOptions": {"format": "png", "filename": name, "scale": 2},
         "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
     }
+
+
+def dated(figure: go.Figure, window: str) -> go.Figure:
+    """The figure with its time range in the note under the title, so that a saved picture says it as well."""
+    figure.layout.title.text = figure.layout.title.text.replace(_NOTE, f"{_NOTE}{window} · ", 1)
+    return figure
 
 
 def distribution_over_time(bars: Bars, level: Level, *, n: int) -> go.Figure:
@@ -42,18 +48,18 @@ def distribution_over_time(bars: Bars, level: Level, *, n: int) -> go.Figure:
                 hovertemplate="from %{customdata} UTC: %{y:,} tickets",
             )
     figure.update_layout(barmode="stack")
-    return _finished(figure, "How tickets were routed", f"n = {n:,} decisions", y=f"tickets per {BAR_NAME[level]}", x="time (UTC)")
+    return _finished(figure, "How tickets were routed", f"n = {n:,} decisions", y=f"tickets per {BAR_NAME[level]}", x="time (UTC)", rows=2)
 
 
 def latency_over_time(bars: Bars, level: Level) -> go.Figure:
     """p95 per method and interval on a logarithmic axis, with each method's target dotted."""
     figure = go.Figure()
-    counts = []
+    n = 0
     for method in Method:
         some = [(bar, tally) for bar, name, tally in bars if name == method.value and tally.n]
         if not some:
             continue
-        counts.append(f"{words.METHOD[method]} {sum(tally.n for _, tally in some):,}")
+        n += sum(tally.n for _, tally in some)
         figure.add_scatter(
             x=[_middle(bar, level) for bar, _ in some], y=[tally.percentile_ms(0.95) for _, tally in some], name=words.METHOD[method],
             mode="lines+markers", line={"color": METHOD_COLOUR[method.value], "width": 2}, marker={"size": 5},
@@ -63,18 +69,17 @@ def latency_over_time(bars: Bars, level: Level) -> go.Figure:
         figure.add_hline(y=targets.P95_MS[method.value], line_dash="dot", line_width=1, line_color=METHOD_COLOUR[method.value])
     figure.update_yaxes(type="log", dtick=1, minor={"ticks": "", "showgrid": False})
     figure.update_layout(hovermode="x unified")
-    note = "dotted: target · n = " + ", ".join(counts) if counts else "no decision"
-    return _finished(figure, "Time per ticket by method, 95th percentile", note, y="milliseconds", x="time (UTC)")
+    return _finished(figure, "Time per ticket by method, 95th percentile", f"n = {n:,} decisions · dotted: target", y="milliseconds", x="time (UTC)", rows=2)
 
 
 def confidence(tally: Tally) -> go.Figure:
-    """Tickets per twentieth of confidence in three bands, each with the accuracy of its reviewed tickets."""
+    """Tickets per twentieth of confidence in three bands, each with its accuracy, estimated from labels as everywhere."""
     figure = go.Figure()
     for (name, low, high), band in zip(BANDS, tally.bands(), strict=True):
         right = "no label"
-        if band.reviewed:
-            lower, upper = wilson(band.correct, band.reviewed)
-            right = f"right {band.correct / band.reviewed:.0%} ({lower:.0%}–{upper:.0%}, {band.reviewed:,} labels)"
+        if band.accuracy is not None:
+            lower, upper = band.interval
+            right = f"right {band.accuracy:.0%} ({lower:.0%}–{upper:.0%}, {band.labels:,.0f} labels)"
         figure.add_bar(
             x=[(i + 0.5) / 20 for i in range(low, high)], y=tally.confidence[low:high].tolist(), width=0.047, marker_color=BAND_COLOUR[name],
             name=f"{name}, {BAND_LIMITS[name]}: {band.n / max(1, tally.n):.0%}, {right}", hovertemplate="%{y:,} tickets around %{x:.0%}",
@@ -99,7 +104,7 @@ def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.
                 marker_color=METHOD_COLOUR[method.value], hovertemplate="%{y}: %{x:,} tickets",
             )
     figure.update_layout(barmode="stack")
-    return _finished(figure, "Where tickets went", f"n = {sum(totals.values()):,} decisions", x="tickets", rows=tall)
+    return _finished(figure, "Where tickets went", f"n = {sum(totals.values()):,} decisions", x="tickets", rows=tall, lines=len(order))
 
 
 def accuracy(rows: Sequence[tuple[str, str, Tally]]) -> go.Figure:
@@ -113,7 +118,7 @@ def accuracy(rows: Sequence[tuple[str, str, Tally]]) -> go.Figure:
         rates = [t.accuracy for _, t in some]
         bounds = [t.accuracy_interval for _, t in some]
         figure.add_scatter(
-            y=[f"{name} ({t.labels:,})" for name, t in some], x=rates, mode="markers", marker={"size": 10, "color": BLUE}, showlegend=False,
+            y=[f"{name} ({t.sampled_labels:,.0f})" for name, t in some], x=rates, mode="markers", marker={"size": 10, "color": BLUE}, showlegend=False,
             error_x={
                 "type": "data", "symmetric": False, "array": [max(0.0, high - rate) for (_, high), rate in zip(bounds, rates, strict=True)],
                 "arrayminus": [max(0.0, rate - low) for (low, _), rate in zip(bounds, rates, strict=True)],
@@ -124,9 +129,9 @@ def accuracy(rows: Sequence[tuple[str, str, Tally]]) -> go.Figure:
         figure.add_vline(x=targets.ACCURACY_GOAL, line_dash="dot", line_color=GREEN, annotation_text="goal 90 %", annotation_position="bottom right")
         lowest = min(low for low, _ in bounds)
         figure.update_xaxes(range=[max(0.0, min(0.7, lowest - 0.03)), 1.01], tickformat=".0%")
-    n = sum(t.labels for _, t in some)
+    n = round(sum((t for _, t in some), start=Tally()).sampled_labels)
     note = f"95 % intervals · n = {n:,} labels" if some else "no ticket of this time range is reviewed yet"
-    return _finished(figure, "Accuracy by department", note, x="share of all tickets that went right (estimated)")
+    return _finished(figure, "Accuracy by department", note, x="share of all tickets that went right (estimated)", rows=0, lines=len(some))
 
 
 def flows(rows: Sequence[Any], *, labels: int) -> go.Figure:
@@ -139,14 +144,14 @@ def flows(rows: Sequence[Any], *, labels: int) -> go.Figure:
         counts = {(row.department, row.actual): row.n for row in rows}
         grid = [[counts.get((a, b)) for b in belonged] for a in sent]
         figure.add_heatmap(
-            z=grid, x=belonged, y=sent, colorscale=[[0, "#f3c9a5"], [1, "#b8401f"]], showscale=False, xgap=2, ygap=2,
+            z=grid, x=belonged, y=sent, colorscale=[[0, "#f6dcc3"], [1, "#e07a4a"]], showscale=False, xgap=2, ygap=2,
             text=[["" if cell is None else f"{cell:,}" for cell in row] for row in grid], texttemplate="%{text}", textfont={"color": "#1b2430"},
             hovertemplate="sent to %{y}, belonged to %{x}: %{z:,} tickets<extra></extra>",
         )
-        figure.update_xaxes(tickangle=-30, showgrid=False, title_text="belonged to")
+        figure.update_xaxes(tickangle=-50, dtick=1, showgrid=False, title_text="belonged to")
         figure.update_yaxes(showgrid=False, title_text="sent to")
     note = f"tickets · n = {n:,} corrected of {labels:,} labels" if labels else "no ticket of this time range is reviewed yet"
-    return _finished(figure, "Corrections: sent to, belonged to", note)
+    return _finished(figure, "Corrections: sent to, belonged to", note, rows=0, lines=len(sent) + 6)
 
 
 def _middle(bar: datetime, level: Level) -> datetime:
@@ -158,15 +163,18 @@ def _width(level: Level) -> float | None:
     return 900 * WIDTH[level].total_seconds() if level in WIDTH else None
 
 
-def _finished(figure: go.Figure, title: str, note: str, *, x: str = "", y: str = "", rows: int = 1) -> go.Figure:
+def _finished(figure: go.Figure, title: str, note: str, *, x: str = "", y: str = "", rows: int = 1, lines: int = 0) -> go.Figure:
+    """`rows` is the room for the legend, which wraps where the page is narrow; `lines` are names that all have to be readable."""
     top = 58 + 20 * rows
     figure.update_layout(
-        title={"text": f"{title}<br><sup>{note}</sup>", "font": {"size": 15}, "y": 0.94, "yanchor": "top"},
-        height=330 if rows == 1 else 370, margin={"l": 8, "r": 8, "t": top, "b": 8}, uirevision="keep", barcornerradius=2,
+        title={"text": f"{title}<br>{_NOTE}{note}</span>", "font": {"size": 15}, "y": 1, "yanchor": "top", "pad": {"t": 20}},
+        height=max(350 if rows == 2 else 370, top + 60 + 20 * lines), margin={"l": 8, "r": 8, "t": top, "b": 8}, uirevision="keep", barcornerradius=2,
         xaxis_title=figure.layout.xaxis.title.text or x or None, yaxis_title=figure.layout.yaxis.title.text or y or None,
     )
     legend = {"y": 1.01, "yanchor": "bottom", "x": 0, "xanchor": "left", "font": {"size": 11}}
     figure.update_layout(legend=legend if figure.layout.legend.orientation == "v" else {**legend, "orientation": "h"})
     figure.update_xaxes(automargin=True)
+    if lines:
+        figure.update_yaxes(dtick=1)
     figure.update_yaxes(automargin=True, rangemode="tozero" if figure.layout.yaxis.type != "log" else None)
     return figure

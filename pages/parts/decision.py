@@ -11,22 +11,23 @@ from engine.domain import Decision, Overrule, Spooled
 from engine.errors import ConsoleError
 from pages.parts import words
 
+WITHOUT = "Decided without"
 
 def show(decision: Decision, *, engine: Engine, operator: str) -> None:
     """The whole card, with the buttons to overrule it."""
     with st.container(border=True, key="decision"):
         text, icon, colour = words.AUTOMATION[decision.automation]
         st.badge(text, icon=f":material/{icon}:", color=colour)
-        st.header(decision.department, anchor=False)
+        st.header(words.plain(decision.department), anchor=False)
         left, right = st.columns([1, 2], vertical_alignment="center")
-        left.metric("Confidence", f"{decision.confidence:.0%}", help=words.of_hundred(decision.confidence))
+        left.metric("Confidence", words.percent(decision.confidence), help=words.of_hundred(decision.confidence))
         right.progress(decision.confidence, text=words.confidence(decision.confidence).capitalize())
         st.text(decision.reason)
-        st.caption(f"{words.METHOD[decision.method]} · ticket {decision.ticket_id} · {decision.timings.get('total', 0):.1f} ms")
+        st.caption(f"{words.METHOD[decision.method]} · ticket {words.plain(decision.ticket_id)} · {decision.timings.get('total', 0):.1f} ms")
         if decision.gated_by:
-            st.info(decision.gated_by, icon=":material/shield:")
+            st.info(words.plain(decision.gated_by), icon=":material/shield:")
         if decision.degraded_by:
-            away = ", ".join(words.SERVICE.get(service, service) for service in decision.degraded_by)
+            away = words.without(decision.degraded_by)
             st.warning(f"Decided without {away}, which did not answer. The confidence takes that into account.", icon=":material/cloud_off:")
     _alternatives(decision, engine=engine, operator=operator)
     _evidence(decision, engine)
@@ -38,17 +39,17 @@ def show_spooled(kept: Spooled) -> None:
         st.badge("Stored, will be routed", icon=":material/schedule:", color="orange")
         st.text(f"Ticket {kept.ticket_id} is safe. It will be routed as soon as the database answers again; nothing is left to do.")
         if kept.likely is not None:
-            st.text(f"Most likely department: {kept.likely.department} ({kept.likely.confidence:.0%}). This may still change.")
+            st.text(f"Most likely department: {kept.likely.department} ({words.percent(kept.likely.confidence)}). This may still change.")
 
 
 def _alternatives(decision: Decision, *, engine: Engine, operator: str) -> None:
     overruled = st.session_state.get("overruled", {}).get(decision.ticket_id)
     if overruled:
-        st.success(f"You sent it to {overruled}. A supervisor will see that.", icon=":material/swap_horiz:")
+        st.success(f"You sent it to {words.plain(overruled)}. A supervisor will see that.", icon=":material/swap_horiz:")
         return
     st.markdown("**Not right? Send it elsewhere**")
     for position, candidate in enumerate(decision.alternatives[1:]):
-        label = f"{candidate.department} · {candidate.confidence:.0%}"
+        label = f"{words.plain(candidate.department)} · {words.percent(candidate.confidence)}"
         if st.button(label, key=f"alternative_{position}", width="stretch", icon=":material/arrow_forward:"):
             _overrule(decision, candidate.department, engine=engine, operator=operator)
     others = [d.name for d in engine.state.current().departments if d.name != decision.department]
@@ -76,7 +77,7 @@ def _evidence(decision: Decision, engine: Engine) -> None:
         texts = _texts(decision, engine)
         for neighbour in decision.evidence:
             with st.container(border=True):
-                st.caption(f"{neighbour.similarity:.2f} · {neighbour.department}")
+                st.caption(f"{neighbour.similarity:.2f} · {words.plain(neighbour.department)}")
                 st.text(texts.get(neighbour.exemplar_id, "(text not available)"))
     with st.expander("How long each step took, and which versions decided"):
         stages = [(words.STAGE.get(name, name), ms) for name, ms in decision.timings.items()]
@@ -94,12 +95,24 @@ def _texts(decision: Decision, engine: Engine) -> dict[int, str]:
 
 
 def table(decisions: Sequence[Decision], texts: Sequence[str]) -> pd.DataFrame:
-    """Decisions as a table for many tickets at once."""
+    """Decisions as a table for many tickets at once; its last column is there where a service did not answer."""
     rows = [
-        (d.ticket_id, text, d.department, 100 * d.confidence, words.AUTOMATION[d.automation][0], words.METHOD[d.method])
+        (
+            d.ticket_id, text, d.department, 100 * d.confidence, words.AUTOMATION[d.automation][0], words.METHOD[d.method],
+            words.without(d.degraded_by),
+        )
         for d, text in zip(decisions, texts, strict=True)
     ]
-    return pd.DataFrame(rows, columns=["Ticket", "Text", "Department", "Confidence", "Next step", "Method"])
+    frame = pd.DataFrame(rows, columns=["Ticket", "Text", "Department", "Confidence", "Next step", "Method", WITHOUT])
+    return frame if any(d.degraded_by for d in decisions) else frame.drop(columns=WITHOUT)
+
+
+def degraded_note(frame: pd.DataFrame) -> None:
+    """How many of a table's tickets were decided without something, and without what."""
+    if WITHOUT in frame:
+        for away, count in frame[WITHOUT].value_counts().items():
+            if away:
+                st.warning(f"{count:,} of {len(frame):,} were decided without {away}, which did not answer.", icon=":material/cloud_off:")
 
 
 CONFIDENCE_COLUMN = {"Confidence": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)}

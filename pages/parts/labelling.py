@@ -11,12 +11,13 @@ from engine.bootstrap import Engine
 from engine.domain import Method, Outcome
 from engine.errors import ConsoleError
 from engine.intervals import wilson
+from engine.sanitize import remark
 from pages.parts import words
 
 
 def form(queue: Sequence[Any], departments: Sequence[str], *, engine: Engine, operator: str) -> Any:
     """Pick a ticket of the queue (the first by default) and label it; the picked one."""
-    names = [f"{row.ticket_id} · {row.department} · {float(row.confidence):.0%}" for row in queue]
+    names = [f"{row.ticket_id} · {row.department} · {words.percent(float(row.confidence))}" for row in queue]
     position = st.selectbox("Ticket", range(len(queue)), format_func=names.__getitem__, key="review_ticket")
     one(queue[position or 0], departments, engine=engine, operator=operator)
     return queue[position or 0]
@@ -32,11 +33,13 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
             f"{row.channel} · {row.priority} priority · routed {row.created_at:%d %b %Y %H:%M} UTC by {words.METHOD[Method(row.method)].lower()}"
         )
         st.markdown("**Routed to**")
-        st.text(f"{row.department} ({float(row.confidence):.0%}, {words.confidence(float(row.confidence))})")
+        st.text(f"{row.department} ({words.percent(float(row.confidence))}, {words.confidence(float(row.confidence))})")
+        if row.degraded_by:
+            st.caption(f"Decided without {words.without(row.degraded_by)}, which did not answer then.")
         if row.overruled_to:
-            st.warning(f"The agent sent it to {row.overruled_to} instead.", icon=":material/swap_horiz:")
+            st.warning(f"The agent sent it to {words.plain(row.overruled_to)} instead.", icon=":material/swap_horiz:")
     suggested = row.actual_outcome or row.overruled_to or row.department
-    with st.form(f"label_{row.ticket_id}", border=False):
+    with st.form(f"label_{row.ticket_id}", border=False, enter_to_submit=bool(place)):
         choices = list(dict.fromkeys([*departments, row.department, suggested]))
         actual = st.selectbox("Which department was right?", choices, index=choices.index(suggested), key=f"actual_{row.ticket_id}")
         one_, two = st.columns(2)
@@ -61,17 +64,22 @@ def _save(
         st.text(str(error))
         return
     verdict = "confirmed" if reviewed.correct else f"corrected to {reviewed.actual}"
-    st.session_state["labelled"] = f"{row.ticket_id}: {verdict}."
+    later = " It is stored; the console learns from it within a minute." if reviewed.late else ""
+    st.session_state["labelled"] = words.plain(f"{row.ticket_id}: {verdict}.{later}")
     st.session_state.pop("review_ticket", None)
-    st.session_state.pop("looked_up", None)
+    st.session_state["looked_up_is_done"] = True
     st.rerun()
 
 
 def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: Any = None) -> None:
     """Find any ticket by its number and label it, or label it again."""
-    number = st.text_input("Ticket number", key="looked_up", placeholder="T-20260131-7F3K9Q2M5R").strip()
-    if not number:
+    if st.session_state.pop("looked_up_is_done", False):
+        # Forgetting the key alone would leave the number standing in the browser's field.
+        st.session_state["looked_up"] = ""
+    entered = st.text_input("Ticket number", key="looked_up", placeholder="T-20260131-7F3K9Q2M5R").strip()
+    if not entered:
         return
+    number = remark(entered)
     if shown is not None and shown.ticket_id == number:
         st.info("It is the ticket above.", icon=":material/arrow_upward:")
         return
@@ -80,7 +88,7 @@ def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: 
         st.warning("No ticket has this number. Check it and try again.", icon=":material/search_off:")
         return
     if found[0].actual_outcome:
-        st.info(f"Labelled as {found[0].actual_outcome} already; a new label replaces it.", icon=":material/history:")
+        st.info(f"Labelled as {words.plain(found[0].actual_outcome)} already; a new label replaces it.", icon=":material/history:")
     one(found[0], departments, engine=engine, operator=operator, place="_looked_up")
 
 
@@ -92,9 +100,9 @@ def accuracy_table(rows: Sequence[Any]) -> None:
     shown = []
     for row in rows:
         low, high = wilson(row.correct_predictions, row.total_predictions)
-        shown.append((row.department, 100 * float(row.accuracy_rate), f"{low:.0%} – {high:.0%}", row.total_predictions))
+        shown.append((row.department, 100 * float(row.accuracy_rate), f"{100 * low:.0f} – {high:.0%}", row.total_predictions))
     st.dataframe(
-        pd.DataFrame(shown, columns=["Department", "Accuracy", "95 % interval", "Labels"]), hide_index=True, width="stretch",
-        column_config={"Accuracy": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)},
+        pd.DataFrame(shown, columns=["Department", "Right", "95 %", "n"]), hide_index=True, width="stretch",
+        column_config={"Right": st.column_config.NumberColumn(format="%.0f %%")},
     )
-    st.caption("Of the reviewed tickets only. The queue over-samples doubtful tickets, so this is lower than over all tickets.")
+    st.caption("Share that went right of n reviewed tickets, with its 95 % interval. The queue over-samples doubtful tickets, so this is lower than over all tickets.")

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ import streamlit as st
 from engine import targets
 from engine.bootstrap import Engine
 from engine.domain import Channel
+from engine.errors import ConsoleError
 from engine.figures import Tally
 from engine.timeline import DEFAULT_SPAN, SPANS, ChartWindow, Span
 
@@ -44,6 +46,7 @@ class Data:
 
     overview: Any
     alerts: Sequence[Any]
+    open_alerts: Mapping[str, int]
     waiting: int
     window: ChartWindow
     before: ChartWindow
@@ -76,12 +79,25 @@ def _choices(engine: Engine, span: Span) -> tuple[list[str], list[str]]:
     return sorted({*live, *seen}), [str(number) for number in policies]
 
 
+def look_again(engine: Engine) -> None:
+    """Ask every five seconds whether there is something to read, and then show the whole page."""
+
+    @st.fragment(run_every=5.0)
+    def look() -> None:
+        with suppress(ConsoleError):
+            engine.watch.alert_table.latest(limit=1)
+            st.rerun()
+        st.caption("The page looks again every 5 seconds.")
+
+    look()
+
+
 def read(engine: Engine, view: View) -> Data:
     """One read of everything. Raises ServiceUnavailable."""
     window, before = view.windows(datetime.now(UTC))
     return Data(
         overview=engine.watch.charts.overview(window, before, bar=view.span.level), alerts=engine.watch.alert_table.latest(limit=20),
-        waiting=engine.watch.waiting(), window=window, before=before,
+        open_alerts=engine.watch.alert_table.open_by_severity(), waiting=engine.watch.waiting(), window=window, before=before,
     )
 
 
@@ -92,8 +108,8 @@ def kpis(data: Data) -> None:
     _card(top[0], "Tickets", f"{now.n:,}", f"{now.n - before.n:+,}" if before.n else None, f"{before.n:,} before", colour="off")
     _share(top[1], "Hit rate", now.hit_rate, before.hit_rate, n=now.n, target=f"target ≥ {targets.HIT_RATE:.0%}",
            about="Answered from earlier tickets / all decisions.")
-    _share(top[2], "False hits", now.false_hit_rate, before.false_hit_rate, n=now.audited, target=f"target ≤ {targets.FALSE_HIT_RATE:.0%}",
-           inverse=True, about="Hits that the whole engine would have sent elsewhere / hits that were audited.")
+    _share(top[2], "False hits", now.false_hit_rate, before.false_hit_rate, n=round(now.hit_labels), target=f"target ≤ {targets.FALSE_HIT_RATE:.0%}",
+           inverse=True, about=_false_hits(now))
     _share(top[3], "Routed alone", now.auto_rate, before.auto_rate, n=now.n, target="straight to the queue",
            about="Tickets that went straight to the queue / all decisions.")
     _accuracy(top[4], now, before)
@@ -101,11 +117,19 @@ def kpis(data: Data) -> None:
         low, ("p50", "p95", "p99"), (0.5, 0.95, 0.99), (targets.P50_MS, targets.P95_ALL_MS, targets.P99_MS), strict=False
     ):
         _latency(column, label, now, before, share, target)
-    open_alerts = [alert for alert in data.alerts if alert.resolved_at is None]
-    critical = sum(alert.severity == "critical" for alert in open_alerts)
-    _card(low[3], "Open alerts", f"{len(open_alerts)}", None, f"{critical} critical, {len(open_alerts) - critical} warnings" if open_alerts else "all quiet")
+    critical, opened = data.open_alerts.get("critical", 0), sum(data.open_alerts.values())
+    _card(low[3], "Open alerts", f"{opened}", None, f"{critical} critical, {opened - critical} warnings" if opened else "all quiet")
     _card(low[4], "Waiting", f"{data.waiting:,}", None, f"not routed yet · target ≤ {targets.WAITING}",
-          about="Accepted tickets that are kept safe but not routed yet: in the queue, or on disk for the database.")
+          about="Accepted tickets that are not routed yet: kept safe on the disks of all instances while the database is away.")
+
+
+def degraded(now: Tally) -> None:
+    """How many decisions of the view were made without a service that did not answer."""
+    if now.degraded:
+        st.info(
+            f"{now.degraded:,} of {now.n:,} tickets were decided while a service did not answer. Their confidence takes that into account.",
+            icon=":material/cloud_off:",
+        )
 
 
 def _card(
@@ -129,15 +153,26 @@ def _share(
     )
 
 
+def _false_hits(now: Tally) -> str:
+    low, high = now.false_hit_interval
+    found = f" 95 % interval {low:.1%} to {high:.1%}." if now.false_hit_rate is not None else ""
+    audited = f" The learned router disagreed with {now.false_hits:,} of {now.audited:,} audited hits." if now.audited else ""
+    return (
+        "Answers from earlier tickets that supervisors found wrong / all such answers, estimated from labels; n is how many evenly sampled "
+        f"labels that rests on.{found}{audited}"
+    )
+
+
 def _accuracy(column: Any, now: Tally, before: Tally) -> None:
     low, high = now.accuracy_interval
     earlier = f"{100 * before.accuracy:.0f} % before" if before.accuracy is not None else "nothing before"
-    state = "off" if not now.labels else "green" if low >= targets.ACCURACY_WARNING else "red" if high < targets.ACCURACY_WARNING else "orange"
+    state = "off" if now.accuracy is None else "green" if low >= targets.ACCURACY_WARNING else "red" if high < targets.ACCURACY_WARNING else "orange"
     _card(
         column, "Accuracy", f"{100 * now.accuracy:.1f} %" if now.accuracy is not None else "–",
         f"{100 * low:.0f} – {100 * high:.0f} %" if now.accuracy is not None else None,
-        f"goal ≥ {targets.ACCURACY_GOAL:.0%} · {earlier} · n = {now.labels:,} labels", colour=state, arrow="off",
-        about="Estimated for all tickets from the reviewed ones, each weighted by how rarely its like is reviewed; with the 95 % interval.",
+        f"goal ≥ {targets.ACCURACY_GOAL:.0%} · {earlier} · n = {now.sampled_labels:,.0f} labels", colour=state, arrow="off",
+        about="Estimated for all tickets from the reviewed ones, each weighted by how rarely its like is reviewed; with the 95 % interval. "
+        "n is how many evenly sampled labels they are worth.",
     )
 
 
@@ -163,7 +198,7 @@ def as_csv(data: Data) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow([
-        "from_utc", "method", "tickets", "routed_alone", "degraded", "audited", "false_hits", "mean_ms", "p50_ms", "p95_ms", "p99_ms",
+        "from_utc", "method", "tickets", "routed_alone", "degraded", "audited", "audit_disagreements", "mean_ms", "p50_ms", "p95_ms", "p99_ms",
         "low_confidence", "reviewed", "correct",
     ])
     for bar, method, tally in data.overview.bars:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ import streamlit as st
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
+from pages.parts import words
 
 ROLES = {
     Role.AGENT: "submits tickets, sees their own, overrules",
@@ -23,7 +25,7 @@ def show_note() -> None:
     """What the last action did, and the one-time password it made: shown this one time."""
     done, secret = st.session_state.pop("people_note", ("", ""))
     if done:
-        st.success(done, icon=":material/check_circle:")
+        st.success(words.plain(done), icon=":material/check_circle:")
     if secret:
         st.markdown("Hand this over. It is shown this one time:")
         st.code(secret, language=None)
@@ -83,9 +85,15 @@ def add(*, engine: Engine, by: str) -> None:
 def token_table(tokens: Sequence[Any]) -> pd.DataFrame:
     """API tokens without their secrets."""
     rows = [
-        (t.name, t.user_name, ", ".join(t.scopes), "revoked" if t.revoked_at else "active", t.expires_at, t.used_at, t.id) for t in tokens
+        (t.name, t.user_name, ", ".join(t.scopes), _state(t), t.expires_at, t.used_at, t.id) for t in tokens
     ]
     return pd.DataFrame(rows, columns=["Token", "Owner", "Scopes", "State", "Expires (UTC)", "Last used (UTC)", "Id"])
+
+
+def _state(token: Any) -> str:
+    if token.revoked_at:
+        return "revoked"
+    return "expired" if token.expires_at and token.expires_at <= datetime.now(UTC) else "active"
 
 
 def revoke(tokens: Sequence[Any], *, engine: Engine, by: str, user_id: int | None = None) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from engine import policy as policies
+from engine.accuracy import AccuracySnapshot
 from engine.domain import Policy, Stage, Thresholds
 from engine.risk import Basis, DepartmentThreshold
 from engine.tracking import Evidence
@@ -17,8 +18,10 @@ STAGES = {
     Stage.EXACT: "Exact cache", Stage.SEMANTIC: "Similar tickets", Stage.LEARNED: "Learned router", Stage.RAG_LLM: "Language model",
 }
 BASIS = {
-    Basis.OWN: "own labels", Basis.POOLED: "labels of all departments", Basis.NONE: "nothing yet: the thresholds below hold",
+    Basis.OWN: "own labels", Basis.POOLED: "labels of all departments", Basis.NONE: "nothing yet: the explicit thresholds hold",
 }
+
+DEADLINE = "Outside services share it; half a second of it is kept from the language model for storing the decision."
 
 
 def edit(live: Policy, departments: Sequence[str]) -> Policy:
@@ -39,7 +42,8 @@ def edit(live: Policy, departments: Sequence[str]) -> Policy:
     preselect = two.number_input("One click from", value=live.thresholds.preselect, step=0.01, format="%.2f", key="policy_preselect")
     confidence = three.number_input(
         "A stage answers from", value=live.confidence, step=0.01, format="%.2f", key="policy_confidence",
-        help="Below this confidence the next stage is asked, and in the end a person.",
+        help="Below this confidence the next stage is asked, and in the end a person. A department with thresholds of its own, promised or "
+        "entered, is answered from its own “One click from” instead.",
     )
     accuracy = four.number_input(
         "Lowest tracked accuracy", value=live.accuracy, step=0.01, format="%.2f", key="policy_accuracy",
@@ -53,7 +57,7 @@ def edit(live: Policy, departments: Sequence[str]) -> Policy:
         neighbours = b.number_input("Similar tickets that must agree", 1, 25, live.neighbours, key="policy_neighbours")
         audit = c.number_input("Share of hits audited", value=live.audit_rate, step=0.01, format="%.2f", key="policy_audit")
         review = d.number_input("Share of sure ones reviewed", value=live.review_rate, step=0.01, format="%.2f", key="policy_review")
-        deadline = a.number_input("Deadline of a ticket (s)", value=live.deadline, step=0.5, key="policy_deadline")
+        deadline = a.number_input("Deadline of a ticket (s)", value=live.deadline, step=0.5, key="policy_deadline", help=DEADLINE)
         stages = st.multiselect(
             "Stages", list(STAGES), [s for s in STAGES if s in live.stages], format_func=STAGES.__getitem__, key="policy_stages",
             help="The best guess for a person is always the last resort.",
@@ -89,33 +93,87 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
         return
     rows = []
     for name, item in found.items():
-        t = item.threshold
-        needed = "" if item.basis is not Basis.NONE else ("cannot be reached" if t.labels_needed is None else f"{t.labels_needed:,} more")
-        rows.append((name, t.value, 100 * t.coverage if t.value is not None else None, BASIS[item.basis], t.labels, needed))
-    st.markdown(f"**What can be promised for {policy.target_accuracy:.1%}** (kept with a probability of {1 - policy.delta:.0%} for each department)")
+        t, own = item.threshold, policy.departments.get(name)
+        rows.append((name, t.value, own and own.preselect, 100 * t.coverage if t.value is not None else None, BASIS[item.basis], t.labels, needed(item)))
+    st.markdown(f"**What can be promised for {policy.target_accuracy:.1%}**")
     st.dataframe(
-        pd.DataFrame(rows, columns=["Department", "Routed alone from", "Share routed alone", "Rests on", "Labels", "Labels needed"]),
+        pd.DataFrame(rows, columns=["Department", "Routed alone from", "One click from", "Share routed alone", "Rests on", "Labels", "Labels needed"]),
         hide_index=True, width="stretch",
         column_config={
-            "Routed alone from": st.column_config.NumberColumn(format="%.4f"),
+            "Routed alone from": st.column_config.NumberColumn(format="%.4f"), "One click from": st.column_config.NumberColumn(format="%.4f"),
             "Share routed alone": st.column_config.NumberColumn(format="%.0f %%"),
         },
     )
+    st.caption(
+        f"Each promise is kept with a probability of {1 - policy.delta:.0%}. One that rests on own labels is about that department. One that rests "
+        "on the labels of all departments is about their tickets together, at that threshold: a single department may fall short of it."
+    )
     if all(item.basis is Basis.NONE for item in found.values()):
-        st.info("Not enough labels yet for a promise. Until then the thresholds above hold; label tickets on the Review page.", icon=":material/rule:")
+        st.info(
+            "Not enough labels yet for a promise. The explicit thresholds above hold; as soon as labels allow a promise, this page offers it. "
+            "Label tickets on the Review page.", icon=":material/rule:",
+        )
 
 
-def compare(live: Policy, proposed: Policy, evidence: Evidence) -> None:
+def needed(item: DepartmentThreshold) -> str:
+    """What a department still lacks for its promise; empty when it has one."""
+    if item.basis is not Basis.NONE:
+        return ""
+    t = item.threshold
+    if t.noisy_batch:
+        return "too few tickets: chance alone breaks it"
+    return "cannot be reached" if t.labels_needed is None else f"{t.labels_needed:,} more"
+
+
+def assumption(evidence: Evidence, *, model: str, demo: bool) -> None:
+    """What the figures rest on, and what has to be so for them to hold."""
+    if demo and len(evidence):
+        st.info(
+            "These are labels of demo tickets. They show what the page does; a promise that rests on them is not put in force. "
+            "From the first real ticket on, only real labels count.", icon=":material/science:",
+        )
+    left_out = [f"{n:,} of {what}" for n, what in ((evidence.retired, "retired departments"), (evidence.foreign, "another embedder")) if n]
+    if not len(evidence) and not left_out:
+        return
+    ours = evidence.of_model(model)
+    st.caption(
+        f"Counted from {len(evidence):,} labels: {ours:,} on answers of the model in force ({model}), {len(evidence) - ours:,} of earlier models"
+        + (f"; left out: {', '.join(left_out)}" if left_out else "")
+        + ". What is derived assumes that coming tickets are like the reviewed ones and that a shown confidence meant the same under earlier "
+        "models and policies as it does now."
+    )
+
+
+def offer(changes: Mapping[str, tuple[Thresholds | None, Thresholds | None]], live: Policy, *, labels: int) -> str | None:
+    """What newer labels would derive for the target in force; the reason to save when somebody applies it, else None."""
+    if not changes:
+        return None
+    st.info(f"Newer labels give other thresholds for {live.target_accuracy:.1%}. Those in force stay until they are applied.", icon=":material/update:")
+    st.dataframe(
+        pd.DataFrame(
+            [(name, old and old.auto, new and new.auto) for name, (old, new) in changes.items()], columns=["Department", "In force", "From the labels now"]
+        ),
+        hide_index=True, width="stretch",
+        column_config={n: st.column_config.NumberColumn(format="%.4f") for n in ("In force", "From the labels now")},
+    )
+    st.caption(f"Empty: no promise, so the explicit {live.thresholds.auto:.2f} holds.")
+    if st.button("Apply the newer thresholds", key="apply_newer", icon=":material/update:"):
+        return f"Thresholds for {live.target_accuracy:.1%} derived anew from {labels:,} labels."
+    return None
+
+
+def compare(live: Policy, proposed: Policy, evidence: Evidence, snapshot: AccuracySnapshot) -> None:
     """What live and proposed policy would have meant for the reviewed tickets."""
     if not len(evidence):
         st.caption("No reviewed ticket yet, so nothing can be said about what a change would have meant.")
         return
-    before, after = policies.effect(live, evidence), policies.effect(proposed, evidence)
+    before, after = (policies.effect(policy, evidence, accuracy=snapshot) for policy in (live, proposed))
     one, two, three = st.columns(3)
-    one.metric("Routed alone", f"{after.routed_alone:.1%}", _points(before.routed_alone, after.routed_alone), border=True)
+    one.metric("Routed alone", f"{after.routed_alone:.1%}", _points(before.routed_alone, after.routed_alone), border=True,
+               help="Sure enough for its department, and not held back because too few of its like were right")
     right = "–" if after.accuracy is None else f"{after.accuracy:.1%}"
     two.metric("Of these right", right, _points(before.accuracy, after.accuracy), border=True)
-    three.metric("Counted from", f"{after.labels:,} labels", border=True, help="Reviewed tickets, weighted to stand for all")
+    three.metric("Counted from", f"{after.labels:,} labels", border=True, help="Reviewed tickets, weighted to stand for those that could be sampled")
 
 
 def _percent(share: float | None) -> float | None:

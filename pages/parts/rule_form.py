@@ -81,7 +81,7 @@ def channels(*, engine: Engine, operator: str) -> None:
                     st.success("The receiver took it.", icon=":material/check_circle:")
 
 
-def silences(*, engine: Engine, now: datetime) -> None:
+def silences(*, engine: Engine, operator: str, now: datetime) -> None:
     """What is kept quiet until when, and a button that ends it."""
     try:
         rows = engine.watch.alert_table.silences(now)
@@ -95,8 +95,17 @@ def silences(*, engine: Engine, now: datetime) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.text(f"{row.rule or 'every rule'} {row.subject} until {row.until:%d %b %H:%M} UTC, by {row.by}")
             if st.button("End", key=f"end_{row.id}"):
-                engine.watch.alert_table.end_silence(row.id, now=now)
-                st.rerun()
+                _end(row.id, engine=engine, operator=operator)
+
+
+def _end(silence_id: int, *, engine: Engine, operator: str) -> None:
+    try:
+        engine.watch.alerts.end_silence(silence_id, by=operator)
+    except ConsoleError as error:
+        st.error("The silence was not ended.", icon=":material/cloud_off:")
+        st.text(str(error))
+        return
+    st.rerun()
 
 
 def _span(seconds: float) -> str:

@@ -36,6 +36,12 @@ def banner(reports: Sequence[Report]) -> None:
         show(f"{name(report.service)} does not answer. {report.consequence}", icon=":material/cloud_off:")
 
 
+def away_now(engine: Engine) -> None:
+    """One line for each service that tickets go without at this moment; asks nobody."""
+    for service, consequence in engine.health.left_alone():
+        st.warning(f"{name(service)} does not answer. {consequence}", icon=":material/cloud_off:")
+
+
 def table(reports: Sequence[Report]) -> None:
     """One row for each service."""
     rows = [

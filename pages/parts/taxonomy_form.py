@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pandas as pd
 import streamlit as st
@@ -10,6 +11,7 @@ from engine import taxonomy_csv
 from engine.bootstrap import Engine
 from engine.domain import Department, Topic
 from engine.errors import ConsoleError
+from engine.sanitize import plain_text
 
 
 def edit(departments: Sequence[Department], topics: Sequence[Topic]) -> list[Department]:
@@ -20,14 +22,14 @@ def edit(departments: Sequence[Department], topics: Sequence[Topic]) -> list[Dep
         columns=["Department", "Purpose", "Topics", "Triage", "Live"],
     )
     table = st.data_editor(
-        frame, hide_index=True, width="stretch", disabled=["Department", "Topics"], key="departments",
+        frame, hide_index=True, width="stretch", disabled=["Department", "Topics"], key=f"purposes_{st.session_state.get('taxonomy_saves', 0)}",
         column_config={
             "Purpose": st.column_config.TextColumn(width="large", max_chars=1000, help="What belongs there and what does not; a language model reads it"),
             "Triage": st.column_config.CheckboxColumn(help="Takes what nobody else can; at most one"),
             "Live": st.column_config.CheckboxColumn(help="Off: retired"),
         },
     )
-    made = [Department(name, str(purpose), bool(triage), bool(live)) for name, purpose, _, triage, live in table.itertuples(index=False)]
+    made = [Department(name, plain_text(purpose or ""), bool(triage), bool(live)) for name, purpose, _, triage, live in table.itertuples(index=False)]
     return [new for old, new in zip(departments, made, strict=True) if old != new]
 
 
@@ -51,7 +53,8 @@ def save(changed: Sequence[Department], *, engine: Engine, operator: str) -> Non
         st.text(str(error))
         return
     st.session_state["taxonomy_saved"] = f"{len(changed)} changed. Every instance follows within seconds."
-    st.session_state.pop("departments", None)
+    # A table of its own after each saving: an old one would send its edits again.
+    st.session_state["taxonomy_saves"] = st.session_state.get("taxonomy_saves", 0) + 1
     st.rerun()
 
 
@@ -70,18 +73,21 @@ def replace(*, engine: Engine, operator: str) -> None:
         topics = taxonomy_csv.topics(second.getvalue(), departments) if second else []
         exemplars = taxonomy_csv.exemplars(third.getvalue(), departments, topics, source="imported")
         number = engine.trainer.replace(
-            engine.taxonomy, departments, topics, exemplars,
+            departments, topics, exemplars,
             progress=lambda done, total: bar.progress(done / total, text=f"{done:,} of {total:,} exemplars read; then learning"),
+            also=lambda connection: engine.audit.record(
+                operator, "taxonomy_replaced", "taxonomy", "all", connection=connection,
+                after={"departments": len(departments), "topics": len(topics), "exemplars": len(exemplars)},
+            ),
         )
-        engine.audit.record(
-            operator, "taxonomy_replaced", "taxonomy", "all", after={"departments": len(departments), "topics": len(topics), "exemplars": len(exemplars)}
-        )
-        engine.state.refresh()
     except ConsoleError as error:
         bar.empty()
-        st.error("The taxonomy was not replaced.", icon=":material/block:")
+        st.error("The taxonomy was not replaced; everything is as it was.", icon=":material/block:")
         st.text(str(error))
         return
+    with suppress(ConsoleError):
+        # It is in force; without this the instance follows a moment later.
+        engine.state.refresh()
     st.session_state["taxonomy_saved"] = f"{len(departments)} departments, {len(exemplars):,} exemplars; model {number} has learned them."
     st.rerun()
 

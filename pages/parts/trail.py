@@ -22,9 +22,23 @@ def _cells(row: Any) -> tuple[Any, ...]:
 
 
 def table(rows: Sequence[Any]) -> pd.DataFrame:
-    """The rows for the page; the hash is in the CSV."""
-    frame = pd.DataFrame([_cells(row) for row in rows], columns=list(COLUMNS)).drop(columns=["hash"])
-    return frame.rename(columns=lambda name: "Time (UTC)" if name == "time" else name.capitalize())
+    """The rows for the page, with what changed in one readable column; before, after and hash are in the CSV."""
+    shown = [
+        (row.id, row.at, row.actor, row.action.replace("_", " "), f"{row.kind} {row.object}", _change(row.before, row.after), row.address)
+        for row in rows
+    ]
+    return pd.DataFrame(shown, columns=["Number", "Time (UTC)", "Who", "What", "Object", "Change", "From"])
+
+
+def _change(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
+    old, new = before or {}, after or {}
+    parts = []
+    for name in dict.fromkeys([*old, *new]):
+        if name in old and name in new and old[name] != new[name]:
+            parts.append(f"{name}: {old[name]} → {new[name]}")
+        elif name not in old or name not in new:
+            parts.append(f"{name}: {new.get(name, old.get(name))}")
+    return ", ".join(parts)
 
 
 def as_csv(engine: Engine, operator: str, **filters: Any) -> bytes:

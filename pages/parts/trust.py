@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,33 +12,58 @@ import streamlit as st
 
 from engine import policy as policies
 from engine.accuracy import AccuracySnapshot, Band
-from engine.calibration import expected_calibration_error, reliability
+from engine.calibration import reliability
 from engine.domain import Method, Policy
-from engine.intervals import wilson
+from engine.model import RoutingModel
+from engine.reliability import debiased_calibration_error
 from engine.risk import Basis, derive_threshold, risk_coverage
+from engine.sampled import Sampled
 from engine.tracking import Evidence
-from pages.parts import trust_charts, words
+from pages.parts import policy_form, trust_charts, words
 
 WARNING, GOAL = 0.85, 0.90
 BINS = 10
 
 
-def summary(snapshot: AccuracySnapshot, evidence: Evidence, audited: int, false_hits: int) -> None:
-    """The four figures that say whether the console can be trusted."""
-    cell = snapshot.cell(None)
-    error = expected_calibration_error(evidence.confidence, evidence.correct, bins=min(15, max(1, len(evidence) // 10)), weights=evidence.weights)
+def summary(snapshot: AccuracySnapshot, evidence: Evidence, sampled: Sampled, audits: tuple[int, int]) -> None:
+    """The four figures that say whether the console can be trusted, and what stands in the way of believing them."""
+    cell, hits = snapshot.cell(None), snapshot.cell(None, Method.CACHED.value)
+    error = debiased_calibration_error(evidence.confidence, evidence.correct, weights=evidence.weights)
     one, two, three, four = st.columns(4)
-    one.metric("Accuracy of all tickets", f"{cell.rate:.1%}" if cell.rate is not None else "–", border=True,
-               help=f"Weighted to stand for every ticket, from {cell.n:,} labels; 95 % interval {cell.lower:.1%} to {cell.upper:.1%}")
+    of = "every ticket that could be sampled" if sampled.beyond_chance else "every ticket"
+    one.metric("Accuracy of sampled tickets" if sampled.beyond_chance else "Accuracy of all tickets",
+               f"{cell.rate:.1%}" if cell.rate is not None else "–", border=True,
+               help=f"Weighted to stand for {of}, from {cell.n:,} labels; 95 % interval {cell.lower:.1%} to {cell.upper:.1%}")
     one.caption(f"{cell.lower:.1%} to {cell.upper:.1%}, {cell.n:,} labels")
-    two.metric("Lately", f"{cell.recent:.1%}" if cell.recent is not None else "–", border=True, help="Labels lose half their weight in 14 days")
-    two.caption(f"{cell.recent_lower:.1%} to {cell.recent_upper:.1%}")
-    three.metric("Calibration error", f"{error:.3f}", border=True, help="Mean distance of shown confidence and found accuracy (ECE, equal-mass bins)")
+    two.metric("Lately", f"{cell.recent:.1%}" if cell.recent is not None else "–", border=True, help="Of a label half is left after 14 days")
+    two.caption(f"{cell.recent_lower:.1%} to {cell.recent_upper:.1%}" if cell.recent is not None else "nothing lately")
+    three.metric("Calibration error", f"{error:.3f}", border=True,
+                 help="Mean distance of shown confidence and found accuracy, without what chance alone adds to it; the alert uses the same figure")
     three.caption(f"{len(evidence):,} labels; under 0.05 is good")
-    low, high = wilson(false_hits, audited) if audited else (0.0, 1.0)
-    four.metric("False-hit rate", f"{false_hits / audited:.1%}" if audited else "–", border=True,
-                help="Audited answers from earlier tickets that the whole engine would have sent elsewhere")
-    four.caption(f"{low:.1%} to {high:.1%}, {audited:,} audited hits")
+    four.metric("False-hit rate", f"{1 - hits.rate:.1%}" if hits.rate is not None else "–", border=True,
+                help="Answers from earlier tickets that supervisors found wrong, weighted to stand for all such answers that could be sampled")
+    audited, disagreed = audits
+    four.caption(f"{1 - hits.upper:.1%} to {1 - hits.lower:.1%}, {hits.n:,} labels" if hits.n else "no answer from earlier tickets is labelled yet")
+    if audited:
+        four.caption(f"The learned router disagreed with {disagreed:,} of {audited:,} audited ones")
+    for note in sampled.notes:
+        st.warning(note, icon=":material/hourglass_top:")
+
+
+def calibration(model: RoutingModel | None) -> None:
+    """How many labels each method's shown confidence rests on."""
+    if model is None:
+        return
+    rows = [
+        (words.METHOD[Method(name)] if name in set(Method) else "Learned router, words alone", c.labels, round(c.effective), round(c.support - c.effective))
+        for name, c in sorted(model.calibrators.items())
+    ]
+    with st.expander(f"What the shown confidence rests on (model {model.number})"):
+        st.dataframe(
+            pd.DataFrame(rows, columns=["Method", "Labels", "Worth even ones", "Prior counts as"]), hide_index=True, width="stretch",
+        )
+        st.caption("Labels are reviewed tickets where there are some, examples that were held out before. The fewer they are beside the prior, "
+                   "the more the confidence is what the prior says.")
 
 
 def reliability_diagram(evidence: Evidence) -> None:
@@ -89,10 +115,11 @@ def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
         shown = [f"{bands[b].rate:.0%} ({bands[b].n})" if bands[b].rate is not None else "" for b in (Band.HIGH, Band.MEDIUM, Band.LOW)]
         rows.append((department, words.METHOD[Method(method)], 100 * cell.rate, 100 * cell.lower, 100 * cell.upper, cell.n, *shown, state, gate.state.value))
     st.markdown(f"**Accuracy by department and method** (warning {WARNING:.0%}, goal {GOAL:.0%}; 95 % intervals)")
-    percent = st.column_config.NumberColumn(format="%.0f %%")
+    percent, band = st.column_config.NumberColumn(format="%.0f %%"), st.column_config.TextColumn(width=82)
     st.dataframe(
-        pd.DataFrame(sorted(rows), columns=["Department", "Method", "Accuracy", "from", "to", "Labels", "High", "Medium", "Low", "Against the goal", "Gate"]),
-        hide_index=True, width="stretch", column_config={"Accuracy": percent, "from": percent, "to": percent},
+        pd.DataFrame(sorted(rows), columns=["Department", "Method", "Accuracy", "from", "to", "Labels", "High", "Medium", "Low", "Goal", "Gate"]),
+        hide_index=True, width="stretch",
+        column_config={"Accuracy": percent, "from": percent, "to": percent, "High": band, "Medium": band, "Low": band},
     )
     st.caption("High, Medium and Low are bands of the shown confidence (from 85 %, from 60 %, below), with the number of labels. "
                "“Gated” is not routed alone; “unproven” has too few labels to say.")
@@ -106,18 +133,20 @@ def confusion(evidence: Evidence) -> None:
 
 
 def labels_needed(evidence: Evidence, policy: Policy, departments: Sequence[str]) -> None:
-    """How many labels each department still needs for the promise."""
-    from dataclasses import replace
-
+    """Which departments the labels allow a promise for, whether it is in force, and how many labels the others need."""
     target = policy.target_accuracy or 0.95
     _, found = policies.derived(replace(policy, target_accuracy=target), evidence, departments)
-    rows = [
-        (name, item.threshold.labels, {Basis.OWN: "promised", Basis.POOLED: "promised with all departments"}.get(
-            item.basis, "cannot be reached" if item.threshold.labels_needed is None else f"{item.threshold.labels_needed:,} more needed"))
-        for name, item in found.items()
-    ]
-    st.markdown(f"**Labels still needed** to promise {target:.0%}")
-    st.dataframe(pd.DataFrame(rows, columns=["Department", "Labels", "State"]), hide_index=True, width="stretch")
+    rows = []
+    for name, item in found.items():
+        state = policy_form.needed(item) or ("can be promised" if item.basis is Basis.OWN else "can be promised (all)")
+        in_force = "" if policy.target_accuracy is None or name not in policy.departments else f"from {policy.departments[name].auto:.4f}"
+        rows.append((name, item.threshold.labels, state, in_force))
+    st.markdown(f"**Labels still needed** to promise {target:.1%}")
+    st.dataframe(pd.DataFrame(rows, columns=["Department", "Labels", "State", "In force"]), hide_index=True, width="stretch")
+    if any(item.basis is Basis.POOLED for item in found.values()):
+        st.caption("“(all)”: with the labels of all departments, and about their tickets together.")
+    if policy.target_accuracy is None:
+        st.caption("No target accuracy is in force, so nothing is promised: the thresholds of the policy were entered by hand.")
 
 
 def mistakes(rows: Sequence[Any]) -> None:

@@ -1,19 +1,32 @@
 """A file of tickets on the Submit page: check it as a whole, route it with a progress bar, take the answers home."""
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from engine import export, imports
+from engine import bootstrap, export, imports
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError, ServiceUnavailable
 from pages.parts import decision as decision_view
 from pages.parts import words
 
 EXAMPLE = 'body,subject,channel,customer_ref,priority,ticket_id\n"you took the money twice for my october bill",,chat,C-1001,normal,\n'
+
+
+@dataclass(slots=True)
+class _Far:
+    """How far a file has come. `paid`: tickets that count against the limit already and are not stored yet."""
+
+    name: str
+    digest: str
+    total: int = 0
+    done: int = 0
+    paid: int = 0
 
 
 def show(*, engine: Engine, operator: str) -> None:
@@ -23,39 +36,67 @@ def show(*, engine: Engine, operator: str) -> None:
     file = st.file_uploader("CSV file", type=["csv"], key="file")
     if file is None:
         st.session_state.pop("imported", None)
-        return
-    if st.button("Route the file", type="primary", key="import", icon=":material/upload_file:"):
+    elif st.button("Route the file", type="primary", key="import", icon=":material/upload_file:"):
         _run(file.getvalue(), file.name, engine=engine, operator=operator)
+    _broken_off()
     if "imported" in st.session_state:
         frame, before = st.session_state["imported"]
         earlier = f" {before:,} were stored by an earlier run and left as they are." if before else ""
         st.success(f"{len(frame):,} tickets routed and stored.{earlier}", icon=":material/check_circle:")
+        decision_view.degraded_note(frame)
         st.dataframe(frame, hide_index=True, width="stretch", column_config=decision_view.CONFIDENCE_COLUMN)
         answers = export.csv_bytes(list(frame.columns), frame.itertuples(index=False, name=None))
         st.download_button("Download the answers", answers, "answers.csv", "text/csv", icon=":material/download:", key="answers")
 
 
-def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
-    bar = st.progress(0.0, text="Checking the file…")
-    try:
-        file = imports.read(content, name=name, router=engine.router, created_by=operator)
-        result = imports.run(
-            file, router=engine.router, store=engine.decisions,
-            progress=lambda done, total: bar.progress(done / total, text=f"{done:,} of {total:,} tickets routed"),
+def _broken_off() -> None:
+    """Any click on the page ends the run that routes a file: say afterwards what of it is stored and how to go on."""
+    far: _Far | None = st.session_state.get("importing")
+    if far is not None and far.done:
+        st.warning(
+            f"The import was broken off: {far.done:,} of {far.total:,} tickets are stored. Route the same file again: "
+            "it goes on with the others, and none is stored twice.", icon=":material/pause_circle:",
         )
+        st.text(far.name)
+
+
+def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
+    st.session_state.pop("imported", None)
+    far = _Far(name, hashlib.blake2b(content, digest_size=16).hexdigest())
+    before: _Far | None = st.session_state.get("importing")
+    if before is not None and before.digest == far.digest:
+        far = before
+    st.session_state["importing"] = far
+    bar = st.progress(0.0, text="Checking the file…")
+
+    def take(tickets: int) -> None:
+        # What was counted before the import was broken off is not counted again.
+        if tickets > far.paid:
+            engine.limits.take("import", operator, amount=tickets - far.paid)
+            far.paid = tickets
+
+    def progress(done: int, total: int) -> None:
+        far.done, far.total, far.paid = done, total, total - done
+        # A click that is waiting ends the run in this line.
+        bar.progress(done / total, text=f"{done:,} of {total:,} tickets routed")
+
+    try:
+        # A change of the embedder must not close the engine before the file is through.
+        with bootstrap.kept(engine):
+            file = imports.read(content, name=name, router=engine.router, created_by=operator)
+            result = imports.run(file, router=engine.router, store=engine.decisions, progress=progress, take=take)
     except ServiceUnavailable as error:
         bar.empty()
-        st.session_state.pop("imported", None)
         st.error("The import stopped. What was routed so far is stored; upload the same file again and it goes on.", icon=":material/cloud_off:")
         st.text(str(error))
         return
     except ConsoleError as error:
         bar.empty()
-        st.session_state.pop("imported", None)
-        st.error("The file was not imported.", icon=":material/block:")
+        st.error("The import stopped." if far.done else "The file was not imported.", icon=":material/block:")
         st.text(str(error))
         return
     bar.empty()
+    del st.session_state["importing"]
     bodies = {ticket.id: ticket.body for ticket in file.tickets}
     frame = decision_view.table(result.decisions, [bodies[d.ticket_id] for d in result.decisions])
     st.session_state["imported"] = (frame, result.already_stored)

@@ -1,6 +1,11 @@
 """How the console says things: one place for the words that operators read."""
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
+import streamlit as st
+
 from engine.domain import Automation, Method
 
 METHOD = {
@@ -27,6 +32,33 @@ STAGE = {
 }
 
 
+# Every column of times says that it is UTC in its title, so the cells need not.
+TIMES = {
+    name: st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")
+    for name in ("Time (UTC)", "Last sign-in (UTC)", "Last used (UTC)", "Expires (UTC)")
+}
+_BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("Windows", "Windows"), ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Mac OS", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux"),
+)
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def plain(text: str) -> str:
+    """A name for an element that reads Markdown (headings, captions, buttons, boxes), where it shows as what it is.
+
+    Names are chosen by people: unescaped, one could format the page, or load a picture from elsewhere.
+    """
+    return _PUNCTUATION.sub(r"\\\1", text)
+
+
+def browser(user_agent: str) -> str:
+    """A browser as people call it: "Firefox on Windows"; what it says itself where it is none of the well-known."""
+    name = next((known for mark, known in _BROWSERS if mark in user_agent), "")
+    system = next((known for mark, known in _SYSTEMS if mark in user_agent), "")
+    return f"{name} on {system}" if name and system else name or user_agent
+
+
 def confidence(value: float) -> str:
     """The probability in words."""
     for limit, words in ((0.95, "almost certain"), (0.85, "very likely right"), (0.60, "probably right"), (0.35, "unsure")):
@@ -35,6 +67,18 @@ def confidence(value: float) -> str:
     return "a guess"
 
 
+def percent(value: float) -> str:
+    """A confidence in [0, 1] in whole per cent; what is not certain is never shown as 0 or 100."""
+    return "> 99%" if 0.995 <= value < 1.0 else "< 1%" if 0.0 < value < 0.005 else f"{value:.0%}"
+
+
 def of_hundred(value: float) -> str:
     """What the probability means, as people count."""
-    return f"Of 100 tickets shown with {value:.0%}, about {round(100 * value)} are right."
+    count, shown = (100, f"{value:.0%}") if 0.005 <= value < 0.995 else (1000, f"{value:.1%}")
+    return f"Of {count:,} tickets shown with {shown}, about {round(count * value):,} are right."
+
+
+def without(services: Iterable[str]) -> str:
+    """Services that did not answer, as part of a sentence."""
+    names = [SERVICE.get(service, service.replace("_", " ")) for service in services]
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

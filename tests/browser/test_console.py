@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import text
 
+from db.session import connect, reading
+from engine.domain import Overrule
 from tests.browser.conftest import settled
 from tests.serving import Served
 
@@ -49,6 +52,37 @@ def test_a_ticket_is_routed_reviewed_and_seen_on_the_dashboard(served: Served, a
     expect(admin.get_by_text("Hit rate").first).to_be_visible(timeout=20_000)
     expect(admin.locator(".js-plotly-plot").first).to_be_visible(timeout=20_000)
     expect(admin.locator("[data-testid=stMetric]").first).to_contain_text("1")
+
+
+def test_the_keyboard_sends_a_ticket_and_a_label_once_with_all_that_was_typed(served: Served, admin: Page) -> None:
+    """From within a field, whose own keys must not send the form a second time."""
+    words = "my parcel was left at a neighbour whom nobody here knows"
+    admin.goto(f"{served.url}/submit")
+    settled(admin)
+    admin.locator(".st-key-subject input").fill("Parcel")
+    admin.locator(".st-key-subject input").press("Enter")
+    admin.locator(".st-key-body textarea").fill(words)
+    admin.locator(".st-key-body textarea").press("Control+Enter")
+    expect(admin.locator(".st-key-decision")).to_contain_text("Confidence", timeout=20_000)
+    settled(admin)
+    admin.wait_for_timeout(1000)
+    sent = [row for row in served.engine.decisions.latest(limit=20) if row.body == words]
+    assert [row.subject for row in sent] == ["Parcel"]
+
+    served.engine.router.overrule(Overrule(ticket_id=sent[0].ticket_id, department="Complaints", reason="rude", by="lee"))
+    admin.goto(f"{served.url}/review")
+    settled(admin)
+    note = admin.locator(f".st-key-note_{sent[0].ticket_id} input")
+    note.fill("rang twice")
+    note.press("Control+Enter")
+    expect(admin.get_by_text(f"{sent[0].ticket_id}: corrected to Complaints.").first).to_be_visible(timeout=20_000)
+    settled(admin)
+    admin.wait_for_timeout(1000)
+    pool = connect(served.settings.postgres_url)
+    with reading(pool) as connection:
+        notes = connection.execute(text("select note from outcomes where ticket_id = :id"), {"id": sent[0].ticket_id}).scalars().all()
+    pool.dispose()
+    assert notes == ["rang twice"]
 
 
 def test_an_agent_overrules_a_decision_with_one_click(served: Served, admin: Page) -> None:

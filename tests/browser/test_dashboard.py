@@ -1,11 +1,14 @@
 """The dashboard and the alerts page in a real browser."""
 from __future__ import annotations
 
+import csv
 from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from db.services import Services
+from db.session import connect
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
 from engine.domain import TicketDraft
@@ -28,15 +31,72 @@ def test_the_address_holds_the_view_and_the_figures_follow_new_tickets(served: S
     served.engine.router.route(TicketDraft(body="one more parcel is missing", channel="chat"))
     expect(figures).to_contain_text(str(before + 1), timeout=20_000)
     for title in ("How tickets were routed", "Time per ticket by method", "Where tickets went", "Accuracy by department"):
-        expect(admin.get_by_text(title)).to_be_visible()
+        expect(charts.filter(has_text=title).first).to_be_visible()
     with admin.expect_download() as download:
         admin.locator(".st-key-csv button").click()
     assert download.value.suggested_filename == "decisions-1h.csv"
     assert "span=Last+hour" in admin.url and "channel=Chat" in admin.url
 
 
+def figures(page: Page) -> list[str]:
+    """What the cards show, without what moves by itself."""
+    settled(page)
+    expect(page.locator(".js-plotly-plot")).to_have_count(6, timeout=30_000)
+    return [card.inner_text() for card in page.locator("[data-testid=stMetric]").all()]
+
+
+def test_filters_set_on_the_page_land_in_its_address_and_a_fresh_page_there_shows_the_same(served: Served, admin: Page) -> None:
+    for channel, body in (("phone", "my card does not work"), ("phone", "where is my parcel"), ("email", "I forgot my password")):
+        served.engine.router.route(TicketDraft(body=body, channel=channel))
+    admin.goto(f"{served.url}/dashboard")
+    settled(admin)
+    admin.get_by_text("Last 7 days", exact=True).click()
+    settled(admin)
+    admin.locator(".st-key-channel input").click()
+    admin.get_by_role("option", name="Phone").click()
+    settled(admin)
+    admin.keyboard.press("Escape")
+    admin.locator(".st-key-live label").click()
+    settled(admin)
+    expect(admin.locator("[data-testid=stMetricValue]").first).to_have_text("2", timeout=30_000)
+    address = admin.url
+    assert "Last+7+days" in address and "Phone" in address and "live=" in address
+    shown = figures(admin)
+    fresh = admin.context.new_page()
+    fresh.goto(address)
+    assert figures(fresh) == shown
+    assert fresh.url == address
+    fresh.close()
+
+
+def test_the_csv_holds_what_the_page_shows(served: Served, admin: Page) -> None:
+    served.engine.router.route(TicketDraft(body="the shop took my money twice", channel="social"))
+    admin.goto(f"{served.url}/dashboard?span=Last+24+hours&live=false")
+    tickets, hits, _, alone = (
+        admin.locator("[data-testid=stMetric]").nth(number).locator("[data-testid=stMetricValue]") for number in range(4)
+    )
+    figures(admin)
+    with admin.expect_download() as download:
+        admin.locator(".st-key-csv button").click()
+    rows = list(csv.DictReader(download.value.path().read_text(encoding="utf-8").splitlines()))
+    n = sum(int(row["tickets"]) for row in rows)
+    assert f"{n:,}" == tickets.inner_text()
+    cached = sum(int(row["tickets"]) for row in rows if row["method"] == "cached")
+    assert f"{100 * cached / n:.1f} %" == hits.inner_text()
+    assert f"{100 * sum(int(row['routed_alone']) for row in rows) / n:.1f} %" == alone.inner_text()
+    drawn = admin.evaluate(
+        "document.querySelectorAll('.js-plotly-plot')[0].data.reduce((sum, bars) => sum + Array.from(bars.y).reduce((a, b) => a + b, 0), 0)"
+    )
+    assert drawn == n
+    assert {row["method"] for row in rows} <= {"cached", "learned", "rag_llm", "fallback"}
+
+
 def test_an_open_alert_is_shown_and_acknowledged(served: Served, admin: Page) -> None:
     rule = next(rule for rule in SHIPPED if rule.name == "index_errors")
+    # What the console's own look every fifteen seconds finds, so that it does not resolve the alert meanwhile.
+    pool = connect(served.settings.postgres_url)
+    Services(pool).add({(datetime.now(UTC).replace(second=0, microsecond=0), "index"): (1_000, 500)})
+    pool.dispose()
     change = Change(kind="opened", rule=rule, subject="", value=0.5, sample=40)
     served.engine.watch.alert_table.apply([change], now=datetime.now(UTC), channels=())
     admin.goto(f"{served.url}/alerts")

@@ -8,46 +8,23 @@ from __future__ import annotations
 import csv
 import io
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, Page
 
 from engine.access import Role
 from engine.domain import TicketDraft
 from tests import signin
 from tests.browser.conftest import READY
+from tests.browser.watch import Watch
 from tests.serving import Served
 
 pytestmark = pytest.mark.browser
 
 XSS: list[str] = json.loads((Path(__file__).resolve().parents[1] / "data" / "hostile_texts.json").read_text())["xss"]
-BATCH = 100
-
-
-class Watch:
-    """Notes every dialog, every script error of the page and every request that is not for the console."""
-
-    def __init__(self, context: BrowserContext, url: str) -> None:
-        self.seen: list[str] = []
-        self.sent: list[str] = []
-        self._own = (url, url.replace("http://", "ws://"), "data:", "blob:")
-        context.route(lambda address: not address.startswith(self._own), self._abort)
-        context.on("dialog", self._dialog)
-        context.on("request", lambda r: None if r.url.startswith(self._own) else self.seen.append(f"request {r.url[:200]}"))
-        context.on("page", lambda _: self.seen.append("a new window") if len(context.pages) > 1 else None)
-
-    def _abort(self, route) -> None:  # noqa: ANN001
-        # Only what the policy let through comes here; what it stopped is seen as a request that was tried.
-        self.sent.append(route.request.url)
-        route.abort()
-
-    def _dialog(self, dialog) -> None:  # noqa: ANN001
-        self.seen.append(f"dialog {dialog.message[:200]}")
-        dialog.dismiss()
 
 
 @pytest.fixture(scope="module")
@@ -66,36 +43,12 @@ def go(page: Page, served: Served, name: str) -> None:
     page.wait_for_selector(READY, timeout=60_000)
 
 
-def until(page: Page, what: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for something, then for the page to rest."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen"
-        page.wait_for_timeout(50)
-    page.wait_for_timeout(200)
-    page.wait_for_selector(READY, timeout=60_000)
-
-
 def batches(size: int) -> list[list[str]]:
     return [XSS[start : start + size] for start in range(0, len(XSS), size)]
 
 
 def test_there_are_enough_payloads() -> None:
     assert len(set(XSS)) >= 300
-
-
-def test_every_payload_in_every_field_of_the_submit_page(served: Served, watched: tuple[Page, Watch]) -> None:
-    page, watch = watched
-    go(page, served, "")
-    for number, batch in enumerate(batches(BATCH)):
-        last = served.engine.decisions.latest(limit=1)
-        page.fill(".st-key-subject input", batch[0][:200])
-        page.fill(".st-key-customer_ref input", batch[1][:64])
-        page.fill(".st-key-body textarea", f"batch {number} please help: " + "\n".join(batch))
-        page.click(".st-key-route button")
-        until(page, lambda last=last: served.engine.decisions.latest(limit=1) != last)
-        assert page.locator(".st-key-decision").count() == 1
-    assert watch.seen == []
 
 
 def test_every_payload_in_every_column_of_an_uploaded_file(served: Served, watched: tuple[Page, Watch]) -> None:
@@ -128,8 +81,10 @@ def test_payloads_that_a_file_is_refused_for_are_shown_harmlessly(served: Served
     page, watch = watched
     go(page, served, "")
     page.get_by_role("tab", name="A file of tickets").click()
-    content = f'body,{column}\n"","<img src=x onerror=alert(1)>"\n' if column != "body" else "body\n<img src=x onerror=alert(1)>\n"
-    page.set_input_files(".st-key-file input[type=file]", {"name": "x.csv", "mimeType": "text/csv", "buffer": content.encode()})
+    out = io.StringIO()
+    rows = [[payload] for payload in XSS] if column == "body" else [["hello there", payload] for payload in XSS] + [["", "<img src=x onerror=alert(1)>"]]
+    csv.writer(out).writerows([["body"] if column == "body" else ["body", column], *rows])
+    page.set_input_files(".st-key-file input[type=file]", {"name": "x.csv", "mimeType": "text/csv", "buffer": out.getvalue().encode()})
     page.click(".st-key-import button")
     page.wait_for_selector("text=The file was not imported", timeout=60_000)
     assert watch.seen == []
@@ -159,23 +114,6 @@ def test_payloads_are_shown_for_review_as_what_they_are(served: Served, watched:
     page.fill(".st-key-looked_up input", XSS[0])
     page.press(".st-key-looked_up input", "Enter")
     page.wait_for_selector("text=No ticket has this number")
-    assert watch.seen == []
-
-
-def test_payloads_in_names_notes_and_filters_are_harmless(served: Served, watched: tuple[Page, Watch]) -> None:
-    page, watch = watched
-    for payload in XSS[:: len(XSS) // 12]:
-        served.engine.audit.record(payload[:120], payload[:64], payload[:32], payload[:200], before={"a": payload}, after={"b": payload})
-        served.engine.tokens.make(served.engine.accounts.named("admin"), name=payload[:120], scopes=["submit"], by="admin")
-    for name in ("audit", "account", "users", "dashboard"):
-        go(page, served, name)
-        page.wait_for_timeout(500)
-    go(page, served, "audit")
-    for payload in XSS[:: len(XSS) // 10]:
-        page.fill(".st-key-object input", payload[:200])
-        page.press(".st-key-object input", "Enter")
-        page.wait_for_timeout(150)
-        page.wait_for_selector(READY)
     assert watch.seen == []
 
 

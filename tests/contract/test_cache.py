@@ -1,21 +1,30 @@
-"""One battery for the exact cache: the embedded Valkey, Debian's redis-server with a password, and a cluster."""
+"""One battery for the exact cache: the embedded Valkey, Debian's redis-server with a password, with TLS, and a cluster."""
 from __future__ import annotations
 
+import random
+import secrets
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import redis
+from pydantic import SecretStr
 
 from db.embedded import EmbeddedServers
+from engine import bootstrap
 from engine.adapters.redis_cache import RedisCache
-from engine.domain import Candidate, Neighbour
+from engine.adapters.redis_client import RedisClient
+from engine.adapters.redis_counter import RedisCounter
+from engine.domain import Candidate, Neighbour, TicketDraft
 from engine.errors import ServiceUnavailable
-from engine.ports import CachedRoute
+from engine.ports import CachedRoute, Claim
+from engine.settings import Settings
+from tests.servers import certificates
 from tests.servers.faulty import BlackHole, refused_port
 
 ROUTE = CachedRoute(
@@ -24,11 +33,12 @@ ROUTE = CachedRoute(
 )
 
 
-def started(folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], int]:
-    """Debian's redis-server on a free port, answering."""
+def started(folder: Path, *options: str, tls: bool = False) -> tuple[subprocess.Popen[bytes], int]:
+    """Debian's redis-server on a free port, answering; with `tls` it answers nothing else on that port."""
     port = refused_port()
+    ports = ("--port", "0", "--tls-port", str(port)) if tls else ("--port", str(port))
     process = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options],
+        ["redis-server", *ports, "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
     limit = time.monotonic() + 20
@@ -45,6 +55,36 @@ def started(folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], int]:
 def password(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process, port = started(tmp_path_factory.mktemp("redis"), "--requirepass", "s3cret/:@")
     yield f"redis://:s3cret%2F%3A%40@127.0.0.1:{port}/0"
+    process.kill()
+    process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A server that speaks TLS alone and wants a password."""
+
+    port: int
+    authority: Path
+
+    @property
+    def url(self) -> str:
+        return f"rediss://:s3cret%2F%3A%40@127.0.0.1:{self.port}/0"
+
+
+def secured(folder: Path, *, address: str = "127.0.0.1") -> tuple[subprocess.Popen[bytes], Secured]:
+    """Started with a certificate for this address."""
+    files = certificates.made(folder, address=address)
+    process, port = started(
+        folder, "--requirepass", "s3cret/:@", "--tls-cert-file", str(files.certificate), "--tls-key-file", str(files.key),
+        "--tls-ca-cert-file", str(files.authority), "--tls-auth-clients", "no", tls=True,
+    )
+    return process, Secured(port, files.authority)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    process, server = secured(tmp_path_factory.mktemp("tls"))
+    yield server
     process.kill()
     process.wait()
 
@@ -77,15 +117,28 @@ def _raw(node: redis.Redis) -> bytes:
     return answer if isinstance(answer, bytes) else "\n".join(f"{k}:{v}" for k, v in answer.items()).encode()
 
 
-@pytest.fixture(params=["valkey", "password", "cluster"])
-def cache(request: pytest.FixtureRequest, servers: EmbeddedServers) -> Iterator[RedisCache]:
+def cache_of(url: str, *, cluster: bool = False, ca: Path | None = None) -> RedisCache:
+    return RedisCache(RedisClient(url, cluster=cluster, ca=ca), ttl=60)
+
+
+@pytest.fixture(params=["valkey", "password", "tls", "cluster"])
+def client(request: pytest.FixtureRequest, servers: EmbeddedServers) -> Iterator[RedisClient]:
     if request.param == "valkey":
-        made = RedisCache(f"{servers.redis_url}?db=3", ttl=60)
+        made = RedisClient(f"{servers.redis_url}?db=3")
+    elif request.param == "tls":
+        server = request.getfixturevalue("tls")
+        made = RedisClient(server.url, ca=server.authority)
     else:
-        made = RedisCache(request.getfixturevalue(request.param), ttl=60, cluster=request.param == "cluster")
+        made = RedisClient(request.getfixturevalue(request.param), cluster=request.param == "cluster")
     yield made
-    made.remove("a")
     made.close()
+
+
+@pytest.fixture
+def cache(client: RedisClient) -> Iterator[RedisCache]:
+    made = RedisCache(client, ttl=60)
+    yield made
+    client().delete("route:a")
 
 
 def test_what_was_put_comes_back_and_only_for_its_epoch(cache: RedisCache) -> None:
@@ -106,12 +159,36 @@ def test_a_removed_entry_is_gone_for_every_epoch(cache: RedisCache) -> None:
     assert cache.get(["a"], "epoch-1") == [None]
 
 
+def test_an_answer_that_was_under_way_when_its_entry_was_removed_does_not_come_back(cache: RedisCache, client: RedisClient) -> None:
+    cache.claim("a", "e", holder="elsewhere", seconds=30)
+    cache.remove("a")
+    cache.put({"a": ROUTE, "b": ROUTE}, "e")
+    assert cache.get(["a", "b"], "e") == [None, ROUTE]
+    assert cache.claim("a", "e", holder="one", seconds=30) == Claim(), "nobody waits, everybody decides"
+    cache.release("a", "e", holder="one")
+    cache.put({"a": ROUTE}, "e")
+    assert cache.get(["a"], "e") == [None]
+    assert 0 < client().ttl("route:a") <= 300
+    client().delete("route:b")
+
+
+def test_a_removed_entry_may_be_made_again_after_a_while(client: RedisClient) -> None:
+    cache = RedisCache(client, ttl=60, forgotten=1)
+    cache.remove("a")
+    limit = time.monotonic() + 20
+    while cache.get(["a"], "e") == [None]:
+        assert time.monotonic() < limit
+        cache.put({"a": ROUTE}, "e")
+        time.sleep(0.05)
+    client().delete("route:a")
+
+
 def test_the_server_says_its_version(cache: RedisCache) -> None:
     assert any(character.isdigit() for character in cache.ping())
 
 
 def test_a_broken_entry_is_a_miss(servers: EmbeddedServers) -> None:
-    cache = RedisCache(f"{servers.redis_url}?db=3")
+    cache = cache_of(f"{servers.redis_url}?db=3")
     with redis.Redis.from_url(f"{servers.redis_url}?db=3") as client:
         for broken in ("not json", "[]", "{}", '["e", 1]'):
             client.set("route:broken", broken)
@@ -120,18 +197,125 @@ def test_a_broken_entry_is_a_miss(servers: EmbeddedServers) -> None:
 
 
 def test_a_wrong_password_is_an_unavailable_cache_and_is_not_shown(password: str) -> None:
-    cache = RedisCache(password.replace("s3cret", "wrong"))
+    cache = cache_of(password.replace("s3cret", "wrong"))
     with pytest.raises(ServiceUnavailable) as caught:
         cache.get(["a"], "e")
     assert "wrong" not in str(caught.value).split("WRONGPASS")[0]
     cache.close()
 
 
+def test_a_claim_is_made_once_seen_by_others_and_ended_by_the_entry(cache: RedisCache) -> None:
+    assert cache.claim("a", "e", holder="one", seconds=30) == Claim()
+    assert cache.claim("a", "e", holder="two", seconds=30) == Claim(taken=True)
+    assert cache.claim("a", "e") == Claim(taken=True)
+    assert cache.claim("a", "e", holder="one", seconds=30) == Claim(), "asked again after a lost answer it is still one's own"
+    assert cache.get(["a"], "e") == [None]
+    cache.put({"a": ROUTE}, "e")
+    assert cache.claim("a", "e", holder="two", seconds=30) == Claim(ROUTE)
+    assert cache.claim("a", "other", holder="two", seconds=30) == Claim(), "an entry of another epoch is a miss"
+    cache.release("a", "e", holder="one")
+    assert cache.get(["a"], "e") == [ROUTE], "who releases too late takes no entry away"
+
+
+def test_a_claim_is_released_by_its_holder_alone_and_forgotten_after_its_time(cache: RedisCache) -> None:
+    cache.claim("a", "e", holder="one", seconds=30)
+    cache.release("a", "e", holder="two")
+    assert cache.claim("a", "e").taken
+    assert not cache.claim("a", "other-epoch").taken
+    cache.release("a", "e", holder="one")
+    assert cache.claim("a", "e", holder="two", seconds=0.05) == Claim()
+    limit = time.monotonic() + 20
+    while cache.claim("a", "e").taken:
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    assert cache.claim("a", "e", holder="three", seconds=30) == Claim()
+
+
+def test_a_server_that_knows_no_claims_still_gives_its_entries(cache: RedisCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = cache._client()
+    real = library.execute_command
+
+    def older(*arguments: object, **options: object) -> object:
+        if arguments[0] == "SET" and "NX" in arguments and "GET" in arguments:
+            raise redis.ResponseError("syntax error")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(library, "execute_command", older)
+    assert cache.claim("a", "e", holder="one", seconds=30) == Claim()
+    assert cache.claim("a", "e", holder="two", seconds=30) == Claim()
+    cache.put({"a": ROUTE}, "e")
+    assert cache.claim("a", "e", holder="two", seconds=30) == Claim(ROUTE)
+
+
+def test_counters_count_on_every_kind_of_server_and_are_forgotten(client: RedisClient) -> None:
+    counter = RedisCounter(client)
+    names = [f"test:{secrets.token_hex(8)}:{number}" for number in range(8)]
+    for name in names:
+        assert [counter.add(name, amount=2, seconds=60) for _ in range(3)] == [2, 4, 6]
+    assert all(0 < client().ttl(f"limit:{name}") <= 60 for name in names)
+
+
+def test_tls_with_an_authority_that_did_not_sign_is_an_unavailable_cache_that_says_why(tls: Secured, tmp_path: Path) -> None:
+    other = certificates.made(tmp_path)
+    for ca in (other.authority, None):
+        cache = cache_of(tls.url, ca=ca)
+        with pytest.raises(ServiceUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            cache.get(["a"], "e")
+        with pytest.raises(ServiceUnavailable):
+            cache.put({"a": ROUTE}, "e")
+        cache.close()
+
+
+def test_tls_with_a_certificate_for_another_address_is_refused(tmp_path: Path) -> None:
+    process, server = secured(tmp_path, address="127.0.0.9")
+    cache = cache_of(server.url, ca=server.authority)
+    with pytest.raises(ServiceUnavailable, match="(?i)mismatch|not valid for"):
+        cache.ping()
+    cache.close()
+    process.kill()
+    process.wait()
+
+
+def test_tls_with_a_wrong_password_or_without_tls_is_unavailable(tls: Secured) -> None:
+    for url in (tls.url.replace("s3cret", "wrong"), tls.url.replace("rediss", "redis")):
+        cache = cache_of(url, ca=tls.authority)
+        with pytest.raises(ServiceUnavailable):
+            cache.get(["a"], "e")
+        cache.close()
+
+
+def test_a_cache_behind_a_wrong_authority_costs_a_miss_that_is_counted_and_shown(
+    console_settings: Settings, tls: Secured, tmp_path: Path
+) -> None:
+    other = certificates.made(tmp_path)
+    engine = bootstrap.build(
+        console_settings.model_copy(update={"redis_url": SecretStr(tls.url), "redis_ca_path": other.authority}), log_stream=None
+    )
+    decision = engine.router.route(TicketDraft(body="you took the money twice for my october bill"))
+    assert decision.degraded_by == ("cache",)
+    state = engine.services.states()["cache"]
+    assert state.failures >= 1
+    assert "CERTIFICATE_VERIFY_FAILED" in state.last_error
+    report = engine.health.test("cache")
+    assert (report.ok, report.needed) == (False, False)
+    assert "s3cret" not in report.detail + state.last_error
+    assert engine.health.ready()
+    engine.close()
+    right = bootstrap.build(
+        console_settings.model_copy(update={"redis_url": SecretStr(tls.url), "redis_ca_path": tls.authority}), log_stream=None,
+        chance=random.Random(1),
+    )
+    draft = TicketDraft(body="you took the money twice for my november bill")
+    first = right.router.route(draft)
+    assert (first.degraded_by, right.router.route(draft).source) == ((), f"ticket:{first.ticket_id}")
+    right.close()
+
+
 @pytest.mark.parametrize("clustered", [False, True])
 def test_nothing_listening_and_silence_are_unavailable(clustered: bool) -> None:
     hole = BlackHole()
     for port in (refused_port(), hole.port):
-        cache = RedisCache(f"redis://127.0.0.1:{port}/0", cluster=clustered)
+        cache = cache_of(f"redis://127.0.0.1:{port}/0", cluster=clustered)
         with pytest.raises(ServiceUnavailable):
             cache.get(["a"], "e")
         with pytest.raises(ServiceUnavailable):
@@ -142,7 +326,7 @@ def test_nothing_listening_and_silence_are_unavailable(clustered: bool) -> None:
 
 def test_a_restarted_server_is_used_again_at_once(tmp_path: Path) -> None:
     process, port = started(tmp_path)
-    cache = RedisCache(f"redis://127.0.0.1:{port}/0")
+    cache = cache_of(f"redis://127.0.0.1:{port}/0")
     cache.put({"a": ROUTE}, "e")
     process.kill()
     process.wait()

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from db import session
+from db.prepared import Prepared
 from db.session import connect, reading, transact, writing
 from engine.breaker import Breaker, Circuit
 from engine.errors import ServiceUnavailable
@@ -117,6 +118,25 @@ def test_a_server_that_says_nothing_is_given_up_and_found_again(url: str) -> Non
         with reading(pool) as connection:
             assert connection.execute(text("select 1")).scalar_one() == 1
         assert gate.state().circuit is Circuit.CLOSED
+        pool.dispose()
+
+
+@pytest.mark.parametrize("fault", ["refused", "hole"])
+def test_one_connection_that_cannot_be_made_is_enough_on_a_tickets_path_too(url: str, fault: str) -> None:
+    """Statements of that path take the driver's connection from the pool; the next one must not wait for the server again."""
+    gate = breaker()
+    statement = Prepared("one_of_a_test", "select $1", types=("text",))
+    with FaultyProxy(socket_of(url)) as proxy:
+        pool = connect(through(url, proxy), gate=gate)
+        proxy.set(fault)
+        with pytest.raises(ServiceUnavailable):
+            statement.run(pool, ["x"], patience=0.3)
+        assert (gate.state().circuit, gate.state().failures) == (Circuit.OPEN, 1)
+        with pytest.raises(ServiceUnavailable, match="left alone"):
+            statement.run(pool, ["x"], patience=0.3)
+        proxy.set("ok")
+        gate.probe_now()
+        assert statement.run(pool, ["x"], patience=5.0) == [("x",)]
         pool.dispose()
 
 

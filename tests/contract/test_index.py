@@ -1,21 +1,30 @@
 """One battery for the exemplar index: pgvector, and Pinecone over real HTTP; and the outbox that keeps the two equal."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
 from db.exemplars import Exemplars
+from db.models import tickets
 from db.outbox import Outbox
+from db.retention import Retention
 from engine.adapters.pinecone_index import PineconeIndex
+from engine.backends import REMOTE_INDEX
+from engine.breaker import Circuit
 from engine.domain import Exemplar
 from engine.errors import ServiceUnavailable
+from engine.guarded import GuardedIndex, Services
 from engine.ports import ExemplarIndex
 from engine.reindex import CheckedIndex, Reindexer
-from tests.servers.faulty import Fault
+from tests.servers.faulty import BlackHole, Fault
 from tests.servers.pinecone import PineconeServer
 
 NAME, DIMENSIONS = "test/384", 384
@@ -43,6 +52,14 @@ class Set:
 def unit(rows: int, seed: int = 0) -> np.ndarray:
     vectors = np.random.default_rng(seed).normal(size=(rows, DIMENSIONS)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """The limit only ends a run that would never end."""
+    limit = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < limit, "it never became true"
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -159,10 +176,180 @@ def test_what_was_sent_and_not_noted_is_sent_again_without_harm(database: Engine
     assert worker.compare().equal
 
 
+@pytest.mark.parametrize("taken", [{}, {"tickets": 8}])
+def test_an_index_that_cannot_be_used_is_named_in_the_error_and_no_change_is_lost(
+    database: Engine, server: PineconeServer, reindexer: Reindexer, taken: dict[str, int]
+) -> None:
+    """Of another metric under the wanted name, or of another dimension under the name that is used instead."""
+    for name, dimension in taken.items():
+        server.indexes[name] = server._described(name, dimension)
+    if taken:
+        server.indexes["tickets-384"] = server._described("tickets-384", 16)
+    else:
+        server.metric = "euclidean"
+        server.indexes["tickets"] = server._described("tickets", DIMENSIONS)
+    Exemplars(database, embedder=NAME, dimensions=DIMENSIONS).add([Exemplar(text="text", department="Billing")], unit(1))
+    index = remote(server)
+    for call in (lambda: index.nearest(unit(1), 1), index.count, index.ping, reindexer.run):
+        with pytest.raises(ServiceUnavailable, match="PINECONE_INDEX: the index tickets.* cosine and 384 are needed"):
+            call()
+    server.metric = "cosine"
+    server.indexes.clear()
+    reindexer.run()
+    assert reindexer.compare().equal
+
+
+def test_the_thread_that_sends_changes_survives_an_index_that_cannot_be_used(database: Engine, server: PineconeServer) -> None:
+    server.metric = "euclidean"
+    server.indexes["tickets"] = server._described("tickets", DIMENSIONS)
+    outbox = Outbox(database, embedder=NAME)
+    outbox.open("test")
+    said: list[dict[str, object]] = []
+
+    class Listening(Quiet):
+        def event(self, *names: object, **fields: object) -> None:
+            said.append({"event": names[0], **fields})
+
+    worker = Reindexer(notes=outbox, index=remote(server), log=Listening(), interval=0.02)
+    worker.start()
+    try:
+        wait_until(lambda: said)
+        assert said[0]["service"] == "index"
+        assert "the metric euclidean" in str(said[0]["reason"])
+        server.metric = "cosine"
+        server.indexes.clear()
+        Exemplars(database, embedder=NAME, dimensions=DIMENSIONS).add([Exemplar(text="text", department="Billing")], unit(1))
+        wait_until(lambda: worker.compare().equal)
+    finally:
+        worker.close()
+
+
+@pytest.mark.parametrize("stuck", ["connections", "requests"])
+def test_an_index_that_says_nothing_at_its_first_use_holds_nobody_up_for_good(server: PineconeServer, stuck: str) -> None:
+    """Neither when nothing is said at all, nor when only the making of the index is never answered."""
+    hole = BlackHole()
+    index = PineconeIndex(
+        api_key="key", index="tickets", environment=None, dimensions=DIMENSIONS, embedder=NAME, timeout=0.2,
+        host=hole.url if stuck == "connections" else server.url,
+    )
+    server.faults.extend([Fault(), Fault("hang", seconds=600)])
+    ended: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(ServiceUnavailable):
+            index.nearest(unit(1), 1)
+        ended.append("asked")
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(1 if stuck == "requests" else 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    hole.close()
+    assert ended == ["asked"] * len(threads)
+    if stuck == "requests":
+        assert index.count() == 0, "the next call opens it anew"
+
+
+def test_a_batch_is_asked_side_by_side_so_that_a_distant_index_is_in_time(
+    database: Engine, server: PineconeServer, reindexer: Reindexer
+) -> None:
+    """128 questions of 30 ms each are answered in order by one call, which a door of 1.5 s for a single ticket lets through."""
+    exemplars = Exemplars(database, embedder=NAME, dimensions=DIMENSIONS)
+    vectors = unit(128)
+    ids = exemplars.add([Exemplar(text=f"text {n}", department="Billing") for n in range(128)], vectors)
+    reindexer.run()
+    server.pause = 0.03
+    services = Services(stopwatch=time.monotonic, clock=lambda: datetime.now(UTC), sleep=time.sleep, chance=random.Random(1))
+    index = GuardedIndex(CheckedIndex(remote(server), active=exemplars.active), services.service("index", limits=REMOTE_INDEX))
+    for _ in range(4):
+        assert [row[0].exemplar_id for row in index.nearest(vectors, 5)] == ids
+    state = services.states()["index"]
+    assert (state.calls, state.failures, state.circuit) == (4, 0, Circuit.CLOSED)
+
+
+def test_the_first_failure_in_a_batch_ends_it(server: PineconeServer) -> None:
+    index = remote(server)
+    assert index.count() == 0
+    server.seen.clear()
+    server.fault = Fault("status", 500)
+    with pytest.raises(ServiceUnavailable):
+        index.nearest(unit(128), 5)
+    assert len(server.seen) < 64
+
+
 def test_an_index_of_another_dimension_is_left_alone_and_one_beside_it_is_made(server: PineconeServer) -> None:
     assert remote(server, dimensions=8, embedder="small").count() == 0
     assert remote(server).count() == 0
     assert {name: index["dimension"] for name, index in server.indexes.items()} == {"tickets": 8, "tickets-384": 384}
+
+
+@pytest.mark.parametrize(
+    ("environment", "spec"),
+    [
+        (None, {"serverless": {"cloud": "aws", "region": "us-east-1"}}),
+        ("eu-west-1", {"serverless": {"cloud": "aws", "region": "eu-west-1"}}),
+        ("gcp/europe-west4", {"serverless": {"cloud": "gcp", "region": "europe-west4"}}),
+        ("us-west1-gcp", {"pod": {"environment": "us-west1-gcp", "pod_type": "p1.x1"}}),
+    ],
+)
+def test_a_missing_index_is_made_where_the_environment_says_with_cosine_and_the_embedders_dimension(
+    server: PineconeServer, environment: str | None, spec: dict[str, dict[str, str]]
+) -> None:
+    index = PineconeIndex(
+        api_key="key", index="Tickets of ACME", environment=environment, dimensions=DIMENSIONS, embedder=NAME, host=server.url, timeout=1.0
+    )
+    assert index.count() == 0
+    made_ = next(seen.body for seen in server.seen if seen.method == "POST" and seen.path == "/indexes")
+    assert (made_["name"], made_["dimension"], made_["metric"]) == ("tickets-of-acme", DIMENSIONS, "cosine")
+    [(kind, wanted)] = spec.items()
+    assert made_["spec"][kind].items() >= wanted.items()
+
+
+def test_an_index_that_another_console_made_a_moment_before_is_used(server: PineconeServer) -> None:
+    server.made_meanwhile = "tickets"
+    assert remote(server).count() == 0
+    assert [seen.method for seen in server.seen[:3]] == ["GET", "POST", "GET"]
+    assert list(server.indexes) == ["tickets"]
+
+
+def test_only_live_departments_are_asked_for_so_that_retired_ones_take_nobodys_place(
+    database: Engine, server: PineconeServer, reindexer: Reindexer
+) -> None:
+    exemplars = Exemplars(database, embedder=NAME, dimensions=DIMENSIONS)
+    vectors = unit(20)
+    ids = exemplars.add([Exemplar(text=f"text {n}", department="Retired" if n < 15 else "Billing") for n in range(20)], vectors)
+    reindexer.run()
+    live = ["Billing"]
+    index = PineconeIndex(
+        api_key="key", index="tickets", environment="us-east-1", dimensions=DIMENSIONS, embedder=NAME, host=server.url, timeout=1.0,
+        departments=lambda: live,
+    )
+    assert {n.exemplar_id for n in index.nearest(vectors[:1], 5)[0]} == set(ids[15:])
+    live.append("Retired")
+    assert index.nearest(vectors[:1], 5)[0][0].exemplar_id == ids[0]
+
+
+def test_a_purge_takes_the_vectors_out_of_the_remote_index_too(database: Engine, server: PineconeServer, reindexer: Reindexer) -> None:
+    exemplars = Exemplars(database, embedder=NAME, dimensions=DIMENSIONS)
+    now = datetime.now(UTC)
+    with database.begin() as connection:
+        connection.execute(
+            tickets.insert().values(
+                id="T-1", subject="", body="old words", channel="web", priority="normal", origin="console", fingerprint="f",
+                created_at=now - timedelta(days=99),
+            )
+        )
+    kept, gone = exemplars.add(
+        [Exemplar(text="seed", department="Billing"), Exemplar(text="old words", department="Billing", ticket_id="T-1")], unit(2)
+    )
+    reindexer.run()
+    space = server.namespaces["test-384"]
+    assert set(space) == {str(kept), str(gone)}
+    assert Retention(database).purge(before=now - timedelta(days=30), now=now) == 1
+    reindexer.run()
+    assert set(space) == {str(kept)}
+    assert reindexer.compare().equal
 
 
 def test_without_a_remote_index_nothing_is_noted(database: Engine) -> None:

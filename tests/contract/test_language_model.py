@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from engine import prompts
 from engine.adapters.gemini import Gemini
 from engine.domain import Channel, Department, Neighbour, Priority, Ticket
 from engine.errors import ServiceUnavailable
 from engine.privacy import masked
-from tests.servers.faulty import Fault, refused_port
+from tests.servers.faulty import Fault, Seen, refused_port
 from tests.servers.gemini import GeminiServer, chosen
 
 DEPARTMENTS = (Department("Billing", "Bills and payments"), Department("Delivery", "Parcels"))
@@ -87,6 +89,65 @@ def test_an_unusable_answer_is_counted_and_none(gemini: Gemini, server: GeminiSe
     server.reply = lambda _: reply
     assert decide(gemini) is None
     assert gemini.usage().unusable == {reason: 1}
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.sampled_from(["Billing", "Legal", "", 10**400, -(10**400)]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=5,
+)
+SHAPES = ODD | st.fixed_dictionaries(
+    {"department": ODD | st.just("Billing"), "confidence": ODD | st.just(0.9)}, optional={"reason": ODD, "second_choice": ODD}
+)
+
+
+@pytest.mark.parametrize("second", [[], {}, ["Delivery"], 7, True])
+def test_an_answer_whose_second_choice_is_no_name_is_unusable(gemini: Gemini, server: GeminiServer, second: object) -> None:
+    server.reply = lambda _: chosen("Billing") | {"second_choice": second}
+    assert decide(gemini) is None
+    assert gemini.usage().unusable == {"invalid_json": 1}
+
+
+@pytest.mark.parametrize("reply", [
+    '{"department": "Billing", "confidence": 1' + "0" * 400 + "}", '{"department": "Billing", "confidence": ' + "9" * 5000 + "}",
+    "[" * 100_000, '{"department":' * 50_000,
+])
+def test_numbers_that_no_float_holds_and_nesting_without_end_are_unusable(gemini: Gemini, server: GeminiServer, reply: str) -> None:
+    server.reply = lambda _: reply
+    assert decide(gemini) is None
+    assert gemini.usage().unusable == {"invalid_json": 1}
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(reply=SHAPES)
+def test_whatever_the_model_writes_is_an_answer_of_the_set_or_counted(gemini: Gemini, server: GeminiServer, reply: object) -> None:
+    server.reply = lambda _: json.dumps(reply)
+    before = sum(gemini.usage().unusable.values())
+    answer = decide(gemini)
+    if answer is None:
+        assert sum(gemini.usage().unusable.values()) == before + 1
+    else:
+        assert answer.department in {"Billing", "Delivery"}
+        assert 0.0 <= answer.raw_confidence <= 1.0
+        assert answer.second_choice in {"Billing", "Delivery", ""}
+        assert 0 < len(answer.reason) <= prompts.MAX_REASON
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"null", b"[]", b"7", b'{"candidates": {}}', b'{"candidates": [{"content": {"parts": [{"text": 5}]}}]}',
+    b'{"usageMetadata": {"promptTokenCount": 1e40}}', b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe",
+])
+def test_a_body_of_another_form_is_an_unusable_answer_or_a_service_that_fails(body: bytes) -> None:
+    class Odd(GeminiServer):
+        def answer(self, seen: Seen) -> tuple[int, object]:
+            return 200, body
+
+    with Odd() as server:
+        model = Gemini(api_key="k", model="m", prompt=prompt, reason=prompts.reason, endpoint=server.url)
+        try:
+            assert decide(model) is None
+        except ServiceUnavailable as error:
+            assert error.service == "language_model"  # noqa: PT017 - either outcome is right, any other error is not
 
 
 @pytest.mark.parametrize(("finish", "block", "reason"), [

@@ -17,8 +17,14 @@ import numpy as np
 import pinecone
 from engine.adapters.pinecone_index import PineconeIndex
 from engine.errors import ServiceUnavailable
-from tests.servers.faulty import Fault
+from tests.servers.faulty import BlackHole, Fault
 from tests.servers.pinecone import PineconeServer
+
+hole = BlackHole()
+
+def refilled(index, vectors):
+    index.upsert([(n + 1, vectors[n], {"department": "Billing"}) for n in range(20)])
+    return index
 
 with PineconeServer() as server:
     def opened(environment="us-east-1", embedder="first/1"):
@@ -47,6 +53,16 @@ with PineconeServer() as server:
     index.clear()
     found["cleared"] = index.count()
     found["dimension"] = server.indexes["tickets"]["dimension"]
+    found["many"] = [row[0].exemplar_id for row in refilled(index, vectors).nearest(vectors[:20], 1)] == list(range(1, 21))
+    server.indexes["tickets"]["metric"] = "euclidean"
+    found["unusable"] = []
+    for other in (opened(), PineconeIndex(
+        api_key="key", index="tickets", environment=None, dimensions=8, embedder="first/1", host=hole.url, timeout=0.2,
+    )):
+        try:
+            other.count()
+        except ServiceUnavailable as error:
+            found["unusable"].append("metric euclidean" in str(error))
     print(json.dumps(found))
 """
 
@@ -66,4 +82,5 @@ def test_every_step_works_with_both_generations_of_the_client(python: str, major
     assert len(set(order)) == 3
     assert found == {
         "count": 130, "other": 0, "labels": "Billing", "fetched": 130, "after": 128, "errors": ["index"] * 5, "cleared": 0, "dimension": 8,
+        "many": True, "unusable": [True, False],
     }

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from db.attempts import Attempts
+from db.session import connect
 from engine import bootstrap
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, Conflict, NotFound, ServiceUnavailable, SignInRefused, TooManyRequests
@@ -92,6 +94,23 @@ def test_the_owner_still_comes_in_from_a_browser_that_is_known(engine: Engine) -
     assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.2", known_browser=known).name == "ann"
     assert refused(engine, "ann", GOOD, address="10.0.0.2", known_browser=engine.sessions.known_browser("root")) > 0
     assert [refused(engine, "ann", known_browser=known) > 0 for _ in range(8)][6:] == [True] * 2, "a known browser is counted as well"
+
+
+def test_a_new_one_time_password_unlocks_the_browsers_of_its_owner_too(engine: Engine) -> None:
+    known = engine.sessions.known_browser("ann")
+    for _ in range(20):
+        refused(engine, "ann", known_browser=known)
+    assert refused(engine, "ann", GOOD, known_browser=known) > 0
+    new = engine.accounts.reset_password("ann", by="root")
+    assert engine.accounts.sign_in("ann", new, known_browser=known).name == "ann"
+
+
+def test_attempts_at_the_same_moment_do_not_refuse_each_other(engine: Engine, clock: Clock) -> None:
+    late, early = clock.now + timedelta(seconds=1), clock.now
+    attempts = Attempts(connect(engine.settings.postgres_url))
+    assert [attempts.reserve("a", free=5, now=now) for now in (late, early, late, early)] == [1, 2, 3, 4]
+    attempts.give_back("a", now=late)
+    assert attempts.reserve("a", free=5, now=early) == 4
 
 
 def test_an_address_that_tries_many_names_is_locked_and_others_are_not(engine: Engine) -> None:

@@ -5,25 +5,36 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from db.audit import AuditTable
+from db.session import connect
+from engine.audit import seal
+from engine.adapters.machine import instance_name
+from engine.errors import ServiceUnavailable
+from tests.servers.faulty import Fault
+from tests.servers.pinecone import PineconeServer
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def run(console_settings, tmp_path):
-    """Runs `python -m engine …` on the test's database."""
+def run(console_settings, tmp_path, overheard):
+    """Runs `python -m engine …` on the test's database; what it writes to standard error is part of the run's logs."""
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATABASE_URL": console_settings.postgres_url,
         "REDIS_URL": console_settings.redis_address, "DATA_DIR": str(tmp_path / "data"), "PYTHONWARNINGS": "default",
     }
 
     def command(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "engine", *arguments], cwd=ROOT, env=environment | more, capture_output=True, text=True, timeout=120,
         )
+        overheard.stream("commands").write(done.stderr)
+        return done
 
     return command
 
@@ -49,6 +60,28 @@ def test_wrong_use_is_exit_code_2(run) -> None:
     assert run("no-such-command").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"cards": "Bank",}', "must be a JSON object of label and department"), (b"\xff\xfe\xff", "must be a JSON object"),
+        (b'["cards"]', "found a list"), (b'{"cards": 7}', "the department of 'cards' must be a name; found 7"),
+        (b"[" * 100_000, "must be a JSON object"),
+    ],
+)
+def test_unusable_parents_are_one_line_and_exit_code_2(run, tmp_path, content: bytes, said: str) -> None:
+    (tmp_path / "parents.json").write_bytes(content)
+    (tmp_path / "tickets.csv").write_text("text,category\nmy card is lost,cards\na late transfer,transfers\n")
+    parents, tickets = str(tmp_path / "parents.json"), str(tmp_path / "tickets.csv")
+    for arguments in (
+        ("evaluate", "--train", tickets, "--test", tickets, "--parents", parents),
+        ("load", "--exemplars", tickets, "--label-column", "category", "--parents", parents),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert "parents.json" in done.stderr and said in done.stderr
+
+
 def test_a_half_given_group_of_settings_names_what_is_missing(run) -> None:
     done = run("health", DATABASE_URL="", POSTGRES_HOST="db.example", POSTGRES_DB="x")
     assert done.returncode == 2
@@ -72,6 +105,73 @@ def test_health_lists_every_service(run) -> None:
     done = run("health", "--json")
     assert done.returncode == 0, done.stderr
     assert {"database", "cache", "embedder", "model"} <= {row["service"] for row in json.loads(done.stdout)}
+
+
+def test_health_says_ready_with_a_word_about_it_when_only_the_cache_is_away(run) -> None:
+    done = run("health", REDIS_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("cache"))
+    assert "down, routing goes on without it" in line
+    assert "Repeated tickets are routed anew" in done.stdout
+
+
+def test_health_tells_the_breakers_and_last_errors_of_the_running_consoles(run, console, build) -> None:
+    assert "Breakers and last errors are not known: no console is running." in run("health").stdout
+    for number in range(3):
+        console.services._breakers["cache"].failed(ServiceUnavailable("cache", f"refused {number}"))
+    for task in console.watch.upkeep._tasks:
+        if task.name == "report":
+            task.run()
+    done = run("health")
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("cache")]
+    assert " ok " in line, "it answers now, and this process says so"
+    assert " open " in line
+    assert "UTC: cache is not available: refused 2" in done.stdout
+    assert f"Breakers and last errors of {instance_name()}," in done.stdout
+    [row] = [row for row in json.loads(run("health", "--json").stdout) if row["service"] == "cache"]
+    assert (row["circuit"], row["told_by"]) == ("open", [instance_name()])
+    assert row["consequence"]
+
+
+def test_an_engine_that_only_answers_questions_starts_nothing_beside(build) -> None:
+    before = set(threading.enumerate())
+    engine = build(working=False)
+    started = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not started & {"spool", "outbox", "upkeep", "refresher", "reembed"}
+    assert engine.health.ready()
+    assert engine.watch.instances() == []
+
+
+def test_reindex_without_a_remote_index_says_what_is_not_set(run) -> None:
+    done = run("reindex", "--check")
+    assert done.returncode == 2
+    assert "PINECONE_API_KEY is not set" in done.stderr
+
+
+def test_reindex_check_finds_every_difference_and_reindex_mends_it(run) -> None:
+    with PineconeServer() as server:
+        def reindex(*arguments: str) -> tuple[int, dict[str, object]]:
+            done = run("reindex", *arguments, PINECONE_API_KEY="key", PINECONE_HOST=server.url, PINECONE_INDEX="tickets")
+            return done.returncode, json.loads(done.stdout)
+
+        code, found = reindex()
+        assert (code, found["equal"], found["expected"] > 100) == (0, True, True)
+        [space] = server.namespaces.values()
+        assert len(space) == found["expected"]
+        first, second = list(space)[:2]
+        del space[first]
+        space[second] = (space[second][0], {"department": "Another", "topic": "", "source": "seed"})
+        space["999999"] = (space[second][0], {})
+        code, found = reindex("--check")
+        assert (code, found["missing"], found["different"], found["surplus"]) == (1, 1, 1, 1)
+        assert reindex()[0] == 0
+        code, found = reindex("--check")
+        assert (code, found["equal"]) == (0, True)
+        server.fault = Fault("status", 503)
+        done = run("reindex", "--check", PINECONE_API_KEY="key", PINECONE_HOST=server.url, PINECONE_INDEX="tickets")
+        assert done.returncode == 1
+        assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_import_says_what_it_stored_and_a_second_run_stores_nothing(run, tmp_path) -> None:
@@ -118,3 +218,18 @@ def test_demo_fills_an_empty_database_and_refuses_one_with_real_tickets(run) -> 
     done = run("demo", "--tickets", "40")
     assert done.returncode == 1
     assert "real tickets" in done.stderr
+
+
+def test_loading_and_training_leave_a_row_in_the_audit_log(run, tmp_path, console_settings) -> None:
+    labelled = tmp_path / "labelled.csv"
+    lines = [f"{text} {number},{label}" for number in range(6) for label, text in (("cards", "my card is lost"), ("parcels", "where is my parcel"))]
+    labelled.write_text("text,category\n" + "\n".join(lines) + "\n")
+    assert run("load", "--exemplars", str(labelled), "--label-column", "category").returncode == 0
+    done = run("train")
+    assert done.returncode == 0, done.stderr
+    pool = connect(console_settings.postgres_url)
+    rows = {row.action: row for row in AuditTable(pool, seal=seal).find(limit=20)}
+    pool.dispose()
+    assert (rows["taxonomy_loaded"].actor, rows["taxonomy_loaded"].object) == ("command line", "labelled.csv")
+    assert rows["taxonomy_loaded"].after["exemplars"] == 12
+    assert rows["model_trained"].object == str(json.loads(done.stdout)["model"])

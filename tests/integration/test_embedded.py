@@ -114,14 +114,33 @@ def test_servers_that_were_killed_themselves_start_again_with_their_data(folder:
     servers.close()
 
 
-def test_a_stale_pid_file_does_not_pretend_that_postgres_runs(folder: Path) -> None:
+@pytest.mark.parametrize("stale", ["postmaster.pid", ".s.PGSQL.5432.lock"])
+def test_a_stale_file_whose_number_is_somebody_elses_now_does_not_keep_postgres_from_starting(folder: Path, stale: str) -> None:
     EmbeddedServers(folder).start().close()
-    (folder / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{folder}/postgres\n")
+    (folder / "postgres" / stale).write_text(f"{os.getpid()}\n{folder}/postgres\n" + f"0\n5432\n{folder}/postgres\n" * stale.endswith("lock"))
     servers = EmbeddedServers(folder).start()
     engine = create_engine(servers.postgres_url)
     with engine.connect() as connection:
         assert connection.execute(text("select 1")).scalar_one() == 1
     engine.dispose()
+    servers.close()
+
+
+def test_an_answer_that_was_removed_never_returns_with_an_older_copy_of_the_cache(folder: Path) -> None:
+    servers = EmbeddedServers(folder).start()
+    with redis.Redis.from_url(servers.redis_url) as client:
+        client.set("answer", "wrong")
+    servers.close()
+    servers = EmbeddedServers(folder).start()
+    with redis.Redis.from_url(servers.redis_url) as client:
+        assert client.get("answer") == b"wrong", "a stop in good order keeps the cache"
+        client.delete("answer")
+    process = psutil.Process(int((folder / "valkey" / "valkey.pid").read_text()))
+    process.kill()
+    process.wait(10)
+    servers.start()
+    with redis.Redis.from_url(servers.redis_url) as client:
+        assert client.get("answer") is None
     servers.close()
 
 

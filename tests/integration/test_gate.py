@@ -1,13 +1,21 @@
 """The gate of a served console: who gets in, by which door, with which cookie; over HTTP and by a raw websocket."""
 from __future__ import annotations
 
+import ast
+import re
+from contextlib import ExitStack
+from html import unescape
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
 from itsdangerous import Signer
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection
 
 from engine.access import PAGES, Role, opens
+from engine.domain import TicketDraft
 from engine.web.gate import COOKIE
 from tests import signin, websocket
 from tests.serving import ROOT, Served
@@ -154,12 +162,97 @@ def test_disabling_a_user_ends_open_pages_at_once(served: Served) -> None:
     assert (answer.status_code, "Name or password is wrong" in answer.text) == (401, True)
 
 
+def holding(call: str) -> list[str]:
+    """The pages in whose file this call stands in the source."""
+    return [name for name in EXISTING if call in (ROOT / "pages" / f"{name}.py").read_text()]
+
+
+def told_to_load_again(came: list[ForwardMsg]) -> bool:
+    """True when a page got the message that makes it load again, and nothing to show before it."""
+    kinds = [message.WhichOneof("type") for message in came]
+    # Streamlit tells by itself, now and then, that no script runs.
+    return set(kinds) <= {"session_status_changed", "auth_redirect"} and kinds[-1] == "auth_redirect" and came[-1].auth_redirect.url == ""
+
+
+def demoted(served: Served, name: str, page: str) -> tuple[str, websocket.Run, ClientConnection, ExitStack]:
+    """Somebody who opened a page as an admin and is an agent now."""
+    served.engine.accounts.add(name, role=Role.ADMIN, by="test", password="tall-lamp-and-coin", must_change=False)
+    cookie = cookie_of(signin.signed_in(served.url, name, "tall-lamp-and-coin"))
+    stack = ExitStack()
+    socket = stack.enter_context(websocket.opened(served.url, cookie))
+    shown = websocket.run(socket, page=page)
+    assert len(shown.headings) > 0
+    served.engine.accounts.set_role(name, "agent", by="test")
+    return cookie, shown, socket, stack
+
+
 def test_a_new_role_counts_in_pages_that_are_open_already(served: Served) -> None:
-    served.engine.accounts.add("climber", role=Role.ADMIN, by="test", password="tall-lamp-and-coin", must_change=False)
-    with websocket.opened(served.url, cookie_of(signin.signed_in(served.url, "climber", "tall-lamp-and-coin"))) as socket:
-        assert "Users" in websocket.run(socket, page="users").headings
-        served.engine.accounts.set_role("climber", "agent", by="test")
+    cookie, _, socket, stack = demoted(served, "climber", "users")
+    with stack:
+        came, code = websocket.until_closed(socket, websocket.wanted(page="users"))
+    assert (told_to_load_again(came), code) == (True, 1008)
+    with websocket.opened(served.url, cookie) as socket:
         assert "Users" not in websocket.run(socket, page="users").headings
+
+
+@pytest.mark.parametrize("page", holding("st.fragment("))
+def test_a_new_role_counts_in_parts_that_refresh_by_themselves(served: Served, page: str) -> None:
+    served.engine.router.route(TicketDraft(body="where is my parcel"))
+    cookie, shown, socket, stack = demoted(served, f"{page}-watcher", page)
+    assert shown.fragments, f"{page} refreshes nothing"
+    with stack:
+        came, code = websocket.until_closed(socket, websocket.wanted(page=page, fragment=min(shown.fragments)))
+    assert (told_to_load_again(came), code) == (True, 1008)
+    # Nor does a new connection take up the old visit with its parts.
+    with websocket.opened(served.url, cookie, resume=shown.session) as socket:
+        socket.send(websocket.wanted(page=page, fragment=min(shown.fragments)))
+        again = websocket.run(socket, page=page)
+    assert again.session and again.session != shown.session
+    assert shown.headings[0] not in again.headings and "metric" not in " ".join(again.texts)
+
+
+def test_parts_that_refresh_by_themselves_stand_where_the_test_above_finds_them() -> None:
+    found = {path.stem for path in (ROOT / "pages").rglob("*.py") if re.search(r"\bfragment\b", path.read_text())}
+    # What the dashboard shows while the database is away stands in a file of its own; it shows no figure.
+    assert found == {*holding("st.fragment("), "overview"}
+
+
+@pytest.mark.parametrize("page", holding("download("))
+def test_a_download_that_is_made_when_asked_for_asks_for_the_role_again(served: Served, page: str) -> None:
+    served.engine.router.route(TicketDraft(body="where is my parcel"))
+    cookie, shown, socket, stack = demoted(served, f"{page}-taker", page)
+    (number,) = shown.files
+    rows = served.engine.audit.find(action="audit_exported", limit=1000)
+    with stack, websocket.opened(served.url, cookie) as other:
+        assert websocket.until_closed(socket, websocket.file(number))[1] == 1008
+        # Whoever knows the file's number may ask for it from another visit.
+        websocket.run(other)
+        refused_ = websocket.answer(other, websocket.file(number), "backend_operation_response").backend_operation_response
+    assert refused_.error_msg and not refused_.deferred_file.url
+    assert len(served.engine.audit.find(action="audit_exported", limit=1000)) == len(rows)
+
+
+@pytest.mark.parametrize("page", holding("download("))
+def test_who_may_open_the_page_gets_its_download(served: Served, page: str) -> None:
+    served.engine.router.route(TicketDraft(body="where is my parcel"))
+    http = served.sign_in(Role.ADMIN)
+    with websocket.opened(served.url, cookie_of(http)) as socket:
+        (number,) = websocket.run(socket, page=page).files
+        made = websocket.answer(socket, websocket.file(number), "backend_operation_response").backend_operation_response
+    assert http.get(served.url + made.deferred_file.url, timeout=30).status_code == 200
+
+
+def test_downloads_that_are_made_later_go_through_the_guard() -> None:
+    later = []
+    for path in (ROOT / "pages").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "download_button":
+                data = node.args[1]
+                assert not isinstance(data, ast.Lambda), f"{path.name}:{node.lineno}: wrap it in guard.download"
+                if isinstance(data, ast.Call):
+                    assert getattr(data.func, "id", "") == "download", f"{path.name}:{node.lineno}"
+                    later.append(path.stem)
+    assert sorted(later) == sorted(holding("download("))
 
 
 def test_a_one_time_password_opens_nothing_but_the_form_that_changes_it(served: Served) -> None:
@@ -176,6 +269,31 @@ def test_a_one_time_password_opens_nothing_but_the_form_that_changes_it(served: 
     assert done.status_code == 303
     served.secrets += [cookie_of(http), "seven-quiet-boats"]
     assert (refused(served, before), refused(served, cookie_of(http))) == (403, 101)
+
+
+@pytest.mark.parametrize("target", [
+    "/dashboard?span=7d&department=Returns%20%26%20Refunds&channel=email", "/dashboard?span=7d&channel=email&channel=chat", "/review",
+])
+def test_a_shared_view_survives_the_sign_in(served: Served, target: str) -> None:
+    http = requests.Session()
+    answer = http.get(f"{served.url}{target}", headers=HTML, allow_redirects=False, timeout=30)
+    form = http.get(urljoin(served.url, answer.headers["location"]), timeout=30)
+    (kept,) = re.findall(r'name="next" value="([^"]*)"', form.text)
+    fields = {"csrf": signin.csrf_of(form.text), "name": "manager", "password": served.words[Role.MANAGER], "next": unescape(kept)}
+    answer = http.post(f"{served.url}/auth/login", data=fields, allow_redirects=False, timeout=30)
+    served.secrets.append(cookie_of(http))
+    assert (answer.status_code, answer.headers["location"]) == (303, target)
+
+
+@pytest.mark.parametrize("query", ["x=%0d%0aSet-Cookie:a=b", "a=1\\@elsewhere", "a=<script>", 'a="b', "a=ä", "a b", "x=" + "1" * 2000, "a=1\r\nX: y"])
+def test_a_strange_query_ends_no_header_and_leads_nowhere_else(served: Served, query: str) -> None:
+    answer = signin.post_form(
+        requests.Session(), f"{served.url}/auth/login", name="agent", password=served.words[Role.AGENT], next=f"/dashboard?{query}"
+    )
+    assert answer.status_code == 303
+    assert answer.headers["location"] in ("/dashboard", f"/dashboard?{query}") and "X" not in answer.headers
+    assert urlsplit(urljoin(served.url, answer.headers["location"]))[:3] == urlsplit(f"{served.url}/dashboard")[:3]
+    assert "a=b" not in answer.headers.get("set-cookie", "")
 
 
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/logout", "/auth/password"])
@@ -196,7 +314,10 @@ def test_forms_from_elsewhere_do_nothing(served: Served, path: str) -> None:
     assert refused(served, cookie_of(http)) == 101
 
 
-@pytest.mark.parametrize("target", ["//elsewhere.invalid", "https://elsewhere.invalid", "/\\elsewhere.invalid", "javascript:alert(1)", "/auth/logout", "/%0d%0aX: y"])
+@pytest.mark.parametrize("target", [
+    "//elsewhere.invalid", "https://elsewhere.invalid", "/\\elsewhere.invalid", "javascript:alert(1)", "/auth/logout", "/%0d%0aX: y", "//elsewhere.invalid?x=1", "?//elsewhere.invalid",
+    "https://elsewhere.invalid?/dashboard", "/auth/logout?x=1", "/api/v1/tickets?limit=1",
+])
 def test_nobody_is_sent_elsewhere_after_signing_in(served: Served, target: str) -> None:
     answer = signin.post_form(requests.Session(), f"{served.url}/auth/login", name="agent", password=served.words[Role.AGENT], next=target)
     assert answer.headers["location"] == "/"

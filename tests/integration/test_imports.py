@@ -1,12 +1,20 @@
 """Files of tickets: refused as a whole with the lines named, or stored as a whole; interrupted, they can be run again."""
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from engine import imports
-from engine.errors import ImportRejected
+from engine.errors import ImportRejected, TooManyRequests
+from tests.integration.test_accounts import Clock
 
 GOOD = b"ticket_id,body,channel\nA-1,where is my parcel,chat\nA-2,\"i forgot my password, help\",email\nA-3,someone stole my card,phone\n"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 def load(console, content: bytes, **more):
@@ -75,3 +83,27 @@ def test_an_id_of_another_stored_ticket_is_refused(console) -> None:
 
 def test_another_column_can_hold_the_text(console) -> None:
     assert len(load(console, b"message,category\nwhere is my parcel,x\n", text_column="message").decisions) == 1
+
+
+def test_the_tickets_of_files_are_limited_by_the_hour_and_a_file_that_is_too_much_stores_nothing(build, clock) -> None:
+    console = build(clock=clock, settings={"rate_import_per_hour": 5})
+
+    def load_as(name: str, content: bytes):
+        file = imports.read(content, name="tickets.csv", router=console.router, created_by=name)
+        return imports.run(file, router=console.router, store=console.decisions, take=lambda n: console.limits.take("import", name, amount=n))
+
+    assert len(load_as("ann", GOOD).decisions) == 3
+    other = GOOD.replace(b"A-", b"B-")
+    with pytest.raises(TooManyRequests, match="no more than 5 in an hour; 3 were asked for and 2 are left. Nothing was stored. Wait .* minutes"):
+        load_as("ann", other)
+    assert console.decisions.bodies(["B-1", "B-2", "B-3"]) == {}
+    assert len(load_as("bob", other).decisions) == 3, "others have their own"
+    two = GOOD.replace(b"A-", b"C-").rsplit(b"C-3", 1)[0]
+    assert len(load_as("ann", two).decisions) == 2, "what was refused has used up nothing"
+    assert load_as("ann", GOOD).already_stored == 3, "tickets that are stored already count for nothing"
+    with pytest.raises(TooManyRequests, match="Split it"):
+        load_as("eve", GOOD.replace(b"A-", b"E-") + b"E-4,where is my card\nE-5,where is my bill\nE-6,where is my refund\n")
+    with pytest.raises(TooManyRequests):
+        load_as("ann", GOOD.replace(b"A-", b"D-"))
+    clock.now += timedelta(hours=1)
+    assert len(load_as("ann", GOOD.replace(b"A-", b"D-")).decisions) == 3

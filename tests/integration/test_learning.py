@@ -1,8 +1,11 @@
 """Labels are learned from at once, fitted anew in the background, and shared by every instance."""
 from __future__ import annotations
 
+from dataclasses import replace
+
+from engine import policy as policies
 from engine import refit
-from engine.domain import Outcome, TicketDraft
+from engine.domain import Department, Outcome, Policy, TicketDraft
 from engine.refit import Refitter
 
 TEXT = "the zorble on my quux needs a new frobnicator"
@@ -17,7 +20,8 @@ def teach(console, count: int, department: str = "Sales") -> None:
 def refitter(console) -> Refitter:
     trainer = console.trainer
     return Refitter(
-        train=trainer.train, exemplars=console.exemplars, models=trainer._models, embedder=trainer._embedder.name, log=console.log
+        train=trainer.train, exemplars=console.exemplars, models=trainer._models, policy=console.policies.live,
+        embedder=trainer._embedder.name, log=console.log,
     )
 
 
@@ -48,6 +52,22 @@ def test_enough_labels_make_a_new_model_in_the_background_and_the_next_ones_star
     assert console.router.route(TicketDraft(body=TEXT)).department == "Sales"
 
 
+def test_a_policy_under_which_neighbours_vote_otherwise_starts_a_fit_under_that_policy(console) -> None:
+    """The console's own trainer and refitter: a fit that used anything but the live policy would stay due for ever."""
+    worker = refitter(console)
+    names = [d.name for d in console.taxonomy.departments()]
+    before = console.state.current().model.calibrators["cached"]
+    policies.save(replace(Policy(), accuracy=0.75), console.policies, departments=names, author="m", reason="another bar")
+    assert not worker.due()
+    policies.save(replace(Policy(), neighbours=1, similarity=0.5), console.policies, departments=names, author="m", reason="one is enough")
+    assert worker.due()
+    assert worker.refit_when_due() is not None
+    assert not worker.due()
+    console.state.refresh()
+    after = console.state.current().model.calibrators["cached"]
+    assert after.labels > before.labels, "one neighbour at 0.5 answers more than five at 0.7"
+
+
 def test_only_one_instance_fits_at_a_time(console, monkeypatch) -> None:
     monkeypatch.setattr(refit, "FEWEST_NEW", 1)
     monkeypatch.setattr(refit, "NEW_SHARE", 0.0)
@@ -72,3 +92,24 @@ def test_a_stored_model_that_this_version_cannot_read_is_fitted_anew_at_the_star
     with first.decisions._engine.begin() as connection:
         connection.execute(text("update models set manifest = jsonb_set(manifest, '{classifier,version}', '0')"))
     assert build().state.current().model.number > number
+
+
+def test_a_model_that_another_version_put_in_force_is_left_alone_and_everything_else_is_followed(build) -> None:
+    """As in a rolling upgrade: the instance that cannot read the new model keeps its own and follows departments and labels."""
+    from sqlalchemy import text
+
+    console = build()
+    number = console.state.current().model.number
+    newer = console.trainer.train()
+    with console.decisions._engine.begin() as connection:
+        connection.execute(text("update models set manifest = jsonb_set(manifest, '{version}', '99') where number = :number"), {"number": newer})
+    console.taxonomy.save([Department("Late", "came later")])
+    assert console.state.refresh()
+    state = console.state.current()
+    assert ("Late" in state.live, state.model.number) == (True, number)
+    teach(console, 1)
+    assert console.state.refresh()
+    assert console.state.current().versions["model"] == f"{number}+1"
+    again = console.trainer.train()
+    assert console.state.refresh()
+    assert console.state.current().model.number == again

@@ -1,13 +1,20 @@
 """The schema: what the migrations make is what the code believes, also on a filled database."""
 from __future__ import annotations
 
+from datetime import timedelta
+
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from db import migrate
+from db.charts import Charts
 from db.models import metadata
+from db.rollup_columns import BAND_WEIGHTS
+from db.rollups import Rollups
 from db.session import connect
+from engine.timeline import ChartWindow
+from tests.integration.test_rollups import NOW, some
 
 
 def test_migrated_schema_is_the_schema_of_the_models(database) -> None:
@@ -44,6 +51,34 @@ def test_every_migration_runs_on_a_filled_database(databases) -> None:
     with engine.connect() as connection:
         assert connection.execute(text("select count(*) from routing_history where actual_outcome = department")).scalar_one() == 500
         assert migrate.current(engine) == migrate.newest()
+    engine.dispose()
+    databases.drop(url)
+
+
+def test_rolled_up_labels_get_their_weight_by_band_when_the_columns_come(databases) -> None:
+    """Half the facts are rolled up, half wait; the new columns then say what a rebuild from the raw rows says."""
+    url = databases.make()
+    engine = connect(url)
+    rollups = Rollups(engine, clock=lambda: NOW)
+    charts = Charts(engine, clock=lambda: NOW)
+    migrate.upgrade(engine)
+    some(engine, 300)
+    rollups.roll()
+    with engine.begin() as connection:
+        for name in BAND_WEIGHTS:
+            connection.execute(text(f"alter table rollups drop column {name}"))
+        connection.execute(text("alter table instances drop column services"))
+        connection.execute(text("update alembic_version set version_num = '0004'"))
+    some(engine, 200, seed=2, first=300)
+    with engine.begin() as connection:
+        connection.execute(text("update routing_history set actual_outcome = 'D3' where id % 7 = 0"))
+    migrate.upgrade(engine)
+    rollups.roll()
+    windows = [ChartWindow(NOW - timedelta(days=days), NOW + timedelta(minutes=1)) for days in (1, 7, 60)]
+    after = [charts.totals(window).band_weights.tolist() for window in windows]
+    rollups.rebuild()
+    assert after == [charts.totals(window).band_weights.tolist() for window in windows]
+    assert all(sum(row[0] for row in bands) > 0 for bands in after)
     engine.dispose()
     databases.drop(url)
 

@@ -1,8 +1,10 @@
 """Signing in with an OpenID Connect provider: a claim becomes a role, and a provider or visitor that lies is refused."""
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
+from html import unescape
 
 import pytest
 import requests
@@ -24,16 +26,18 @@ def provider() -> Iterator[IdentityProvider]:
 
 
 @pytest.fixture(scope="module")
-def served(databases, learned, servers, tmp_path_factory, provider: IdentityProvider) -> Iterator[Served]:  # noqa: ANN001
+def served(databases, learned, servers, tmp_path_factory, overheard, provider: IdentityProvider) -> Iterator[Served]:  # noqa: ANN001
     url = databases.make(learned)
     console = Served(
         url, f"{servers.redis_url}?db=2", tmp_path_factory.mktemp("oidc"), public_url="{url}", oidc_issuer=provider.url, oidc_client_id=CLIENT,
         oidc_client_secret=SECRET, oidc_role_claim="realm.groups", oidc_roles="console-bosses=admin,console-people=agent",
     )
+    console.log = overheard.folder / f"console-{console.port}.log"
     try:
         yield console.start()
         assert console.leaked(SECRET) == []
     finally:
+        overheard.secret(*console.secrets)
         console.close()
         databases.drop(url)
 
@@ -71,6 +75,37 @@ def test_a_changed_claim_changes_the_role_at_the_next_sign_in(served: Served, pr
     provider.claims["realm"] = {"groups": ["console-people", "console-bosses"]}
     http, _ = enter(served)
     assert any("zoe@corp.example (admin)" in text for text in shown(served, http))
+
+
+def test_a_shared_view_survives_the_way_to_the_provider_and_back(served: Served, provider: IdentityProvider) -> None:
+    provider.claims["realm"] = {"groups": ["console-bosses"]}
+    http = requests.Session()
+    http.headers["Accept"] = "text/html"
+    form = http.get(f"{served.url}/dashboard?span=Last+hour&department=A%20%26%20B", timeout=30)
+    (way,) = re.findall(r'href="(/auth/oidc[^"]*)"', form.text)
+    assert http.get(served.url + unescape(way), timeout=30).url == f"{served.url}/dashboard?span=Last+hour&department=A%20%26%20B"
+
+
+@pytest.mark.parametrize("target", ["//elsewhere.invalid", "https://elsewhere.invalid", "/auth/logout", "/%0d%0aX: y"])
+def test_the_provider_sends_nobody_elsewhere(served: Served, target: str) -> None:
+    http = requests.Session()
+    assert http.get(f"{served.url}/auth/oidc", params={"next": target}, timeout=30).url == f"{served.url}/"
+
+
+def test_a_provider_that_takes_the_last_admins_role_is_told_so_and_changes_nothing(served: Served, provider: IdentityProvider) -> None:
+    provider.claims["realm"] = {"groups": ["console-bosses"]}
+    enter(served)
+    others = [user.name for user in served.engine.accounts.all() if user.role == "admin" and user.source == "local"]
+    for name in others:
+        served.engine.accounts.disable(name, by="test")
+    try:
+        provider.claims["realm"] = {"groups": ["console-people"]}
+        http, answer = enter(served)
+        assert (answer.status_code, "is the last admin" in answer.text) == (403, True) and COOKIE not in http.cookies
+        assert served.engine.accounts.named("zoe@corp.example").role == "admin"
+    finally:
+        for name in others:
+            served.engine.accounts.enable(name, by="test")
 
 
 def test_a_disabled_user_is_out_at_once_whatever_the_provider_says(served: Served) -> None:

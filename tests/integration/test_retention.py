@@ -3,8 +3,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from db import retention
 from db.session import connect
 from engine.bootstrap import Engine
 from engine.domain import Outcome, Overrule, TicketDraft
@@ -39,3 +42,23 @@ def test_texts_older_than_the_limit_go_and_statistics_stay(console: Engine) -> N
     assert console.exemplars.count() == exemplars - 1
     ticket, decision = console.decisions.find(old.ticket_id)
     assert (ticket.body, decision.department) == ("", old.department)
+
+
+def test_a_purge_goes_in_batches_and_one_that_was_broken_off_goes_on(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    tickets = [console.router.admit(TicketDraft(body=f"my {WORD} parcel number {number} is lost")) for number in range(9)]
+    console.router.route_tickets(tickets)  # one transaction, so one time for all of them
+    console.router.settle()
+    now = datetime.now(UTC)
+    monkeypatch.setattr(retention, "BATCH", 2)
+    pool = connect(console.settings.postgres_url)
+    with pool.begin() as connection:
+        connection.execute(text(f"alter table tickets add constraint stop check (id <> '{tickets[5].id}' or body <> '')"))
+    with pytest.raises(DBAPIError, match="stop"):
+        console.retention.purge(before=now + timedelta(seconds=1), now=now)
+    with pool.begin() as connection:
+        gone = connection.execute(text("select count(*) from tickets where body = '' and text_removed_at is not null")).scalar_one()
+        connection.execute(text("alter table tickets drop constraint stop"))
+    pool.dispose()
+    assert 0 < gone < 9 and gone % 2 == 0, "whole batches"
+    assert console.retention.purge(before=now + timedelta(seconds=1), now=now) == 9 - gone
+    assert WORD not in everything(console)

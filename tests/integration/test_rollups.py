@@ -2,18 +2,25 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from db.charts import Charts, pieces
+from db.locks import Lock
 from db.rollups import Rollups
+from db.trained import TrainedModels
+from db.users import Users
 from engine.figures import Tally
 from engine.histograms import EDGES_MS
 from engine.timeline import ChartWindow, Level, floor, following
 
+ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 17, 14, 37, 25, 123_456, tzinfo=UTC)
 METHODS = ("cached", "learned", "rag_llm", "fallback")
 _TICKET = """
@@ -76,12 +83,21 @@ def raw(engine: Engine, window: ChartWindow) -> Tally:
         one.confidence[bin_] = 1
         if row.actual_outcome is not None:
             one.reviewed[bin_], one.correct[bin_] = 1, row.actual_outcome == row.department
+            weight = round(1000 / row.review_probability) if row.review_wanted else 0
+            sums = [weight, weight * (row.actual_outcome == row.department), weight * weight // 1000]
+            one.band_weights[0 if bin_ >= 17 else 1 if bin_ >= 12 else 2] = sums
+            if row.method == "cached":
+                one.hit_weights[:] = sums
+            one = replace(one, weight=sums[0], weight_correct=sums[1], weight_squared=sums[2])
         total = total + one
     return total
 
 
 def same(left: Tally, right: Tally) -> bool:
-    names = ("n", "hits", "auto", "degraded", "audited", "false_hits", "total_us", "latency", "confidence", "reviewed", "correct")
+    names = (
+        "n", "hits", "auto", "degraded", "audited", "false_hits", "total_us", "latency", "confidence", "reviewed", "correct", "weight",
+        "weight_correct", "weight_squared", "hit_weights", "band_weights",
+    )
     return all((getattr(left, name) == getattr(right, name)).all() if hasattr(getattr(left, name), "all")
                else getattr(left, name) == getattr(right, name) for name in names)
 
@@ -219,6 +235,58 @@ def test_a_rebuild_gives_what_rolling_gave_and_loses_no_later_fact(database: Eng
     rollups.rebuild()
     with database.connect() as connection:
         assert connection.execute(query).all() == before
+
+
+def test_a_rebuild_that_waits_for_a_roller_sees_what_it_did(database: Engine) -> None:
+    rollups, window = Rollups(database, clock=lambda: NOW), ChartWindow(NOW - timedelta(days=400), NOW)
+    some(database, 60)
+    with database.connect() as other:
+        other.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.ROLLING})
+        result: list[int] = []
+        waiting = threading.Thread(target=lambda: result.append(rollups.rebuild()))
+        waiting.start()
+        with database.connect() as watcher:
+            while not watcher.execute(text("select count(*) from pg_locks where locktype = 'advisory' and not granted")).scalar_one():
+                watcher.rollback()
+        # The other roller takes the facts away while the rebuild waits for it.
+        other.execute(text("delete from rollup_pending"))
+        other.commit()
+    waiting.join(60)
+    some(database, 5, first=60)
+    assert result == [60]
+    assert rollups.rebuild() == 65
+    assert Charts(database, clock=lambda: NOW).totals(window).n == raw(database, window).n
+
+
+def test_who_disables_a_user_does_not_wait_for_a_rebuild_or_a_fit(database: Engine) -> None:
+    users, noted = Users(database), lambda *_: None
+    values = {"name": "ann", "role": "agent", "password_hash": "x", "created_at": NOW}
+    row = users.add(values, noted=noted)
+    with database.connect() as other:
+        for lock in set(Lock) - {Lock.ADMINS}:
+            other.execute(text("select pg_advisory_xact_lock(:key)"), {"key": lock})
+        assert users.change(row.id, {"disabled_at": NOW}, noted=noted).disabled_at == NOW
+
+
+def test_numbers_of_locks_are_written_in_one_place_and_no_two_are_the_same() -> None:
+    assert len({lock.value for lock in Lock.__members__.values()}) == len(Lock.__members__) >= 5
+    for path in [*(ROOT / "db").glob("*.py"), *(ROOT / "engine").rglob("*.py")]:
+        source = path.read_text()
+        if path.name != "locks.py":
+            assert not re.search(r"\b7_?203_?\d{3}\b", source), path
+        for key in re.findall(r"advisory\w*_lock\(:key\)\"\), \{\"key\": ([^}]+)\}", source):
+            assert key.startswith("Lock.") or key == "key", path
+
+
+def test_who_fits_a_model_may_think_for_minutes(database: Engine) -> None:
+    impatient = create_engine(database.url, connect_args={"options": "-c idle_in_transaction_session_timeout=200"})
+    with TrainedModels(impatient).alone() as mine, TrainedModels(database).alone() as theirs:
+        assert (mine, theirs) == (True, False)
+        with database.connect() as watcher:
+            watcher.execute(text("select pg_sleep(1)"))
+            held = watcher.execute(text("select count(*) from pg_locks where locktype = 'advisory' and objid = :key"), {"key": Lock.FITTING})
+            assert held.scalar_one() == 1
+    impatient.dispose()
 
 
 def test_deleting_old_decisions_keeps_their_statistics_even_through_a_rebuild(database: Engine) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from engine.domain import Automation, Method, Outcome, Overrule, TicketDraft
 from engine.errors import Conflict, NotFound, OutcomeRejected, ServiceUnavailable, TicketRejected
+from engine.model import RoutingModel
 
 KEPT_APART = Path(__file__).resolve().parents[1] / "data" / "starter_kept_apart.csv"
 
@@ -135,3 +136,50 @@ def test_without_the_database_an_error_names_it_and_says_that_nothing_was_stored
     with pytest.raises(ServiceUnavailable, match="database"):
         console.decisions.latest()
     gone.dispose()
+
+
+def test_no_ticket_keeps_its_connection_whatever_becomes_of_it(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decided, repeated, refused for its id or without an embedder that works: the lease is empty afterwards."""
+    router, leases = console.router, []
+    lease = router._lease
+    monkeypatch.setattr(router, "_lease", lambda: leases.append(lease()) or leases[-1])
+    first = router.route(draft("you took the money twice for my october bill"))
+    router.route(draft("you took the money twice for my october bill"))
+    with pytest.raises(Conflict):
+        router.route(draft("where is my parcel", ticket_id=first.ticket_id))
+    with monkeypatch.context() as broken:
+        broken.setattr(router._embedder, "embed", lambda texts: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            router.route(draft("something else has gone wrong"))
+    router.settle()
+    assert len(leases) == 4
+    assert all(lease._connection is None for lease in leases)
+
+
+def test_no_connection_is_held_while_a_language_model_thinks(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    router, leases, held = console.router, [], []
+    lease = router._lease
+    monkeypatch.setattr(router, "_lease", lambda: leases.append(lease()) or leases[-1])
+
+    class Thinking:
+        def decide(self, *_: object, **__: object) -> None:
+            held.append(leases[-1]._connection)
+
+    monkeypatch.setattr(router._retrieval, "_language_model", Thinking())
+    router.route(draft("quantum chromodynamics lattice gauge theory on sparse tensors"))
+    router.settle()
+    assert held == [None]
+    assert leases[-1]._connection is None
+
+
+def test_a_router_that_fails_meanwhile_leaves_no_connection_with_the_other_thread(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words cannot be read while the embedder is still at work: the connection that is taken after that is given back too."""
+    router, leases = console.router, []
+    lease = router._lease
+    monkeypatch.setattr(router, "_lease", lambda: leases.append(lease()) or leases[-1])
+    monkeypatch.setattr(RoutingModel, "read", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        router.route(draft("where is my parcel"))
+    router._finders.submit(bool).result()
+    router.close()
+    assert leases[0]._connection is None

@@ -1,16 +1,23 @@
 """Every page in its empty, filled and failing state, run by Streamlit's own test runner on the real engine."""
 from __future__ import annotations
 
+import json
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from db.session import connect
 from engine import access, bootstrap
+from engine import policy as policies
 from engine.access import Role
-from engine.domain import Outcome, TicketDraft
+from engine.domain import Outcome, Policy, TicketDraft
 from pages.parts import guard
+from tests.integration.test_rollups import decision, store
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 NAMES = sorted(path.stem for path in PAGES.glob("*.py"))
@@ -73,3 +80,72 @@ def test_a_session_that_has_ended_opens_nothing(opened, monkeypatch) -> None:
     assert not page.exception
     assert "Your session has ended" in said(page)
     assert not page.title
+
+
+def _labels(console, *, demo: bool) -> None:
+    """400 sure decisions for one department, all of them right, by the model in force."""
+    at, chance, name = datetime.now(UTC) - timedelta(hours=1), random.Random(5), "Billing and Payments"
+    rows = [
+        decision(i, chance, at=at, department=name, actual=name, confidence=0.97, method="learned", demo=demo, probability=1.0) for i in range(400)
+    ]
+    pool = connect(console.settings.postgres_url)
+    store(pool, *rows)
+    with pool.begin() as connection:
+        connection.execute(
+            text("update routing_history set versions = cast(:versions as jsonb)"), {"versions": json.dumps(console.state.current().versions)}
+        )
+        connection.execute(text("update routing_history set reviewed_at = now()"))
+        connection.execute(text(
+            "insert into outcomes (ticket_id, kind, predicted, actual, labelled_by, created_at) "
+            "select ticket_id, 'confirmed', department, department, 'boss', now() from routing_history"
+        ))
+        if demo:
+            connection.execute(text("update tickets set origin = 'demo'"))
+    pool.dispose()
+
+
+def _ask_for_a_target(console) -> None:
+    names = [d.name for d in console.taxonomy.departments()]
+    policies.save(replace(Policy(), target_accuracy=0.95), console.policies, departments=names, author="boss", reason="ask for 95 %")
+
+
+def test_newer_labels_are_offered_on_the_policy_page_and_come_into_force_only_by_a_click(opened, console) -> None:
+    _ask_for_a_target(console)
+    _labels(console, demo=False)
+    page = opened("policy")
+    assert "Newer labels give other thresholds" in said(page)
+    assert "400 labels: 400 on answers of the model in force" in said(page)
+    assert "their tickets together" in said(page), "a pooled promise is not about a single department"
+    assert console.policies.live().departments == {}
+    page.button(key="apply_newer").click().run()
+    assert not page.exception
+    assert "Billing and Payments" in console.policies.live().departments
+    assert "derived anew from 400 labels" in console.policies.all()[0].reason
+    assert "Newer labels give" not in said(opened("policy"))
+
+
+def test_demo_labels_set_no_thresholds_and_the_policy_page_says_so(opened, console) -> None:
+    _ask_for_a_target(console)
+    _labels(console, demo=True)
+    page = opened("policy")
+    assert "labels of demo tickets" in said(page)
+    assert not [button for button in page.button if button.key == "apply_newer"]
+    page.text_input(key="policy_reason").set_value("try it").run()
+    page.button(key="save_policy").click().run()
+    live = console.policies.live()
+    assert (live.number, live.target_accuracy, live.departments) == (2, 0.95, {})
+
+
+def test_the_accuracy_page_says_what_still_waits_and_promises_nothing_that_is_not_in_force(opened, console) -> None:
+    _labels(console, demo=False)
+    for number in range(3):
+        console.router.route(TicketDraft(body=f"the quux of my zorble {number} is frobnicated"))
+    page = opened("accuracy")
+    assert "3 of 403 tickets that were sampled for review still wait" in said(page)
+    assert "No target accuracy is in force" in said(page)
+    assert "nothing lately" not in said(page)
+    rests_on = next(table.value for table in page.dataframe if "Prior counts as" in table.value.columns)
+    learned = console.state.current().model.calibrators["learned"]
+    assert rests_on.set_index("Method").loc["Learned router", "Labels"] == learned.labels > 0
+    shown = [metric.label for metric in page.metric]
+    assert "Accuracy of all tickets" in shown

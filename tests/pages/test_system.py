@@ -44,3 +44,11 @@ def test_a_service_that_is_away_is_named_with_its_consequence_and_tested_on_dema
     page.button(key="test_cache").click().run()
     assert not page.exception
     assert any("Exact cache: answers" in message.value for message in page.success)
+
+
+def test_the_progress_of_the_embedding_is_shown(page: AppTest, console: Engine) -> None:
+    page.run()
+    total = console.exemplars.count()
+    [bar] = page.get("progress")
+    assert bar.proto.value == 100
+    assert bar.proto.text == f"{total:,} of {total:,} exemplars have a vector of {console.reembedder.progress().embedder}"

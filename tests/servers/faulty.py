@@ -104,7 +104,7 @@ class FaultyServer:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def answer(self, seen: Seen) -> tuple[int, Any]:
-        """Status and JSON body of a right answer."""
+        """Status and JSON body of a right answer; bytes are sent as they are."""
         return 404, {"error": {"message": "not found"}}
 
     def error_body(self, code: int) -> Any:
@@ -137,7 +137,7 @@ class FaultyServer:
             handler.connection.close()
             return
         code, body = (fault.code, self.error_body(fault.code)) if fault.kind == "status" else self.answer(seen)
-        content = b"<html>not json" if fault.kind == "garbage" else json.dumps(body).encode()
+        content = b"<html>not json" if fault.kind == "garbage" else body if isinstance(body, bytes) else json.dumps(body).encode()
         handler.send_response(code)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(content)))

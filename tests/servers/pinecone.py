@@ -11,16 +11,25 @@ from tests.servers.faulty import FaultyServer, Seen
 
 
 class PineconeServer(FaultyServer):
-    """`namespaces` holds id -> (values, metadata); `indexes` the descriptions by name."""
+    """`namespaces` holds id -> (values, metadata); `indexes` the descriptions by name.
+
+    `metric` is that of indexes made from now on, `pause` the seconds that every answer of the data plane takes.
+    An index named in `made_meanwhile` is made by somebody else just before the first request that would make it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.indexes: dict[str, dict[str, Any]] = {}
         self.namespaces: dict[str, dict[str, tuple[list[float], dict[str, Any]]]] = {}
+        self.made_meanwhile = ""
+        self.metric = "cosine"
+        self.pause = 0.0
         self._lock = threading.Lock()
 
     def answer(self, seen: Seen) -> tuple[int, Any]:
         url = urlparse(seen.path)
+        if self.pause and not url.path.startswith("/indexes"):
+            self._released.wait(self.pause)
         with self._lock:
             if url.path.startswith("/indexes"):
                 return self._control(seen, url.path.removeprefix("/indexes").strip("/"))
@@ -35,6 +44,8 @@ class PineconeServer(FaultyServer):
     def _control(self, seen: Seen, name: str) -> tuple[int, Any]:
         if seen.method == "POST":
             made = seen.body
+            if made["name"] == self.made_meanwhile:
+                self.indexes[made["name"]] = self._described(made["name"], made["dimension"])
             if made["name"] in self.indexes:
                 return 409, self.error_body(409)
             dimension = made.get("dimension") or next(
@@ -52,7 +63,7 @@ class PineconeServer(FaultyServer):
 
     def _described(self, name: str, dimension: int) -> dict[str, Any]:
         return {
-            "name": name, "dimension": dimension, "metric": "cosine", "host": self.url.removeprefix("http://"),
+            "name": name, "dimension": dimension, "metric": self.metric, "host": self.url.removeprefix("http://"),
             "spec": {"serverless": {"cloud": "aws", "region": "us-east-1"}}, "status": {"ready": True, "state": "Ready"},
             "deletion_protection": "disabled", "vector_type": "dense",
         }
@@ -98,9 +109,15 @@ def _newer(index: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _holds(rule: dict[str, Any], value: Any) -> bool:
+    """One field's rule of a metadata filter; an operator that the service does not know is an error there too."""
+    known = {"$eq": lambda wanted: value == wanted, "$in": lambda wanted: value in wanted, "$nin": lambda wanted: value not in wanted}
+    return all(known[operator](wanted) for operator, wanted in rule.items())
+
+
 def _nearest(space: dict[str, tuple[list[float], dict[str, Any]]], body: dict[str, Any]) -> list[dict[str, Any]]:
-    wanted = {key: rule["$eq"] for key, rule in (body.get("filter") or {}).items()}
-    ids = [id_ for id_, (_, metadata) in space.items() if all(metadata.get(key) == value for key, value in wanted.items())]
+    rules = body.get("filter") or {}
+    ids = [id_ for id_, (_, metadata) in space.items() if all(_holds(rule, metadata.get(key)) for key, rule in rules.items())]
     if not ids:
         return []
     stored = np.array([space[id_][0] for id_ in ids], dtype=np.float64)

@@ -26,6 +26,12 @@ class Quiet:
     def event(self, name: str, **_: object) -> None:
         self.events.append(name)
 
+    def record(self, *_: object, **__: object) -> None: ...
+
+
+def unnoted(*_: object) -> None:
+    """A change that nobody writes down."""
+
 
 class Scene:
     """A clock that is moved by hand, one reading for everything, and the real store."""
@@ -36,7 +42,7 @@ class Scene:
         self.log = Quiet()
         self.table = AlertTable(database)
         self.alerts = Alerts(
-            store=self.table, measure=lambda rule, _: self.readings if rule.measure is measure else [], log=self.log, clock=lambda: self.now,
+            store=self.table, measure=lambda rule, _: self.readings if rule.measure is measure else [], audit=self.log, log=self.log, clock=lambda: self.now,
             channels=("webhook", "mail"),
         )
 
@@ -114,7 +120,7 @@ def test_without_evidence_any_more_an_alert_resolves(database: Engine) -> None:
 
 def test_a_silenced_alert_tells_nobody_until_the_silence_ends(database: Engine) -> None:
     scene = Scene(database, Measure.FALSE_HIT_RATE)
-    scene.table.silence(rule="false_hits", subject="", until=START + 10 * MINUTE, by="kim", reason="known")
+    scene.table.silence(rule="false_hits", subject="", until=START + 10 * MINUTE, by="kim", reason="known", noted=unnoted)
     scene.look(0.5)
     assert scene.told() == []
     assert [row.silenced for row in scene.table.latest()] in ([True], [False])
@@ -124,7 +130,7 @@ def test_a_silenced_alert_tells_nobody_until_the_silence_ends(database: Engine) 
 
 def test_an_alert_that_came_and_went_in_silence_is_never_told(database: Engine) -> None:
     scene = Scene(database, Measure.FALSE_HIT_RATE)
-    scene.table.silence(rule="", subject="", until=START + timedelta(hours=1), by="kim", reason="maintenance")
+    scene.table.silence(rule="", subject="", until=START + timedelta(hours=1), by="kim", reason="maintenance", noted=unnoted)
     scene.look(0.5)
     scene.look(0.0)
     scene.now += timedelta(hours=2)
@@ -135,12 +141,12 @@ def test_acknowledging_is_kept_with_who_and_when(database: Engine) -> None:
     scene = Scene(database, Measure.FALSE_HIT_RATE)
     scene.look(0.5)
     (row,) = scene.table.latest()
-    scene.table.acknowledge(row.id, by="kim", now=scene.now)
-    scene.table.acknowledge(row.id, by="lee", now=scene.now + MINUTE)
+    scene.table.acknowledge(row.id, by="kim", now=scene.now, noted=unnoted)
+    scene.table.acknowledge(row.id, by="lee", now=scene.now + MINUTE, noted=unnoted)
     (row,) = scene.table.latest()
     assert (row.acknowledged_by, row.acknowledged_at) == ("kim", scene.now)
     with pytest.raises(NotFound):
-        scene.table.acknowledge(row.id + 1, by="kim", now=scene.now)
+        scene.table.acknowledge(row.id + 1, by="kim", now=scene.now, noted=unnoted)
 
 
 def test_a_managers_change_of_a_rule_holds_and_nonsense_is_refused(database: Engine) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from engine.calibration import Calibrator, brier_score, expected_calibration_error, reliability
+from engine.calibration import Calibrator, expected_calibration_error, reliability
+from engine.reliability import debiased_calibration_error
 
 Draw = tuple[NDArray[np.float64], NDArray[np.bool_]]
 
@@ -192,14 +193,47 @@ def test_fits_are_not_stacked_without_end() -> None:
 def test_calibration_error_is_the_gap_worked_out_by_hand() -> None:
     confidence, correct = [0.2, 0.2, 0.8, 0.8], [False, True, True, True]
     assert expected_calibration_error(confidence, correct, bins=2) == pytest.approx((0.3 + 0.2) / 2)
-    assert brier_score(confidence, correct) == pytest.approx((0.04 + 0.64 + 0.04 + 0.04) / 4)
 
 
 def test_no_labels_make_an_empty_diagram() -> None:
     assert reliability([], []) == []
     assert expected_calibration_error([], []) == 0.0
-    with pytest.raises(ValueError, match="at least one label"):
-        brier_score([], [])
+    assert debiased_calibration_error([], []) == 0.0
+
+
+@pytest.mark.parametrize("doubtful_only", [False, True])
+def test_a_true_confidence_hardly_ever_looks_off_by_the_alert_s_limit_even_on_200_labels(doubtful_only: bool) -> None:
+    """The plain error in 15 bins is over 0.05 almost always then; weighted labels must not do it either."""
+    rng = np.random.default_rng(11)
+    plain, debiased = 0, 0
+    for _ in range(300):
+        confidence = rng.beta(5, 1, 400)
+        rate = np.where(confidence < 0.9, 1.0, 0.5) if doubtful_only else np.full(400, 0.5)
+        seen = rng.random(400) < rate
+        if doubtful_only:
+            seen &= np.cumsum(seen) <= 260
+        correct, weights = rng.random(400) < confidence, 1.0 / rate
+        plain += expected_calibration_error(confidence[seen], correct[seen], weights=weights[seen]) > 0.05
+        debiased += debiased_calibration_error(confidence[seen], correct[seen], weights=weights[seen]) > 0.05
+    assert plain >= 200
+    assert debiased <= 15
+
+
+def test_a_confidence_that_promises_a_tenth_too_much_is_found_on_200_labels() -> None:
+    rng = np.random.default_rng(12)
+    found = 0
+    for _ in range(200):
+        confidence = rng.beta(5, 1, 200) * 0.8 + 0.2
+        found += debiased_calibration_error(confidence, rng.random(200) < confidence - 0.1) > 0.05
+    assert found >= 160
+
+
+def test_with_many_labels_the_debiased_error_is_the_plain_one() -> None:
+    rng = np.random.default_rng(13)
+    confidence = rng.random(50_000)
+    correct = rng.random(50_000) < confidence**2
+    both = (measure(confidence, correct) for measure in (expected_calibration_error, debiased_calibration_error))
+    assert np.ptp(list(both)) < 0.002
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=200), st.integers(1, 30))

@@ -102,6 +102,15 @@ def test_departments_are_judged_where_parents_are_given() -> None:
         run(data(120), data(60, seed=1), parents={"cards": "Bank", "loans": "Credit"})
 
 
+def test_a_new_label_of_a_known_department_can_be_answered_and_only_others_are_said_to_count_as_wrong() -> None:
+    parents = {"cards": "Bank", "transfers": "Bank", "loans": "Credit", "chips": "Bank", "weather": "Elsewhere"}
+    test = data(30, seed=1)
+    found = run(data(300), LabelledTickets(test.texts, ("chips", *test.labels[1:29], "weather"), {}), parents=parents)
+    assert found.unseen_labels == {"chips": 1, "weather": 1}
+    assert (found.unanswerable, found.to_json()["unanswerable_test_rows"]) == (1, 1)
+    assert found.correct[0] and not found.correct[29]
+
+
 def test_confusion_counts_the_mistakes() -> None:
     found = run(data(300, noise=0.3), data(300, seed=1, noise=0.3))
     assert sum(count for _, _, count in found.confusion) == int((~found.correct).sum())

@@ -17,6 +17,7 @@ JOINTS = {"engine/bootstrap.py", "engine/backends.py", "engine/watching.py", "en
 # The last ones are nouns of statistics and alerts, without an outward import of their own.
 PORTS = {
     "engine.ports", "engine.domain", "engine.errors", "engine.figures", "engine.histograms", "engine.timeline", "engine.alerts", "engine.notice",
+    "engine.sampled",
 }
 PAGE_LINES, MODULE_LINES = 80, 300
 

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.breaker import Circuit, ServiceState
+from engine.errors import ConfigurationError
 from engine.telemetry.fanout import Telemetry
 from engine.telemetry.metrics import Metrics
 from tests.made_up import SECRET, decision, ticket
@@ -60,7 +62,7 @@ def test_names_units_labels_and_help_follow_the_conventions() -> None:
 def test_decisions_hits_labels_and_services_are_counted() -> None:
     metrics = used()
     assert value(metrics, "routing_decisions_total", method="cached", department="Billing", automation="auto", channel="web") == 1
-    assert value(metrics, "routing_audited_hits_total") == value(metrics, "routing_false_hits_total") == 1
+    assert value(metrics, "routing_audited_hits_total") == value(metrics, "routing_audit_disagreements_total") == 1
     assert value(metrics, "routing_degraded_decisions_total", service="index") == 1
     assert value(metrics, "routing_labels_total", outcome="corrected") == 1
     assert value(metrics, "routing_stage_seconds_sum", stage="embed") == 0.006
@@ -111,3 +113,29 @@ def test_several_processes_add_up(tmp_path: Path) -> None:
     shown = run("print(m.render().decode())")
     assert 'routing_decisions_total{automation="auto",channel="web",department="Billing",method="learned"} 3.0' in shown
     assert "routing_tickets_waiting 5.0" not in shown, "a gauge of a process that has ended is gone"
+
+
+def test_a_folder_named_in_the_env_file_alone_is_made_and_shared(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "there" / "yet"
+    (tmp_path / ".env").write_text(f"PROMETHEUS_MULTIPROC_DIR={folder}\n")
+    code = ("import sys; from engine import settings; from engine.telemetry.metrics import Metrics; from tests.made_up import *; "
+            "m = Metrics(multiprocess_dir=settings.load().prometheus_multiproc_dir); m.decision(ticket(), decision()); ")
+
+    def run(more: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+        return subprocess.run([sys.executable, "-c", code + more], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    # The first process is killed: nobody takes its gauges out.
+    killed = run("m.waiting.set(77); import os; os.kill(os.getpid(), 9)")
+    assert killed.returncode == -9
+    assert list(folder.glob("gauge_live*.db"))
+    shown = run("print(m.render().decode())")
+    assert shown.returncode == 0, shown.stderr
+    assert 'method="learned"} 2.0' in shown.stdout
+    assert "routing_tickets_waiting 77.0" not in shown.stdout
+
+
+def test_a_shared_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="PROMETHEUS_MULTIPROC_DIR"):
+        Metrics(multiprocess_dir=tmp_path / "file" / "folder")

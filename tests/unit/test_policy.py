@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import policy as policies
-from engine.domain import Policy, Thresholds
+from engine.accuracy import AccuracySnapshot, AccuracyTracker, ReviewedLabel
+from engine.domain import Policy, Stage, Thresholds
 from engine.errors import PolicyRejected
 from engine.risk import Basis
 from engine.tracking import Evidence
@@ -24,6 +26,7 @@ def evidence(n: int, *, seed: int = 1, departments: tuple[str, ...] = DEPARTMENT
     return Evidence(
         confidence=confidence, correct=chance.random(n) < confidence, departments=tuple(departments[i % len(departments)] for i in range(n)),
         methods=("learned",) * n, actual=tuple(departments[i % len(departments)] for i in range(n)), weights=np.ones(n),
+        models=("7",) * n, embedders=("minilm",) * n,
     )
 
 
@@ -79,6 +82,51 @@ def test_raising_a_threshold_never_routes_more(auto: float, more: float) -> None
     low = replace(Policy(), thresholds=Thresholds(auto, 0.0))
     high = replace(Policy(), thresholds=Thresholds(min(1.0, auto + more), 0.0))
     assert policies.effect(high, seen).routed_alone <= policies.effect(low, seen).routed_alone
+
+
+def tracked(method: str, *, right: int, wrong: int) -> AccuracySnapshot:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    return AccuracyTracker.from_labels(
+        ReviewedLabel(ticket_id=str(i), department="Billing", method=method, confidence=0.95, correct=i < right, at=at)
+        for i in range(right + wrong)
+    ).snapshot(at)
+
+
+def test_what_the_gate_holds_back_is_not_counted_as_routed_alone() -> None:
+    seen = evidence(600)
+    free = policies.effect(Policy(), seen, accuracy=tracked("learned", right=100, wrong=0))
+    held = policies.effect(Policy(), seen, accuracy=tracked("learned", right=50, wrong=50))
+    assert held.routed_alone == pytest.approx(free.routed_alone / 2, abs=0.03)
+
+
+def test_what_no_stage_may_answer_is_not_counted_as_routed_alone() -> None:
+    """A fallback goes alone only where the policy would let the learned router answer it."""
+    seen = replace(evidence(600), methods=("fallback",) * 600)
+    eager = replace(Policy(), thresholds=Thresholds(0.6, 0.5))
+    unsure = policies.effect(eager, seen)
+    assert unsure.routed_alone == float((seen.confidence >= eager.confidence).mean()) > 0
+    assert policies.effect(replace(eager, stages=frozenset({Stage.RAG_LLM})), seen).routed_alone == 0.0
+
+
+def test_newer_labels_that_give_other_thresholds_are_offered_and_change_nothing_by_themselves() -> None:
+    asked, _ = policies.derived(replace(Policy(), target_accuracy=0.95), evidence(4000), DEPARTMENTS)
+    assert policies.overdue(asked, evidence(4000), DEPARTMENTS) == {}
+    worse = evidence(4000)
+    worse = replace(worse, correct=worse.correct & (np.random.default_rng(3).random(4000) < 0.98))
+    found = policies.overdue(asked, worse, DEPARTMENTS)
+    assert set(found) == set(DEPARTMENTS)
+    assert all(old == asked.departments[name] and (new is None or new.auto > old.auto) for name, (old, new) in found.items())
+    assert policies.overdue(replace(asked, target_accuracy=None), worse, DEPARTMENTS) == {}
+
+
+def test_labels_of_retired_departments_and_of_another_embedder_are_left_out_and_counted() -> None:
+    seen = evidence(90, departments=("Billing", "Sales", "Gone"))
+    seen = replace(seen, embedders=("other",) * 9 + ("minilm",) * 81, models=("7+3",) * 45 + ("6",) * 45)
+    kept = seen.comparable(DEPARTMENTS, embedder="minilm")
+    assert (len(kept), kept.retired, kept.foreign) == (54, 30, 6)
+    assert len(kept.confidence) == len(kept.correct) == len(kept.weights) == len(kept.methods) == 54
+    assert set(kept.departments) == {"Billing", "Sales"}
+    assert kept.of_model("7") == sum(name == "7+3" for name in kept.models) == 24
 
 
 def test_the_order_of_departments_changes_nothing() -> None:

@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime
 
 import pytest
 
 from engine.breaker import Breaker, Circuit
 from engine.errors import DeadlineExceeded, ServiceUnavailable
-from engine.flights import Flights
-from engine.resilience import Deadline, Limits, Service
+from engine.resilience import Deadline, Limits, Service, within
 
 
 class Time:
@@ -180,14 +181,32 @@ def test_the_breakers_counters_add_up_under_many_threads() -> None:
     assert (door.state().calls, door.state().failures) == (1600, 800)
 
 
-def test_the_second_identical_ticket_waits_for_the_first() -> None:
-    flights = Flights()
-    assert flights.enter("a", seconds=1)
-    assert flights.enter("b", seconds=1)
-    waited: list[bool] = []
-    thread = threading.Thread(target=lambda: waited.append(flights.enter("a", seconds=30)))
-    thread.start()
-    flights.leave("a")
-    thread.join(10)
-    assert waited == [False] or waited == [True], "it waited, or came after the first had landed"
-    assert not thread.is_alive()
+def test_a_call_ends_with_the_tickets_deadline_the_given_one_or_the_services_own_whichever_is_first() -> None:
+    time, given = Time(), []
+    door = service(time, Limits(seconds=5.0))
+    other = Time()
+    other.now = 9_000.0  # of another stopwatch, whose numbers mean nothing here
+    with within(Deadline.after(2.0, stopwatch=other)):
+        door.call(given.append)
+        door.call(given.append, deadline=Deadline.after(1.0, stopwatch=time))
+        door.call(given.append, deadline=Deadline.after(3.0, stopwatch=time))
+        other.now += 1.5
+        door.call(given.append)
+        with within(Deadline.after(0.25, stopwatch=other)):
+            door.call(given.append)
+        other.now += 0.5
+        with pytest.raises(DeadlineExceeded):
+            door.call(given.append)
+    door.call(given.append)
+    door.call(given.append, more=2.0)
+    assert given == [2.0, 1.0, 2.0, 0.5, 0.25, 5.0, 7.0]
+
+
+def test_threads_outside_the_block_keep_the_services_own_limit_and_a_copied_context_does_not() -> None:
+    time, given = Time(), []
+    door = service(time, Limits(seconds=5.0))
+    with within(Deadline.after(2.0, stopwatch=time)), ThreadPoolExecutor(1) as pool:
+        pool.submit(door.call, given.append).result()
+        pool.submit(copy_context().run, door.call, given.append).result()
+        pool.submit(door.call, given.append).result()
+    assert given == [5.0, 2.0, 5.0]

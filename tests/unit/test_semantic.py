@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from engine.domain import Neighbour, Policy
-from engine.semantic import SAME_TEXT, answers, vote
+from engine.semantic import NEARLY_SAME_TEXT, SAME_TEXT, SUPPORT, SUPPORT_ACROSS, answers, vote
 
 LIVE = {"Billing", "Sales"}
 POLICY = Policy(similarity=0.80, neighbours=5)
@@ -28,7 +28,7 @@ def test_five_near_neighbours_of_one_department_answer() -> None:
     assert found is not None
     assert (found.department, found.topic, found.similarity, found.agreement, found.counted) == ("Billing", "Billing topic", 0.9, 1.0, 5)
     assert decides(near([0.9, 0.85, 0.8, 0.7, 0.6]))
-    np.testing.assert_array_equal(found.features, [[0.9, 1.0]])
+    np.testing.assert_array_equal(found.features[:, :2], [[0.9, 1.0]])
 
 
 def test_the_similarity_threshold_is_inclusive() -> None:
@@ -67,6 +67,51 @@ def test_a_supervisors_label_of_the_very_same_text_outweighs_what_is_merely_simi
     assert decides(own + others)
 
 
+def labelled(*given: tuple[int, str, str, float], text: str = "my bill") -> list[Neighbour]:
+    """Number, department, source and similarity of each."""
+    return [Neighbour(number, name, "", similarity, text=text, source=source) for number, name, source, similarity in given]
+
+
+def test_of_several_labels_of_one_text_the_newest_counts_whichever_is_listed_first() -> None:
+    older = (7, "Billing", "confirmed", 1.0)
+    newer = (9, "Sales", "corrected", 1.0)
+    for both in ((older, newer), (newer, older)):
+        found = vote(labelled(*both), 5, LIVE)
+        assert found is not None and (found.department, found.labelled, found.nearest) == ("Sales", True, 9)
+        assert decides(labelled(*both))
+    back = vote(labelled(older, newer, (11, "Billing", "confirmed", 1.0)), 5, LIVE)
+    assert back is not None and (back.department, back.nearest) == ("Billing", 11)
+
+
+def test_the_newest_label_is_found_beyond_the_neighbours_that_are_counted() -> None:
+    many = [(number, "Billing", "confirmed", 1.0) for number in range(1, 6)]
+    found = vote(labelled(*many, (9, "Sales", "corrected", 1.0)), 5, LIVE)
+    assert found is not None and found.department == "Sales"
+
+
+def test_a_label_of_a_seeds_very_text_counts_more_than_the_seed() -> None:
+    found = vote(labelled((1, "Billing", "seed", 1.0), (900, "Sales", "corrected", 1.0), (2, "Billing", "seed", 0.9)), 5, LIVE)
+    assert found is not None and (found.department, found.labelled) == ("Sales", True)
+
+
+def test_a_newer_label_of_another_text_does_not_speak_for_the_nearest() -> None:
+    own = labelled((1, "Billing", "confirmed", 1.0))
+    other = labelled((9, "Sales", "corrected", 0.99), text="my bill is not right")
+    found = vote(own + other, 5, LIVE)
+    assert found is not None and (found.department, found.nearest) == ("Billing", 1)
+    seed = vote(labelled((1, "Billing", "seed", 1.0)) + other, 5, LIVE)
+    assert seed is not None and (seed.department, seed.labelled) == ("Billing", False)
+
+
+def test_an_exemplar_of_a_retired_department_neither_silences_the_cache_nor_is_named_as_its_source() -> None:
+    retired = [Neighbour(99, "Retired", "", 0.97, text="I have not received my bill", source="seed")]
+    neighbours = retired + near([0.95] * 5, text="I received my bill")
+    found = vote(neighbours, 5, LIVE)
+    assert found is not None and found.nearest == 1
+    assert decides(neighbours, "I have received my bill")
+    assert not decides(neighbours, "I have not received my bill")
+
+
 def test_a_seed_of_the_same_text_does_not_outweigh_its_neighbours() -> None:
     found = vote(near([SAME_TEXT, 0.9, 0.9, 0.9, 0.9], departments=["Sales"] + ["Billing"] * 4), 5, LIVE)
     assert found is not None and found.agreement == pytest.approx(0.2)
@@ -76,3 +121,62 @@ def test_a_not_between_the_ticket_and_its_nearest_neighbour_silences_the_cache()
     neighbours = near([0.95] * 5, text="I received my bill")
     assert decides(neighbours, "i have received my bill")
     assert not decides(neighbours, "I have not received my bill")
+
+
+LOW = Policy(similarity=0.70, neighbours=5)
+
+
+def vouched(share: float, neighbours: list[Neighbour], text: str = "my bill", *, policy: Policy = LOW) -> bool:
+    """Do the neighbours answer when the learned router gives their department this share?"""
+    scores = {"Billing": share, "Sales": 1.0 - share}
+    return answers(vote(neighbours, policy.neighbours, LIVE, scores=scores), text, neighbours, policy)
+
+
+def test_neighbours_alone_must_be_nearer_than_those_that_the_learned_router_vouches_for() -> None:
+    far = near([0.75] * 5)
+    assert vouched(SUPPORT, far)
+    assert not answers(vote(far, 5, LIVE), "my bill", far, LOW)
+
+
+def test_a_learned_router_that_is_not_sure_of_the_same_department_silences_the_cache() -> None:
+    assert not vouched(SUPPORT - 0.001, near([0.97] * 5))
+    neighbours = near([0.97] * 5)
+    unknown = vote(neighbours, 5, LIVE, scores={"Sales": 0.4})
+    assert unknown is not None and unknown.support is None, "a department the router has not learned has no share"
+    assert answers(unknown, "my bill", neighbours, LOW)
+
+
+def test_across_a_not_the_learned_router_must_be_surer_and_nearly_equal_texts_stay_silent() -> None:
+    asked = "I have not received my bill"
+    neighbours = near([0.85] * 5, text="I received my bill")
+    assert not vouched(SUPPORT, neighbours, asked)
+    assert vouched(SUPPORT_ACROSS, neighbours, asked)
+    assert not vouched(0.9999, near([NEARLY_SAME_TEXT] * 5, text="I received my bill"), asked)
+
+
+def test_a_supervisors_label_of_the_very_same_text_needs_nobody_to_vouch_for_it() -> None:
+    own = near([SAME_TEXT], source="corrected")
+    assert vouched(0.01, own)
+    sure, doubtful = (vote(own, 5, LIVE, scores={"Billing": share, "Sales": 1.0 - share}) for share in (0.99, 0.01))
+    assert sure is not None and doubtful is not None
+    np.testing.assert_array_equal(sure.features, doubtful.features)
+
+
+@pytest.mark.parametrize("text", ["my bill", "not my bill"])
+def test_raising_any_demand_never_lets_the_cache_answer_more(text: str) -> None:
+    for share in (0.5, 0.9, 0.95, 0.97, 0.98, 0.999):
+        for similarity in (0.65, 0.72, 0.81, 0.94, 0.96):
+            neighbours = near([similarity] * 5)
+            by_threshold = [vouched(share, neighbours, text, policy=Policy(similarity=t)) for t in (0.6, 0.7, 0.8, 0.9)]
+            assert by_threshold == sorted(by_threshold, reverse=True)
+            by_count = [vouched(share, neighbours, text, policy=Policy(neighbours=k)) for k in (3, 5, 6)]
+            assert by_count == sorted(by_count, reverse=True)
+
+
+def test_features_are_finite_and_rise_with_the_routers_share() -> None:
+    odds = []
+    for share in (0.0, 0.3, 0.95, 0.999, 1.0):
+        found = vote(near([0.9] * 5), 5, LIVE, scores={"Billing": share})
+        assert found is not None and np.isfinite(found.features).all()
+        odds.append(found.features[0, 2])
+    assert odds == sorted(odds) and len(set(odds)) == len(odds)

@@ -138,6 +138,18 @@ def test_no_secret_shows_in_what_is_printed_or_dumped(monkeypatch: pytest.Monkey
     assert settings.google_api_key is not None and settings.google_api_key.get_secret_value() == "hush-6"
 
 
+@pytest.mark.parametrize("name", ["PUBLIC_URL", "CONSOLE_URL"])
+def test_the_consoles_own_address_has_one_setting_and_an_old_name_for_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    given(monkeypatch, **{name: "https://console.example/"})
+    assert (load().public_url, load().own_url) == ("https://console.example/", "https://console.example")
+    assert load(public_url="https://other.example").own_url == "https://other.example"
+
+
+def test_without_an_own_address_links_go_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, PORT="9000")
+    assert load().own_url == "http://localhost:9000"
+
+
 def test_settings_cannot_be_changed_after_they_were_read() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load().port = 1  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """Records that survive: torn ones, killed writers, several processes, and a disk that takes no more."""
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -8,9 +9,11 @@ import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from engine import spool as spool_module
 from engine.domain import Channel, Priority, Ticket
 from engine.errors import NotAccepted
 from engine.spool import Spool
@@ -134,6 +137,48 @@ def test_two_processes_write_to_one_spool_and_nothing_is_lost_when_both_are_kill
         process.stdin.close()
         process.stdout.close()
     assert set(said) <= {one.id for one in drained(spool)}
+
+
+def test_a_segment_that_another_process_empties_before_it_is_locked_takes_no_ticket(tmp_path: Path, monkeypatch) -> None:
+    """A drain of another process comes between the making of the file and its lock."""
+    writer, other = Spool(tmp_path / "spool"), Spool(tmp_path / "spool")
+    real, between = fcntl.flock, [1, 2]
+
+    def flock(fd: int | IO[str], operation: int) -> None:
+        if operation == fcntl.LOCK_EX and between:
+            between.pop()
+            assert drained(other) == []
+            assert list((tmp_path / "spool").glob("*.spool")) == []
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    writer.keep(ticket(1))
+    assert between == []
+    assert writer.waiting() == 1
+    writer.close()
+    assert [one.id for one in drained(other)] == ["T-1"]
+
+
+def test_a_segment_that_its_owner_removes_before_it_is_claimed_is_not_drained(tmp_path: Path, monkeypatch) -> None:
+    writer, other = Spool(tmp_path / "spool"), Spool(tmp_path / "spool")
+    monkeypatch.setattr(spool_module, "_write_all", refusing)
+    with pytest.raises(NotAccepted):
+        writer.keep(ticket(1))
+    real = fcntl.flock
+
+    def flock(fd: int | IO[str], operation: int) -> None:
+        if isinstance(fd, int):
+            writer.close()
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with other.draining() as segments:
+        assert segments == []
+    other.close()
+
+
+def refusing(fd: int, record: bytes) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def test_a_full_disk_refuses_the_ticket_says_so_and_keeps_the_earlier_ones(spool: Spool, tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""How the Redis protocol is spoken: one server or a cluster, with or without TLS, never waiting for long."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from engine.errors import ServiceUnavailable
+
+# On the ticket's path: a slow cache must cost less than what it saves.
+TIMEOUT = 0.25
+TLS = "rediss://"
+
+
+class RedisClient:
+    """Connects at first use and again after a failure. Safe to use from several threads."""
+
+    def __init__(self, url: str, *, cluster: bool = False, ca: Path | None = None, timeout: float = TIMEOUT) -> None:
+        """`url` as redis://, rediss:// (TLS, certificate and name checked) or unix://; `timeout` in seconds for every wait.
+
+        `ca` holds the certificates in PEM that a server's certificate must lead to, those of the system without it.
+        """
+        self._url = url
+        self._timeout = timeout
+        self._ca = {"ssl_ca_certs": str(ca)} if ca is not None and url.startswith(TLS) else {}
+        self._lock = threading.Lock()
+        self._connected: redis.Redis | redis.RedisCluster | None = None
+        self.cluster = cluster
+
+    def __call__(self) -> redis.Redis | redis.RedisCluster:
+        """The library's client. A cluster's asks for the slots when it is made, so it is made when it is first needed."""
+        with self._lock:
+            if self._connected is None:
+                options = {
+                    "socket_timeout": self._timeout, "socket_connect_timeout": self._timeout, "decode_responses": True,
+                    # One try on a new connection where the server has closed the old one; never again after a timeout.
+                    "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)), **self._ca,
+                }
+                made = redis.RedisCluster if self.cluster else redis.Redis
+                self._connected = made.from_url(self._url, **options)
+            return self._connected
+
+    def pipeline(self) -> redis.client.Pipeline | redis.cluster.ClusterPipeline:
+        """Several commands in one round trip (per node), without a transaction."""
+        client = self()
+        return client.pipeline() if self.cluster else client.pipeline(transaction=False)
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            client, self._connected = self._connected, None
+        if client is not None:
+            client.close()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Every error of the library and of the network becomes ServiceUnavailable("cache")."""
+    try:
+        yield
+    except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
+        raise ServiceUnavailable("cache", str(error).splitlines()[0] if str(error) else type(error).__name__) from error

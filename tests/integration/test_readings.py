@@ -1,0 +1,192 @@
+"""Each measure behind an alert rule gives the number it promises, for rows made by hand."""
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, text
+
+from db.charts import Charts
+from db.rollups import Rollups
+from db.services import Services
+from engine.alert_rules import SHIPPED, Measure, Rule
+from engine.alerts import Reading
+from engine.drift import population_stability_index
+from engine.readings import Readings
+from engine.timeline import ChartWindow
+from tests.integration.test_rollups import NOW, decision, store
+
+_CHANCE = random.Random(1)
+_PLAIN = {"actual": None, "audit": None, "probability": 1.0, "demo": False, "degraded_by": [], "total_ms": 10.0, "confidence": 0.9}
+
+
+class Scene:
+    """Rows and a clock; `read` is what the rule that looks at a measure is given."""
+
+    def __init__(self, database: Engine) -> None:
+        self.database = database
+        self._number = 0
+        self.services = Services(database)
+        self.rollups = Rollups(database, clock=lambda: NOW)
+        self.waiting = 0
+        self.demo = False
+        self.asked_since: datetime | None = None
+        self.charts = Charts(database, clock=lambda: NOW)
+        self.readings = Readings(
+            figures=self.charts, services=self.services, waiting=lambda: self.waiting, demo=lambda: self.demo,
+            calibration=self._calibration,
+        )
+
+    def _calibration(self, since: datetime) -> tuple[float, int]:
+        self.asked_since = since
+        return 0.07, 321
+
+    def add(self, count: int, *, ago: timedelta = timedelta(minutes=5), **values: object) -> None:
+        rows = [decision(self._number + i, _CHANCE, at=NOW - ago, **{**_PLAIN, "method": "learned", **values}) for i in range(count)]
+        self._number += count
+        store(self.database, *rows)
+
+    def read(self, measure: Measure) -> list[Reading]:
+        return list(self.readings(rule_of(measure), NOW))
+
+
+def rule_of(measure: Measure) -> Rule:
+    return next(rule for rule in SHIPPED if rule.measure is measure)
+
+
+@pytest.fixture
+def scene(database: Engine) -> Scene:
+    return Scene(database)
+
+
+def close(readings: list[Reading], *wanted: tuple[float, int] | tuple[float, int, str]) -> bool:
+    expected = [(*one, "") if len(one) == 2 else one for one in wanted]
+    return [(pytest.approx(v, abs=1e-9), n, s) for v, n, s in expected] == [(r.value, r.sample, r.subject) for r in readings]
+
+
+def test_the_hit_rate_is_cached_over_all_within_the_window(scene: Scene) -> None:
+    assert scene.read(Measure.HIT_RATE) == []
+    scene.add(3, method="cached")
+    scene.add(9)
+    scene.add(50, method="cached", ago=timedelta(minutes=75))
+    scene.add(50, method="cached", demo=True)
+    assert close(scene.read(Measure.HIT_RATE), (0.25, 12))
+    scene.rollups.roll()
+    assert close(scene.read(Measure.HIT_RATE), (0.25, 12)), "the same once the rows are rolled up"
+    scene.demo = True
+    assert close(scene.read(Measure.HIT_RATE), (53 / 62, 62)), "demo tickets count as long as there are no others"
+
+
+def test_the_mean_processing_time_is_in_seconds(scene: Scene) -> None:
+    scene.add(3, total_ms=2_000.0)
+    scene.add(1, total_ms=30_000.0)
+    scene.add(5, total_ms=90_000.0, ago=timedelta(minutes=20))
+    assert close(scene.read(Measure.MEAN_SECONDS), (9.0, 4))
+
+
+def test_the_low_share_counts_confidence_under_sixty_percent(scene: Scene) -> None:
+    scene.add(2, confidence=0.5999)
+    scene.add(1, confidence=0.0)
+    scene.add(5, confidence=0.6)
+    assert close(scene.read(Measure.LOW_SHARE), (3 / 8, 8))
+
+
+def test_the_false_hit_rate_is_what_labels_say_of_hits_and_not_what_the_learned_router_thinks(scene: Scene) -> None:
+    scene.add(40, method="cached", department="D1", audit="D2")
+    assert scene.read(Measure.FALSE_HIT_RATE) == [], "a disagreement may be the learned router's mistake"
+    scene.add(19, method="cached", department="D1", actual="D1", ago=timedelta(days=3))
+    scene.add(1, method="cached", department="D1", actual="D2", ago=timedelta(days=3))
+    scene.add(30, method="learned", department="D1", actual="D2", ago=timedelta(days=3))
+    assert close(scene.read(Measure.FALSE_HIT_RATE), (0.05, 20))
+    scene.add(4, method="cached", department="D1", actual="D1", probability=0.05)
+    assert close(scene.read(Measure.FALSE_HIT_RATE), (0.01, round(100**2 / (20 + 4 * 400))))
+
+
+def test_accuracy_is_read_as_a_whole_and_for_each_department_and_weighs_rare_reviews_more(scene: Scene) -> None:
+    scene.add(9, department="D1", actual="D1")
+    scene.add(1, department="D1", actual="D2")
+    scene.add(4, department="D2", actual="D2", probability=0.1)
+    scene.add(10, department="D2", actual="D1")
+    scene.add(7, department="D3")
+    found = scene.read(Measure.ACCURACY)
+    # 40 tickets that four labels stand for say less than 40 labels would.
+    assert close(found, (49 / 60, round(60**2 / (20 + 400))), (0.9, 10, "D1"), (0.8, round(50**2 / (10 + 400)), "D2"))
+
+
+def test_labels_that_somebody_chose_to_give_are_no_part_of_the_sample_of_the_accuracy(scene: Scene) -> None:
+    scene.add(10, department="D1", actual="D1")
+    scene.add(35, department="D1", actual="D2", confidence=0.4)
+    with scene.database.begin() as connection:
+        connection.execute(text("update routing_history set review_wanted = false where confidence < 0.5"))
+    assert close(scene.read(Measure.ACCURACY), (1.0, 10), (1.0, 10, "D1"))
+    high, _, low = scene.charts.totals(ChartWindow(NOW - timedelta(days=1), NOW)).bands()
+    assert (high.accuracy, high.labels, low.accuracy, low.labels) == (1.0, 10.0, None, 0.0)
+
+
+def test_drift_compares_the_last_day_with_the_fourteen_days_before_it(scene: Scene) -> None:
+    assert close(scene.read(Measure.DRIFT_CONFIDENCE), (0.0, 0))
+    for department, old, new in (("D1", 60, 10), ("D2", 40, 40), ("D3", 0, 50)):
+        if old:
+            scene.add(old, department=department, confidence=0.91, ago=timedelta(days=5))
+        scene.add(new, department=department, confidence=0.91, ago=timedelta(hours=3))
+    scene.add(500, department="D9", confidence=0.1, ago=timedelta(days=20))
+    assert close(scene.read(Measure.DRIFT_DEPARTMENT), (population_stability_index([60, 40, 0], [10, 40, 50]), 100))
+    (same,) = scene.read(Measure.DRIFT_CONFIDENCE)
+    assert same.sample == 100 and same.value < 0.01
+    scene.add(100, department="D1", confidence=0.31, ago=timedelta(hours=2))
+    before, after = [0] * 20, [0] * 20
+    before[18], after[18], after[6] = 100, 100, 100
+    (moved,) = scene.read(Measure.DRIFT_CONFIDENCE)
+    assert (moved.value, moved.sample) == (pytest.approx(population_stability_index(before, after)), 100)
+    assert rule_of(Measure.DRIFT_CONFIDENCE).breached(moved.value)
+
+
+def test_the_calibration_error_is_that_of_the_rules_window(scene: Scene) -> None:
+    assert close(scene.read(Measure.CALIBRATION_ERROR), (0.07, 321))
+    assert scene.asked_since == NOW - timedelta(days=30)
+
+
+def test_services_are_counted_over_all_instances_within_the_window(scene: Scene) -> None:
+    assert scene.read(Measure.INDEX_ERROR_SHARE) == []
+    assert scene.read(Measure.AVAILABILITY) == []
+    assert close(scene.read(Measure.DATABASE_FAILURES), (0, 0))
+    minute = NOW.replace(second=0, microsecond=0)
+    for _ in range(2):  # two instances
+        scene.services.add({(minute, "index"): (30, 3), (minute - timedelta(minutes=5), "index"): (20, 1), (minute, "console"): (120, 3)})
+    scene.services.add({(minute - timedelta(minutes=40), "index"): (500, 500), (minute, "database"): (4, 6), (minute, "cache"): (9, 9)})
+    assert close(scene.read(Measure.INDEX_ERROR_SHARE), (8 / 100, 100))
+    assert close(scene.read(Measure.AVAILABILITY), (1 - 6 / 240, 240))
+    # A connection that could not be opened fails without having been a call.
+    assert close(scene.read(Measure.DATABASE_FAILURES), (6, 6))
+
+
+def test_errors_without_calls_are_all_errors(scene: Scene) -> None:
+    scene.services.add({(NOW, "index"): (2, 5)})
+    assert close(scene.read(Measure.INDEX_ERROR_SHARE), (1.0, 5))
+
+
+def test_memory_is_read_for_each_living_instance_and_the_spools_are_added_up(scene: Scene) -> None:
+    assert close(scene.read(Measure.SPOOLED), (0, 1))
+    for name, share, spooled, age in (("a:1", 0.95, 2, 10), ("b:2", 0.4, 5, 90), ("gone:3", 0.99, 70, 300)):
+        scene.services.beat(name, memory_share=share, spooled=spooled, now=NOW - timedelta(seconds=age))
+    (first, second) = scene.read(Measure.MEMORY_SHARE)
+    assert (first.subject, first.sample, second.subject, second.sample) == ("a:1", 1, "b:2", 1)
+    assert (first.value, second.value) == (pytest.approx(0.95, abs=1e-3), pytest.approx(0.4, abs=1e-3))
+    assert close(scene.read(Measure.SPOOLED), (7, 1))
+    scene.services.leave("a:1")
+    assert close(scene.read(Measure.SPOOLED), (5, 1))
+
+
+def test_waiting_is_what_the_console_counts(scene: Scene) -> None:
+    scene.waiting = 101
+    assert close(scene.read(Measure.WAITING), (101, 1))
+    assert rule_of(Measure.WAITING).breached(101)
+
+
+def test_every_measure_of_a_shipped_rule_is_read(scene: Scene) -> None:
+    scene.add(5, actual="D0", department="D0", method="cached", audit="D0")
+    scene.services.add({(NOW, service): (1, 0) for service in ("index", "console", "database")})
+    scene.services.beat("a:1", memory_share=0.5, spooled=0, now=NOW)
+    for measure in Measure:
+        assert scene.read(measure), measure

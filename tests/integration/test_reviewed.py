@@ -1,0 +1,87 @@
+"""What is counted from reviewed tickets: a fair part of them, real ones as soon as there is one, and what is missing is said."""
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine as Database
+from sqlalchemy import text
+
+from db.outcomes import Outcomes
+from db.reviewed import Reviewed
+from engine import demo
+from engine.bootstrap import Engine
+from engine.domain import TicketDraft
+from engine.sampled import Sampled
+from tests.integration.test_rollups import decision, store
+
+_CHANCE = random.Random(3)
+_PLAIN = {"actual": None, "audit": None, "demo": False, "method": "learned", "department": "D1", "probability": 1.0}
+
+
+def add(database: Database, count: int, *, first: int, wanted: bool = True, at: datetime | None = None, **values: object) -> Sequence[str]:
+    rows = [decision(first + i, _CHANCE, at=at or datetime.now(UTC), **{**_PLAIN, **values}) for i in range(count)]
+    store(database, *rows)
+    ids = [str(row["id"]) for row in rows]
+    with database.begin() as connection:
+        connection.execute(text("update routing_history set review_wanted = :wanted where ticket_id = any(:ids)"), {"wanted": wanted, "ids": ids})
+    return ids
+
+
+def test_a_queue_that_is_never_emptied_still_yields_labels_of_the_sampled_sure_tickets(database: Database) -> None:
+    """Of 200 doubtful and 200 sure ones a quarter is looked at: about as many of each, and overruled ones before all."""
+    add(database, 200, first=0, confidence=0.4)
+    sure = set(add(database, 200, first=200, confidence=0.97, automation="auto", probability=0.2))
+    overruled = add(database, 3, first=400, wanted=False, confidence=0.9)
+    with database.begin() as connection:
+        connection.execute(text("update routing_history set overruled_to = 'D2' where ticket_id = any(:ids)"), {"ids": overruled})
+    queue = [row.ticket_id for row in Outcomes(database).queue(limit=103)]
+    assert set(queue[:3]) == set(overruled)
+    assert 35 <= len(sure & set(queue)) <= 65
+
+
+def test_sampled_tickets_without_a_label_and_those_that_nobody_could_sample_are_counted(database: Database) -> None:
+    reviewed = Reviewed(database)
+    add(database, 4, first=0, actual="D1")
+    add(database, 3, first=10)
+    add(database, 5, first=20, wanted=False, automation="auto", probability=1.0)
+    add(database, 6, first=30, wanted=False, automation="auto", probability=0.2)
+    add(database, 7, first=40, demo=True)
+    found = reviewed.sampled(demo=False)
+    assert found == Sampled(labelled=4, waiting=3, beyond_chance=5)
+    assert ["3 of 7" in found.notes[0], "accuracy is unknown" in found.notes[1]] == [True, True]
+    assert Sampled(labelled=9, waiting=0, beyond_chance=0).notes == []
+
+
+def test_a_label_on_an_overruled_ticket_that_was_not_sampled_carries_no_weight(database: Database) -> None:
+    ids = add(database, 2, first=0, wanted=False, actual="D2")
+    with database.begin() as connection:
+        connection.execute(text("update routing_history set overruled_to = 'D2' where ticket_id = any(:ids)"), {"ids": ids})
+    assert Reviewed(database).decisions(demo=False) == []
+
+
+@pytest.mark.parametrize(("days", "wanted"), [(30, 6.0), (3, 14.0), (0.1, 42.0)])
+def test_the_volume_divides_by_the_time_that_went_by(database: Database, days: float, wanted: float) -> None:
+    """42 tickets of the last week are 6 a day, although 8 dates are touched; a console of three days is not diluted."""
+    now = datetime.now(UTC)
+    for i in range(42):
+        add(database, 1, first=i, at=now - timedelta(days=min(7, days) * (i + 0.5) / 42.5))
+    add(database, 1, first=100, at=now - timedelta(days=days), demo=days <= 7)
+    with database.begin() as connection:
+        connection.execute(text("update routing_history set created_at = :at where ticket_id = 'T-41'"), {"at": now - timedelta(days=min(6.9, days))})
+    assert Reviewed(database).volume(demo=False) == pytest.approx(wanted, rel=0.01)
+
+
+def test_from_the_first_real_ticket_on_demo_labels_count_nowhere(console: Engine) -> None:
+    demo.fill(console, tickets=60)
+    console.state.refresh()
+    assert console.tracking.demo
+    assert len(console.tracking.evidence()) > 0
+    assert console.state.current().accuracy.cell(None).n > 0
+    console.router.route(TicketDraft(body="you took the money twice for my october bill"))
+    assert len(console.tracking.evidence()) == 0, "before anybody took a snapshot"
+    assert not console.tracking.demo
+    assert console.state.refresh(), "nothing but the first real ticket has changed"
+    assert console.state.current().accuracy.cell(None).n == 0

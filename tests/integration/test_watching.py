@@ -1,0 +1,287 @@
+"""What watches the router, joined as the bootstrap joins it: reports, gauges, waiting tickets, calibration."""
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from db.services import Services
+from db.session import connect
+from engine import imports
+from engine.alert_rules import SHIPPED, Measure
+from engine.alerts import Change
+from engine.bootstrap import Engine
+from engine.breaker import Breaker
+from engine.domain import Outcome, TicketDraft
+from engine.reliability import debiased_calibration_error
+from engine.errors import NotFound, ServiceUnavailable
+from engine.spool import Spool
+from engine.telemetry.services import ServiceCounts
+from tests.made_up import ticket
+
+
+def task(engine: Engine, name: str) -> Callable[[], object]:
+    """A task of the upkeep thread, to be run now."""
+    return next(one.run for one in engine.watch.upkeep._tasks if one.name == name)
+
+
+def gauge(engine: Engine, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", engine.watch.metrics.render().decode(), re.M)
+    assert found, name
+    return float(found[1])
+
+
+def read(engine: Engine, measure: Measure) -> list[tuple[float, int]]:
+    rule = next(rule for rule in SHIPPED if rule.measure is measure)
+    return [(reading.value, reading.sample) for reading in engine.watch.alerts._measure(rule, datetime.now(UTC))]
+
+
+def test_the_spools_of_all_instances_are_waiting_and_one_shared_folder_counts_once(build: Callable[..., Engine], tmp_path: Path) -> None:
+    one, other = build(), build()
+    assert one.spool is not other.spool
+    far = build({"data_dir": tmp_path / "another-machine"})
+    pool = connect(one.settings.postgres_url)
+    table, now = Services(pool), datetime.now(UTC)
+    for number in range(3):
+        Spool(one.settings.data_dir / "spool").keep(ticket(id=f"S-{number}"))
+    # One process has one name; here three engines share it, so their reports are written under names of their own.
+    for name, engine in (("one", one), ("other", other)):
+        table.beat(name, memory_share=0.5, spooled=engine.spool.share(), now=now)
+    table.beat("machine 2", memory_share=0.5, spooled=4, now=now)
+    assert far.watch.waiting() == 7
+    assert read(far, Measure.WAITING) == [(7, 1)]
+    assert read(far, Measure.SPOOLED)[0][0] == 7
+    pool.dispose()
+
+
+def test_a_process_that_ends_leaves_the_counting_to_the_next(tmp_path: Path) -> None:
+    writer, first, second = Spool(tmp_path), Spool(tmp_path), Spool(tmp_path)
+    assert (first.share(), second.share()) == (0, 0)
+    writer.keep(ticket(id="S-1"))
+    writer.keep(ticket(id="S-2"))
+    assert (first.share(), second.share()) == (2, 0)
+    first.close()
+    assert second.share() == 2
+    assert first.share() == 0
+    second.close()
+    writer.close()
+
+
+def test_the_gauge_counts_this_machines_spool_even_while_nobody_can_be_asked(console: Engine) -> None:
+    console.drainer.close()
+    task(console, "gauges")()
+    assert gauge(console, "routing_tickets_waiting") == 0
+    console.spool.keep(ticket(id="S-1"))
+    # No gauge has been read from the database since then.
+    assert gauge(console, "routing_tickets_waiting") == gauge(console, "routing_tickets_spooled") == 1
+    assert console.watch.waiting() == 1
+
+
+def test_no_ticket_is_ever_stored_without_its_decision_so_only_the_spool_waits(console: Engine) -> None:
+    """A single ticket, an import that stops half-way, and one whose second batch is refused by the database."""
+    def counts() -> tuple[int, int]:
+        with pool.connect() as connection:
+            return tuple(connection.execute(text(
+                "select (select count(*) from tickets), (select count(*) from tickets join routing_history on ticket_id = tickets.id)"
+            )).one())
+
+    pool = connect(console.settings.postgres_url)
+    console.router.route(TicketDraft(body="my parcel is lost"))
+    content = "body\n" + "\n".join(f"my parcel number {number} is lost" for number in range(imports.BATCH + 40))
+    file = imports.read(content.encode(), name="f.csv", router=console.router)
+
+    def stop(done: int, _: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        imports.run(file, router=console.router, store=console.decisions, progress=stop)
+    console.router.settle()
+    assert counts() == (1 + imports.BATCH, 1 + imports.BATCH)
+    with pool.begin() as connection:
+        connection.execute(text("alter table routing_history add constraint nothing_new check (id < 0) not valid"))
+    with pytest.raises(DBAPIError, match="nothing_new"):
+        imports.run(file, router=console.router, store=console.decisions)
+    assert counts() == (1 + imports.BATCH, 1 + imports.BATCH)
+    with pool.begin() as connection:
+        connection.execute(text("alter table routing_history drop constraint nothing_new"))
+    imports.run(file, router=console.router, store=console.decisions)
+    assert counts() == (1 + len(file.tickets), 1 + len(file.tickets))
+    assert console.watch.waiting() == 0
+    pool.dispose()
+
+
+def test_each_report_is_one_probe_and_counts_what_services_were_asked(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = connect(console.settings.postgres_url)
+    table = Services(pool)
+    since = datetime.now(UTC) - timedelta(hours=1)
+    report = task(console, "report")
+    report()
+    probes, failed = table.totals("console", since=since)
+    console.router.route(TicketDraft(body="my parcel is lost"))
+    report()
+    assert table.totals("console", since=since) == (probes + 1, failed)
+    calls, errors = table.totals("index", since=since)
+    assert calls >= 1 and errors == 0
+    # The vectors' table is out of order, the rest of the database is not: that is the index's failure.
+    with pool.begin() as connection:
+        connection.execute(text("alter table exemplar_vectors rename to exemplar_vectors_gone"))
+    with pytest.raises(DBAPIError, match="exemplar_vectors"):
+        console.router.replay(console.router.admit(TicketDraft(body="another parcel is lost")))
+    with pool.begin() as connection:
+        connection.execute(text("alter table exemplar_vectors_gone rename to exemplar_vectors"))
+    report()
+    assert table.totals("index", since=since) == (calls + 1, 1)
+    assert read(console, Measure.INDEX_ERROR_SHARE) == [(pytest.approx(1 / (calls + 1)), calls + 1)]
+    probes += 1
+    monkeypatch.setattr(console.health, "ready", lambda: False)
+    report()
+    assert table.totals("console", since=since) == (probes + 2, failed + 1)
+    assert read(console, Measure.AVAILABILITY) == [(pytest.approx(1 - (failed + 1) / (probes + 2)), probes + 2)]
+    assert len(read(console, Measure.MEMORY_SHARE)) == 1
+    assert 0 < read(console, Measure.MEMORY_SHARE)[0][0] <= 1
+
+
+def test_the_calibration_error_is_that_of_the_labels(console: Engine) -> None:
+    shown, right = [], []
+    for number in range(12):
+        made = console.router.route(TicketDraft(body=f"my parcel number {number} has not come and the courier does not answer"))
+        wanted = made.department if number % 3 else next(d.name for d in console.taxonomy.departments() if d.name != made.department)
+        console.router.review(Outcome(ticket_id=made.ticket_id, department=wanted, labelled_by="sue"), learn=False)
+        shown.append(round(made.confidence, 4))
+        right.append(wanted == made.department)
+    pool = connect(console.settings.postgres_url)
+    with pool.begin() as connection:
+        connection.execute(text("update routing_history set review_wanted = true, review_probability = 1"))
+    pool.dispose()
+    ((value, labels),) = read(console, Measure.CALIBRATION_ERROR)
+    assert labels == 12
+    assert value == pytest.approx(debiased_calibration_error(shown, right))
+    task(console, "gauges")()
+    assert math.isnan(gauge(console, "routing_calibration_error_ratio")), "12 labels say too little for a gauge that others alert on"
+
+
+def test_one_instance_at_a_time_evaluates_the_alerts(console: Engine) -> None:
+    table = Services(connect(console.settings.postgres_url))
+    with table.alone(4711) as mine, table.alone(4711) as theirs, table.alone(4712) as another:
+        assert (mine, theirs, another) == (True, False, True)
+    with table.alone(4711) as again:
+        assert again
+
+
+def test_an_instance_that_stops_is_forgotten(build: Callable[..., Engine]) -> None:
+    engine = build()
+    table = Services(connect(engine.settings.postgres_url))
+    task(engine, "report")()
+    since = datetime.now(UTC) - timedelta(minutes=2)
+    assert len(table.alive(since=since)) == 1
+    engine.close()
+    assert table.alive(since=since) == []
+
+
+def test_calls_that_an_open_breaker_refuses_count_as_errors_of_the_index() -> None:
+    """An index that is away altogether is asked by hardly any call: without the refusals its share of errors would stay small."""
+    now = datetime.now(UTC)
+    breaker = Breaker("index", stopwatch=lambda: 0.0, clock=lambda: now, chance=random.Random(1))
+    other = Breaker("database", stopwatch=lambda: 0.0, clock=lambda: now, chance=random.Random(1))
+    counts, stored = ServiceCounts(clock=lambda: now, refusals_of={"index"}), {}
+
+    class Store:
+        add = staticmethod(stored.update)
+
+    for one in (breaker, other):
+        for _ in range(60):
+            one.before()
+            one.succeeded()
+        for _ in range(40):
+            try:
+                one.before()
+                one.failed(OSError("gone"))
+            except ServiceUnavailable:
+                continue
+    for _ in range(2):
+        counts.take({"index": breaker.state(), "database": other.state()})
+    counts.flush(Store)
+    found = {service: value for (_, service), value in stored.items()}
+    assert found == {"index": (100, 40), "database": (63, 3)}
+
+
+def test_deeds_about_alerts_and_their_rows_in_the_audit_log_stand_or_fall_together(
+    console: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, rule = console.watch, next(rule for rule in SHIPPED if rule.name == "memory")
+    # The upkeep's own look would resolve what it does not see.
+    watch.upkeep.close()
+    watch.alert_table.apply([Change(kind="opened", rule=rule, subject="m-1", value=0.95, sample=1)], now=datetime.now(UTC), channels=())
+    (alert,) = (row for row in watch.alert_table.latest() if row.rule == "memory")
+
+    def deeds() -> list[Callable[[], object]]:
+        silence = next((s.id for s in watch.alert_table.silences(datetime.now(UTC))), 0)
+        return [
+            lambda: watch.alerts.edit("memory", {"threshold": 0.8, "clear": 0.7}, by="kim"),
+            lambda: watch.alerts.acknowledge(alert.id, by="kim"),
+            lambda: watch.alerts.silence(rule="memory", subject="", length=timedelta(hours=1), by="kim", reason="known"),
+            lambda: watch.alerts.end_silence(silence, by="lee"),
+        ]
+
+    def state() -> object:
+        return (
+            watch.alerts.rules(), [(r.id, r.acknowledged_by) for r in watch.alert_table.latest()],
+            [(s.id, s.until) for s in watch.alert_table.silences(datetime.now(UTC))], len(console.audit.find(limit=1000)),
+        )
+
+    watch.alerts.silence(rule="memory", subject="", length=timedelta(hours=1), by="kim", reason="known")
+    before = state()
+    with monkeypatch.context() as broken:
+        broken.setattr(console.audit._store, "add_to", Broken.add_to)
+        for deed in deeds():
+            with pytest.raises(ServiceUnavailable):
+                deed()
+    assert state() == before
+    for deed in deeds():
+        deed()
+    rows = {row.action: row for row in console.audit.find(limit=1000) if row.kind in ("alert", "alert rule", "silence")}
+    assert set(rows) == {"alert_rule_changed", "alert_acknowledged", "alert_silenced", "silence_ended"}
+    assert rows["alert_rule_changed"].before == {"clear": 0.85, "threshold": 0.9} and rows["alert_rule_changed"].after == {"clear": 0.7, "threshold": 0.8}
+    assert (rows["silence_ended"].actor, rows["alert_acknowledged"].actor, rows["alert_acknowledged"].object) == ("lee", "kim", "memory m-1")
+    assert console.audit.verify().broken_at is None
+    with pytest.raises(NotFound):
+        watch.alerts.end_silence(10_000, by="lee")
+
+
+class Broken:
+    """An audit log that cannot be written."""
+
+    @staticmethod
+    def add_to(*_: object, **__: object) -> None:
+        raise ServiceUnavailable("database", "no")
+
+
+def test_all_open_alerts_are_counted_however_many_are_listed(console: Engine) -> None:
+    console.watch.upkeep.close()
+    rule, now = next(rule for rule in SHIPPED if rule.name == "memory"), datetime.now(UTC)
+    changes = [Change(kind="opened", rule=rule, subject=f"m-{number}", value=0.95, sample=1) for number in range(30)]
+    console.watch.alert_table.apply(changes, now=now, channels=())
+    assert len(console.watch.alert_table.latest(limit=20)) == 20
+    assert console.watch.alert_table.open_by_severity()["critical"] == 30
+    task(console, "gauges")()
+    assert gauge(console, 'routing_alerts_open{severity="critical"}') == 30
+
+
+def test_without_the_database_a_reading_fails_instead_of_looking_well(console: Engine) -> None:
+    pool = connect(console.settings.postgres_url)
+    with pool.begin() as connection:
+        connection.execute(text("alter table instances rename to instances_gone"))
+    try:
+        with pytest.raises(DBAPIError, match="instances"):
+            read(console, Measure.WAITING)
+    finally:
+        with pool.begin() as connection:
+            connection.execute(text("alter table instances_gone rename to instances"))
+        pool.dispose()

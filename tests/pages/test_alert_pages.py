@@ -1,0 +1,89 @@
+"""What the Alerts page, the dashboard and the tables of tokens say, on the real engine."""
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from streamlit.testing.v1 import AppTest
+
+from db.session import connect
+from engine import bootstrap
+from engine.access import Role
+from engine.alert_rules import SHIPPED
+from engine.alerts import Change
+from engine.bootstrap import Engine
+from engine.domain import TicketDraft
+from pages.parts import guard, people
+from tests.pages.test_states import PAGES, said
+
+RULE = next(rule for rule in SHIPPED if rule.name == "memory")
+
+
+@pytest.fixture
+def engine(console: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """An engine with an admin on its pages, whose own look at the rules does not resolve what the test opens."""
+    console.watch.upkeep.close()
+    console.accounts.add("boss", role=Role.ADMIN, by="test", password="plum-tractor-evening-42", must_change=False)
+    session = console.sessions.open(console.accounts.named("boss").id)
+    monkeypatch.setattr(bootstrap, "running", lambda: console)
+    monkeypatch.setattr(guard, "presented_session", lambda: console.sessions.key_of(session))
+    return console
+
+
+def opened(name: str) -> AppTest:
+    page = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=60).run()
+    assert not page.exception
+    return page
+
+
+def alert(engine: Engine, *subjects: str, channels: tuple[str, ...] = ()) -> None:
+    changes = [Change(kind="opened", rule=RULE, subject=subject, value=0.95, sample=1) for subject in subjects]
+    engine.watch.alert_table.apply(changes, now=datetime.now(UTC), channels=channels)
+
+
+def test_a_notice_that_does_not_arrive_stands_beside_its_alert_and_no_other(engine: Engine) -> None:
+    alert(engine, "m-1", channels=("webhook",))
+    assert "Not delivered" not in said(opened("alerts")), "it was not even tried"
+    row = engine.watch.alert_table.claim(datetime.now(UTC))
+    engine.watch.alert_table.failed(row.notice_id, "the receiver answered 500", retry_at=datetime.now(UTC))
+    alert(engine, "m-2")
+    shown = said(opened("alerts"))
+    assert shown.count("Not delivered since") == 1 and "webhook: the receiver answered 500" in shown
+    engine.watch.alert_table.sent(row.notice_id, now=datetime.now(UTC))
+    assert "Not delivered" not in said(opened("alerts"))
+
+
+def test_buttons_on_the_alerts_page_leave_rows_in_the_audit_log(engine: Engine) -> None:
+    alert(engine, "m-1")
+    page = opened("alerts")
+    number = engine.watch.alert_table.latest()[0].id
+    page.button(key=f"page_ack_{number}").click().run()
+    page.button(key=f"page_quiet_{number}_1 hour").click().run()
+    (silence,) = engine.watch.alert_table.silences(datetime.now(UTC))
+    page.button(key=f"end_{silence.id}").click().run()
+    assert not page.exception
+    rows = engine.audit.find(limit=3)
+    assert [(row.action, row.actor) for row in rows] == [("silence_ended", "boss"), ("alert_silenced", "boss"), ("alert_acknowledged", "boss")]
+
+
+def test_the_dashboard_counts_all_open_alerts(engine: Engine) -> None:
+    engine.router.route(TicketDraft(body="where is my parcel"))
+    engine.router.settle()
+    alert(engine, *(f"m-{number}" for number in range(30)))
+    (card,) = (metric for metric in opened("dashboard").metric if metric.label == "Open alerts")
+    assert card.value == "30"
+
+
+def test_a_token_that_has_expired_is_not_shown_as_active(engine: Engine) -> None:
+    boss = engine.accounts.named("boss")
+    for name in ("lasting", "over", "gone"):
+        engine.tokens.make(boss, name=name, scopes=["metrics"], days=1, by="test")
+    tokens = {token.name: token for token in engine.tokens.all()}
+    engine.tokens.revoke(tokens["gone"].id, by="test")
+    pool = connect(engine.settings.postgres_url)
+    with pool.begin() as connection:
+        connection.execute(text("update tokens set expires_at = :then where name = 'over'"), {"then": datetime.now(UTC) - timedelta(seconds=1)})
+    pool.dispose()
+    table = people.token_table(engine.tokens.all())
+    assert dict(zip(table["Token"], table["State"], strict=True)) == {"lasting": "active", "over": "expired", "gone": "revoked"}

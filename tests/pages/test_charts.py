@@ -1,0 +1,79 @@
+"""Every chart of the dashboard says its unit, its time range and how many decisions or labels it rests on."""
+from __future__ import annotations
+
+from collections import namedtuple
+from datetime import UTC, datetime
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from engine.figures import Tally
+from engine.timeline import Level
+from pages.parts import charts
+
+Flow = namedtuple("Flow", "department actual n")
+
+
+def tally(n: int, labels: int) -> Tally:
+    latency, confidence, reviewed, correct = np.zeros(66, int), np.zeros(20, int), np.zeros(20, int), np.zeros(20, int)
+    latency[10], confidence[18], reviewed[18], correct[18] = n, n, labels, labels
+    return Tally(
+        n=n, latency=latency, confidence=confidence, reviewed=reviewed, correct=correct, weight=1000 * labels, weight_correct=1000 * labels,
+        weight_squared=1000 * labels, band_weights=np.array([[1000 * labels] * 3, [0] * 3, [0] * 3]),
+    )
+
+
+def figures(*, empty: bool) -> dict[str, go.Figure]:
+    at = datetime(2026, 3, 17, 14, tzinfo=UTC)
+    bars = [] if empty else [(at, "cached", tally(1_200, 30)), (at, "learned", tally(300, 4))]
+    rows = [("Billing", method, one) for _, method, one in bars]
+    whole = sum((one for _, _, one in bars), start=Tally())
+    return {
+        "routing": charts.distribution_over_time(bars, Level.HALF_HOUR, n=whole.n), "latency": charts.latency_over_time(bars, Level.HALF_HOUR),
+        "confidence": charts.confidence(whole), "departments": charts.departments(rows), "accuracy": charts.accuracy(rows),
+        "corrections": charts.flows([] if empty else [Flow("Billing", "Sales", 7)], labels=whole.labels),
+    }
+
+
+SAMPLES = {
+    "routing": "n = 1,500 decisions", "latency": "n = 1,500 decisions", "confidence": "n = 1,500 decisions",
+    "departments": "n = 1,500 decisions", "accuracy": "n = 34 labels", "corrections": "n = 7 corrected of 34 labels",
+}
+UNITS = {
+    "routing": ("time (UTC)", "tickets per half hour"), "latency": ("time (UTC)", "milliseconds"), "confidence": ("confidence", "tickets"),
+    "departments": ("tickets", None), "accuracy": ("share of all tickets that went right (estimated)", None),
+    "corrections": ("belonged to", "sent to"),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_note_under_the_title_holds_the_time_range_and_the_sample(name: str) -> None:
+    figure = charts.dated(figures(empty=False)[name], "last 7 days")
+    _, note = figure.layout.title.text.split("<br>")
+    assert "last 7 days · " in note and SAMPLES[name] in note
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == UNITS[name]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_without_any_decision_a_chart_says_so_instead_of_breaking(name: str) -> None:
+    figure = charts.dated(figures(empty=True)[name], "last hour")
+    assert "last hour · " in figure.layout.title.text
+    assert "n = 0" in figure.layout.title.text or "no ticket of this time range is reviewed yet" in figure.layout.title.text
+
+
+def test_with_many_departments_every_name_has_its_line() -> None:
+    names = [f"Department {number}" for number in range(30)]
+    rows = [(name, "cached", tally(50, 40)) for name in names]
+    for figure in (charts.departments(rows), charts.accuracy(rows), charts.flows([Flow(a, "Sales", 1) for a in names], labels=1_200)):
+        assert figure.layout.yaxis.dtick == 1
+        assert (figure.layout.height - figure.layout.margin.t - 60) / len(names) >= 20
+
+
+def test_each_band_s_accuracy_is_weighted_like_the_figure_beside_it() -> None:
+    """Twenty overruled tickets that were wrong weigh nothing: 10 sampled labels, all right, are 100 %."""
+    one = tally(500, 10)
+    one.reviewed[18] += 20
+    assert (one.bands()[0].accuracy, one.accuracy) == (1.0, 1.0)
+    assert "right 100%" in charts.confidence(one).data[0].name
+    assert "10 labels" in charts.confidence(one).data[0].name

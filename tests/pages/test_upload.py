@@ -1,0 +1,127 @@
+"""A file on the Submit page whose import is broken off by a click, by a lost database, or by the same file in another tab."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
+from streamlit.testing.v1 import AppTest
+
+from engine import bootstrap, imports
+from engine.access import Role
+from engine.bootstrap import Engine
+from engine.errors import ServiceUnavailable
+from pages.parts import guard
+from tests.pages.test_states import said
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "submit.py"
+THINGS = ("parcel", "invoice", "password", "refund", "card", "contract", "account", "address", "bill", "order")
+FILE = "body\n" + "".join(f"where is my {thing} please\n" for thing in THINGS)
+
+
+@pytest.fixture
+def page(build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The page of an agent who may import ten tickets an hour, in batches of two."""
+    console = build(settings={"rate_import_per_hour": len(THINGS)})
+    console.accounts.add("ann", role=Role.AGENT, by="test", password="plum-tractor-evening-42", must_change=False)
+    key = console.sessions.key_of(console.sessions.open(console.accounts.named("ann").id))
+    monkeypatch.setattr(bootstrap, "running", lambda: console)
+    monkeypatch.setattr(guard, "presented_session", lambda: key)
+    monkeypatch.setattr(imports, "BATCH", 2)
+    return AppTest.from_file(str(PAGE), default_timeout=60).run()
+
+
+def choose(page: AppTest, content: str = FILE) -> AppTest:
+    return page.file_uploader[0].upload("tickets.csv", content.encode(), "text/csv").run()
+
+
+def before_batch(monkeypatch: pytest.MonkeyPatch, number: int, happens: Callable[[], object]) -> None:
+    """Let something happen just before the batch of that number is routed."""
+    router = bootstrap.running().router
+    calls, routed = [], type(router).route_tickets
+
+    def route_tickets(self: object, *given: object, **more: object) -> object:
+        calls.append(1)
+        if self is router and len(calls) == number:
+            happens()
+        return routed(self, *given, **more)
+
+    monkeypatch.setattr(type(router), "route_tickets", route_tickets)
+
+
+def click() -> None:
+    """What the server does when the browser reports a click elsewhere while the page's script runs."""
+    requests = get_script_run_ctx().script_requests
+    states = WidgetStates()
+    states.widgets.extend(state for state in requests._rerun_data.widget_states.widgets if state.WhichOneof("value") != "trigger_value")
+    requests.request_rerun(RerunData(widget_states=states))
+
+
+def test_a_click_during_an_import_ends_it_and_the_page_says_how_far_it_came_and_goes_on(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(page, "body\nthe money was taken twice\n").button(key="import").click().run()
+    assert "1 tickets routed and stored" in said(page)
+    before_batch(monkeypatch, 2, click)
+    bootstrap.running().limits.take("import", "ann", amount=-1)
+    choose(page).button(key="import").click().run()
+    assert not page.exception
+    assert "The import was broken off: 4 of 10 tickets are stored." in said(page)
+    assert "routed and stored" not in said(page), "what an earlier file came to is not said any more"
+    page.button(key="import").click().run()
+    assert "6 tickets routed and stored. 4 were stored by an earlier run" in said(page)
+    assert "broken off" not in said(page)
+    assert not page.error, "the limit counts every ticket once"
+    stored = [row.body for row in bootstrap.running().decisions.latest(limit=50)]
+    assert len(stored) == len(set(stored)) == 11
+
+
+def test_a_lost_database_ends_it_and_the_page_says_how_far_it_came(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> None:
+        raise ServiceUnavailable("database", "the connection was lost")
+
+    before_batch(monkeypatch, 4, gone)
+    choose(page).button(key="import").click().run()
+    assert "The import stopped." in said(page)
+    assert "6 of 10 tickets are stored" in said(page)
+    page.button(key="import").click().run()
+    assert "4 tickets routed and stored. 6 were stored by an earlier run" in said(page)
+
+
+def test_the_same_file_from_two_tabs_is_stored_once_and_both_are_told_so(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = bootstrap.running()
+
+    def other_tab() -> None:
+        assert bootstrap._running._users[id(console)] == 1, "a change of the embedder must not close the engine now"
+        file = imports.read(FILE.encode(), name="tickets.csv", router=console.router, created_by="ann")
+        later = imports.ImportFile(name=file.name, tickets=file.tickets[3:7])
+        assert len(imports.run(later, router=console.router, store=console.decisions).decisions) == 4
+
+    before_batch(monkeypatch, 2, other_tab)
+    choose(page).button(key="import").click().run()
+    assert not page.exception
+    assert not page.error
+    assert "6 tickets routed and stored. 4 were stored by an earlier run" in said(page)
+    stored = [row.body for row in console.decisions.latest(limit=50)]
+    assert len(stored) == len(set(stored)) == 10
+
+
+def test_an_id_that_another_ticket_takes_meanwhile_is_named_and_so_is_what_was_stored(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = bootstrap.running()
+    content = "ticket_id,body\n" + "".join(f"A-{number},where is my {thing} please\n" for number, thing in enumerate(THINGS))
+
+    def somebody_else() -> None:
+        other = imports.read(b"ticket_id,body\nA-5,a quite different text\n", name="other.csv", router=console.router)
+        imports.run(other, router=console.router, store=console.decisions)
+
+    before_batch(monkeypatch, 3, somebody_else)
+    choose(page, content).button(key="import").click().run()
+    assert "A-5 belongs to another ticket that is stored already. 4 tickets of the file are stored" in said(page)
+    assert "4 of 10 tickets are stored" in said(page)
+    assert "not imported" not in said(page)
+    assert "Nothing was stored" not in said(page)
