@@ -17,7 +17,7 @@ ALTERNATIVES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A stage's answer. `others` are the raw scores of the other departments, for sharing what is left of 1."""
+    """A stage's answer. `second` is the department that the language model would choose next, "" without one."""
 
     department: str
     method: Method
@@ -27,6 +27,7 @@ class Verdict:
     reason: str
     topic: str = ""
     exact: bool = False
+    second: str = ""
     alternatives: tuple[Candidate, ...] = ()
     evidence: tuple[Neighbour, ...] = ()
 
@@ -75,6 +76,7 @@ class Verdict:
         return cls(
             department=answer.department, method=Method.RAG_LLM, raw_score=answer.raw_confidence, confidence=confidence,
             source=f"prompt:{answer.prompt_version}", reason=answer.reason,
+            second=answer.second_choice if answer.second_choice in state.live else "",
         )
 
     @classmethod
@@ -156,11 +158,17 @@ def _scores(work: Work) -> Mapping[str, float]:
 
 
 def _alternatives(verdict: Verdict, scores: Mapping[str, float]) -> tuple[Candidate, ...]:
-    """The decided department first; the others share what its confidence leaves, in proportion to their scores."""
+    """The decided department first; the others share what its confidence leaves, in proportion to their scores.
+
+    What the language model would choose next comes second, and counts as much as the best of the others.
+    """
     others = {name: max(0.0, score) for name, score in scores.items() if name != verdict.department}
+    second = verdict.second if verdict.second != verdict.department else ""
+    if second:
+        others[second] = max(others.values(), default=0.0) or 1.0
     total = sum(others.values()) or 1.0
     left = 1.0 - verdict.confidence
-    ranked = sorted(others.items(), key=lambda item: (-item[1], item[0]))[: ALTERNATIVES - 1]
+    ranked = sorted(others.items(), key=lambda item: (item[0] != second, -item[1], item[0]))[: ALTERNATIVES - 1]
     # An alternative never looks surer than the decision itself.
     shared = (Candidate(name, min(verdict.confidence, left * score / total)) for name, score in ranked)
     return (Candidate(verdict.department, verdict.confidence), *shared)

