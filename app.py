@@ -4,6 +4,8 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.web.console import lifespan, middleware, routes
-from pages.parts import reload
+from pages.parts import mishap, reload
 
-app = st.App("pages/parts/frame.py", routes=routes(), middleware=middleware(reload=reload.MESSAGE), lifespan=lifespan)
+app = st.App(
+    "pages/parts/frame.py", routes=routes(), middleware=middleware(reload=reload.MESSAGE), lifespan=lifespan, on_script_error=mishap.shown,
+)

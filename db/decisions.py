@@ -7,13 +7,12 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, Table, select
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import IntegrityError
 
 from db.models import routing_history, tickets
 from db.prepared import Prepared
-from db.session import TICKET_PATIENCE, reading
+from db.session import TICKET_PATIENCE, UNIQUE_VIOLATION, reading
 from engine.domain import Automation, Candidate, Channel, Decision, Method, Neighbour, Origin, Priority, Ticket
-from engine.errors import Conflict, NotFound
+from engine.errors import Conflict, NotFound, StatementRefused
 
 
 def _rows_of(table: Table, columns: Sequence[str], number: int) -> str:
@@ -48,7 +47,7 @@ class Decisions:
         self._engine = engine
 
     def add(self, new: Sequence[Ticket], decisions: Sequence[Decision], fingerprints: Sequence[str]) -> None:
-        """Store tickets and decisions in one transaction. Raises Conflict when a ticket id exists already."""
+        """Store tickets and decisions in one transaction. Raises Conflict when a ticket id exists already, StatementRefused."""
         if not new:
             return
         ticket_rows = [_ticket_row(ticket, print_) for ticket, print_ in zip(new, fingerprints, strict=True)]
@@ -57,7 +56,9 @@ class Decisions:
             # One statement is one transaction: nothing travels between its begin and its commit.
             patience = TICKET_PATIENCE + 0.1 * (len(new) - 1)
             _ADD.run(self._engine, [json.dumps(ticket_rows), json.dumps(decision_rows)], patience=patience)
-        except IntegrityError as error:
+        except StatementRefused as error:
+            if error.code != UNIQUE_VIOLATION:
+                raise
             taken = self.existing([ticket.id for ticket in new]) or _repeated([ticket.id for ticket in new])
             if not taken:
                 raise

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.watchdog import Silence, WatchedConnection, WatchedCursor, patient
-from engine.errors import ConfigurationError, ServiceUnavailable
+from engine.errors import ConfigurationError, ServiceUnavailable, StatementRefused
 
 T = TypeVar("T")
 
@@ -30,12 +30,15 @@ RESTED = 1.0
 _ATTEMPTS = 5
 _SERIALIZATION_FAILURES = {"40001", "40P01"}
 _READ_ONLY = "25006"
+UNIQUE_VIOLATION = "23505"
 # The server answered: these are errors of one statement and say nothing about the next one.
 _ONE_STATEMENT = {"57014", "55P03", "25P03", *_SERIALIZATION_FAILURES}
 
 
 class Gate(Protocol):
-    """Who decides whether the database may be asked, and is told how it went: a circuit breaker."""
+    """Who decides whether the database may be asked, and is told how it went: a circuit breaker. `service` is the database's name."""
+
+    service: str
 
     def before(self) -> None:
         """Raises ServiceUnavailable when the database is to be left alone."""
@@ -50,12 +53,15 @@ class NotConnected(psycopg2.OperationalError):
     """No connection could be made; the pool hands this out as it is to whoever asks it for a driver's connection."""
 
 
-def connect(url: str, *, pool_size: int = 10, overflow: int = 10, name: str = "console", gate: Gate | None = None) -> Engine:
+def connect(
+    url: str, *, pool_size: int = 10, overflow: int = 10, name: str = "console", gate: Gate | None = None, setting: str = "DATABASE_URL"
+) -> Engine:
     """A pool of `pool_size` to `pool_size + overflow` psycopg2 connections; nothing connects yet.
 
     Every connection runs in UTC with a statement timeout of 15 s and a lock timeout of 5 s. A server that is there and
     says nothing counts as lost after 17 s, or what `reading` and `writing` are told. Several hosts in the URL with
-    `target_session_attrs=read-write` find the new primary after a failover.
+    `target_session_attrs=read-write` find the new primary after a failover. Raises ConfigurationError that names `setting` for
+    a URL that is none.
     """
     options = (
         f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} "
@@ -67,7 +73,7 @@ def connect(url: str, *, pool_size: int = 10, overflow: int = 10, name: str = "c
     try:
         address = make_url(url)
     except ArgumentError as error:
-        raise ConfigurationError("DATABASE_URL: is not a database URL like postgresql://user:password@host:5432/name") from error
+        raise ConfigurationError(f"{setting}: is not a database URL like postgresql://user:password@host:5432/name") from error
     engine = create_engine(
         address,
         pool_size=pool_size,
@@ -77,6 +83,8 @@ def connect(url: str, *, pool_size: int = 10, overflow: int = 10, name: str = "c
         pool_use_lifo=True,
         pool_recycle=1800,
         executemany_mode="values_plus_batch",
+        # Parameters are customers' words; an error's text may end in a log.
+        hide_parameters=True,
         execution_options={"gate": gate},
         connect_args={
             "connect_timeout": 2, "application_name": name, "options": options, "tcp_user_timeout": 5_000,
@@ -130,11 +138,13 @@ def _asked_after_a_rest(connection: WatchedConnection, record: ConnectionPoolEnt
 
 @contextmanager
 def translated(engine: Engine | None = None) -> Iterator[None]:
-    """Turn lost connections, pool and statement timeouts into ServiceUnavailable("database"); other errors pass.
+    """Turn lost connections, pool and statement timeouts into ServiceUnavailable, other refusals of the database into
+    StatementRefused, which is told without its cause: that holds the refused row. Errors that are none of the database's pass.
 
-    With `engine` its gate is asked before and told afterwards.
+    With `engine` its gate is asked before and told afterwards, and the error names the gate's service, else "database".
     """
     gate: Gate | None = engine.get_execution_options().get("gate") if engine is not None else None
+    service = gate.service if gate is not None else "database"
     if gate is not None:
         gate.before()
     try:
@@ -147,8 +157,8 @@ def translated(engine: Engine | None = None) -> Iterator[None]:
             # Without a statement it was connecting, or asking whether the connection still lives, that failed. After one
             # silence, nobody else of this ticket's stages should wait as long.
             decisive = not isinstance(error, PoolTimeout) and (error.statement is None or isinstance(error.orig, Silence))
-            gate.failed(ServiceUnavailable("database", _first_line(error)), decisive=decisive)
-        raise ServiceUnavailable("database", _first_line(error), retryable=code in _SERIALIZATION_FAILURES) from error
+            gate.failed(ServiceUnavailable(service, _first_line(error)), decisive=decisive)
+        raise ServiceUnavailable(service, _first_line(error), retryable=code in _SERIALIZATION_FAILURES) from error
     except DBAPIError as error:
         if _code(error) == _READ_ONLY and engine is not None:
             # A failover has made this server a replica: the next connections must look for the new primary.
@@ -156,16 +166,20 @@ def translated(engine: Engine | None = None) -> Iterator[None]:
         elif not error.connection_invalidated:
             if gate is not None:
                 gate.succeeded()
-            raise
+            raise StatementRefused(_code(error) or "", constraint=_constraint(error)) from None
         if gate is not None:
-            gate.failed(ServiceUnavailable("database", _first_line(error)))
-        raise ServiceUnavailable("database", _first_line(error)) from error
+            gate.failed(ServiceUnavailable(service, _first_line(error)))
+        raise ServiceUnavailable(service, _first_line(error)) from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         # While a connection is made for the ticket's path or goes back into the pool, the driver's errors come as they are.
         if gate is not None:
             decisive = isinstance(error, NotConnected | Silence)
-            gate.failed(ServiceUnavailable("database", _first_line(error)), decisive=decisive)
-        raise ServiceUnavailable("database", _first_line(error)) from error
+            gate.failed(ServiceUnavailable(service, _first_line(error)), decisive=decisive)
+        raise ServiceUnavailable(service, _first_line(error)) from error
+    except psycopg2.Error as error:
+        if gate is not None:
+            gate.succeeded()
+        raise StatementRefused(error.pgcode or "", constraint=error.diag.constraint_name or "") from None
     except BaseException:
         if gate is not None:
             gate.succeeded()
@@ -176,6 +190,10 @@ def translated(engine: Engine | None = None) -> Iterator[None]:
 
 def _code(error: Exception) -> str | None:
     return getattr(getattr(error, "orig", None), "pgcode", None)
+
+
+def _constraint(error: DBAPIError) -> str:
+    return getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
 
 
 def _first_line(error: Exception) -> str:

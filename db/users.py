@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
 
 from db.locks import Lock
 from db.models_access import users
-from db.session import reading, writing
-from engine.errors import AccountRejected, Conflict, NotFound
+from db.session import UNIQUE_VIOLATION, reading, writing
+from engine.errors import AccountRejected, Conflict, NotFound, StatementRefused
 
 Noted = Callable[[Connection, Row | None, Row], None]
 
@@ -32,7 +31,9 @@ class Users:
                 row = connection.execute(insert(users).values(**values).returning(users)).one()
                 noted(connection, None, row)
                 return row
-        except IntegrityError as error:
+        except StatementRefused as error:
+            if error.code != UNIQUE_VIOLATION:
+                raise
             raise Conflict(f"user {values['name']} exists already. Choose another name.") from error
 
     def change(self, user_id: int, values: dict[str, Any], *, noted: Noted) -> Row:

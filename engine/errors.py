@@ -18,6 +18,7 @@ ConsoleError
 │   ├── DeadlineExceeded   the ticket's time is used up
 │   └── NotAccepted        the ticket could be kept nowhere: the sender still has the only copy
 └── InvariantBroken        a bug: report it with its message
+    └── StatementRefused   the database takes part in it: a constraint, a type, a missing table
 """
 from __future__ import annotations
 
@@ -113,7 +114,7 @@ class ConfigurationError(ConsoleError):
 
 
 class ServiceUnavailable(ConsoleError):
-    """A service did not answer; `service` is its name (database, cache, index, embedder, language_model), `reason` why.
+    """A service did not answer; `service` is its name (database, replica, cache, index, embedder, language_model), `reason` why.
 
     `retryable` says that the same call may succeed a moment later.
     """
@@ -135,3 +136,19 @@ class NotAccepted(ServiceUnavailable):
 
 class InvariantBroken(ConsoleError):
     """Something that cannot happen happened: a bug."""
+
+
+class StatementRefused(InvariantBroken):
+    """The database answered and refused a statement; `code` is its SQLSTATE, `constraint` the name of what was broken, if any.
+
+    Holds nothing else of the answer: the database repeats the refused row in it, with the customer's words.
+    """
+
+    def __init__(self, code: str, *, constraint: str = "") -> None:
+        self.code = code
+        self.constraint = constraint
+        broken = f", constraint {constraint}" if constraint else ""
+        super().__init__(
+            f"the database refused to do this (SQLSTATE {code or 'unknown'}{broken}). Nothing of it was stored. "
+            "Tell whoever runs the console, with this code."
+        )

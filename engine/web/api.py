@@ -84,10 +84,16 @@ def _answer(request: Request, body: bytes | None, handler: Handler, permission: 
         return error(429, "too_many_requests", str(problem), Retry_After=str(max(1, round(problem.wait))))
     except ConsoleError as problem:
         status, kind = next(((s, k) for t, s, k in _STATUS if isinstance(problem, t)), (500, "internal"))
+        if status == 500:
+            _log(request, problem)
         return error(status, kind, str(problem) if status != 500 else "something went wrong; nothing was stored")
     except Exception as problem:  # noqa: BLE001 - a stranger's request must not see more than this, and the log no text of theirs
-        logging.getLogger("console.api").error("api error in %s: %s", request.url.path.split("/")[3:4], type(problem).__name__)
+        _log(request, problem)
         return error(500, "internal", "something went wrong")
+
+
+def _log(request: Request, problem: Exception) -> None:
+    logging.getLogger("console.api").error("api error in %s: %s", request.url.path.split("/")[3:4], type(problem).__name__)
 
 
 def _json(request: Request, body: bytes) -> dict[str, Any]:

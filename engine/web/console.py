@@ -16,7 +16,7 @@ from engine import bootstrap
 from engine.bootstrap import Engine
 from engine.errors import ServiceUnavailable
 from engine.telemetry.metrics import CONTENT_TYPE
-from engine.web import api, oidc, signin
+from engine.web import api, oidc, signin, tracebacks
 from engine.web.gate import Gate
 from engine.web.headers import SecurityHeaders
 
@@ -27,6 +27,7 @@ _SCRAPED = timedelta(hours=1)
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
     """Build the engine before the first request, or go on trying while its database is away, and close it after the last."""
+    tracebacks.without_messages()
     await run_in_threadpool(bootstrap.start, _first_admin)
     try:
         yield {}

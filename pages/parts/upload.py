@@ -11,7 +11,7 @@ import streamlit as st
 
 from engine import bootstrap, export, imports
 from engine.bootstrap import Engine
-from engine.errors import ConsoleError, ServiceUnavailable
+from engine.errors import ConsoleError, ServiceUnavailable, StatementRefused
 from pages.parts import decision as decision_view
 from pages.parts import words
 
@@ -85,7 +85,7 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
         with bootstrap.kept(engine):
             file = imports.read(content, name=name, router=engine.router, created_by=operator)
             result = imports.run(file, router=engine.router, store=engine.decisions, progress=progress, take=take)
-    except ServiceUnavailable as error:
+    except (ServiceUnavailable, StatementRefused) as error:
         bar.empty()
         st.error("The import stopped. What was routed so far is stored; upload the same file again and it goes on.", icon=":material/cloud_off:")
         st.text(str(error))

@@ -3,11 +3,10 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
 
 from db.prepared import Prepared
 from db.session import reading
-from engine.errors import ServiceUnavailable
+from engine.errors import ServiceUnavailable, StatementRefused
 
 
 def _names(engine: Engine) -> list[str]:
@@ -35,9 +34,9 @@ def test_a_connection_that_lost_its_statements_is_answered_unprepared(database: 
     assert _names(database) == []
 
 
-def test_an_error_of_the_statement_passes_and_leaves_the_connection_usable(database: Engine) -> None:
+def test_an_error_of_the_statement_names_its_code_and_leaves_the_connection_usable(database: Engine) -> None:
     divided = Prepared("divided", "select 1 / $1", types=("int",))
-    with pytest.raises(DBAPIError, match="division by zero"):
+    with pytest.raises(StatementRefused, match="22012"):
         divided.run(database, ["0"], patience=5)
     assert divided.run(database, ["1"], patience=5) == [(1,)]
     assert database.pool.checkedout() == 0

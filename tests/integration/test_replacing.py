@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from db.catalogue import Catalogue
 from db.exemplars import Exemplars
@@ -18,7 +17,7 @@ from db.trained import TrainedModels
 from engine import taxonomy_csv
 from engine.bootstrap import STARTER
 from engine.domain import Department, Exemplar, Policy, TicketDraft
-from engine.errors import ServiceUnavailable, TaxonomyRejected
+from engine.errors import ServiceUnavailable, StatementRefused, TaxonomyRejected
 from engine.training import Trainer
 
 NEW = [Department("Cats", "all about cats"), Department("Dogs", "all about dogs", triage=True)]
@@ -59,7 +58,7 @@ def failing(connection: object) -> None:
 
 @pytest.mark.parametrize(("broken", "error"), [
     ({"progress": closing(1)}, Closed), ({"progress": closing(len(PETS))}, Closed), ({"also": failing}, ServiceUnavailable),
-    ({"exemplars": PETS[::2]}, TaxonomyRejected), ({"departments": [*NEW, Department("x" * 200, "")]}, DBAPIError),
+    ({"exemplars": PETS[::2]}, TaxonomyRejected), ({"departments": [*NEW, Department("x" * 200, "")]}, StatementRefused),
 ])
 def test_whatever_ends_a_replacement_early_leaves_everything_as_it_was(
     console, broken: dict[str, object], error: type[BaseException]

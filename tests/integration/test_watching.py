@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from db.services import Services
 from db.session import connect
@@ -21,7 +20,7 @@ from engine.bootstrap import Engine
 from engine.breaker import Breaker
 from engine.domain import Outcome, TicketDraft
 from engine.reliability import debiased_calibration_error
-from engine.errors import NotFound, ServiceUnavailable
+from engine.errors import NotFound, ServiceUnavailable, StatementRefused
 from engine.spool import Spool
 from engine.telemetry.services import ServiceCounts
 from tests.made_up import ticket
@@ -44,9 +43,9 @@ def read(engine: Engine, measure: Measure) -> list[tuple[float, int]]:
 
 
 def test_the_spools_of_all_instances_are_waiting_and_one_shared_folder_counts_once(build: Callable[..., Engine], tmp_path: Path) -> None:
-    one, other = build(), build()
+    one, other = build(working=False), build(working=False)
     assert one.spool is not other.spool
-    far = build({"data_dir": tmp_path / "another-machine"})
+    far = build({"data_dir": tmp_path / "another-machine"}, working=False)
     pool = connect(one.settings.postgres_url)
     table, now = Services(pool), datetime.now(UTC)
     for number in range(3):
@@ -106,7 +105,7 @@ def test_no_ticket_is_ever_stored_without_its_decision_so_only_the_spool_waits(c
     assert counts() == (1 + imports.BATCH, 1 + imports.BATCH)
     with pool.begin() as connection:
         connection.execute(text("alter table routing_history add constraint nothing_new check (id < 0) not valid"))
-    with pytest.raises(DBAPIError, match="nothing_new"):
+    with pytest.raises(StatementRefused, match="23514, constraint nothing_new"):
         imports.run(file, router=console.router, store=console.decisions)
     assert counts() == (1 + imports.BATCH, 1 + imports.BATCH)
     with pool.begin() as connection:
@@ -118,6 +117,8 @@ def test_no_ticket_is_ever_stored_without_its_decision_so_only_the_spool_waits(c
 
 
 def test_each_report_is_one_probe_and_counts_what_services_were_asked(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The upkeep's own reports would be counted as well.
+    console.watch.upkeep.close()
     pool = connect(console.settings.postgres_url)
     table = Services(pool)
     since = datetime.now(UTC) - timedelta(hours=1)
@@ -132,7 +133,7 @@ def test_each_report_is_one_probe_and_counts_what_services_were_asked(console: E
     # The vectors' table is out of order, the rest of the database is not: that is the index's failure.
     with pool.begin() as connection:
         connection.execute(text("alter table exemplar_vectors rename to exemplar_vectors_gone"))
-    with pytest.raises(DBAPIError, match="exemplar_vectors"):
+    with pytest.raises(StatementRefused, match="42P01"):
         console.router.replay(console.router.admit(TicketDraft(body="another parcel is lost")))
     with pool.begin() as connection:
         connection.execute(text("alter table exemplar_vectors_gone rename to exemplar_vectors"))
@@ -279,7 +280,7 @@ def test_without_the_database_a_reading_fails_instead_of_looking_well(console: E
     with pool.begin() as connection:
         connection.execute(text("alter table instances rename to instances_gone"))
     try:
-        with pytest.raises(DBAPIError, match="instances"):
+        with pytest.raises(StatementRefused, match="42P01"):
             read(console, Measure.WAITING)
     finally:
         with pool.begin() as connection:
