@@ -1,23 +1,42 @@
 """Personal data and secrets in free text, replaced by what they are: `<card>`, `<iban>`, `<mail>`, `<phone>`, `<secret>`.
 
 Used before a text leaves the machine (language model, vector index, log) and in the fingerprint, never in what operators
-see. It errs on the side of masking: a long number that might be a phone number is masked. It cannot find names or postal
-addresses.
+see. It errs on the side of masking: a long number that might be a phone number is masked, unless a word before it says that
+it is an order, an invoice or the like. Digits and full-width forms of other scripts come out as ASCII. It cannot find names or
+postal addresses.
 """
 from __future__ import annotations
 
 import re
+import unicodedata
 
+_PASSES = 4
 CARD, IBAN, MAIL, PHONE, SECRET = "<card>", "<iban>", "<mail>", "<phone>", "<secret>"
 
-_MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
-_DIGITS = re.compile(r"(?<![\w.,])\d(?:[ \-.\u00a0\u2009]?\d){11,18}(?![\w]|[.,]\d)")
+# What the full-width and other scripts' digits and signs stand for; one character each.
+_FOREIGN = re.compile(r"[^\x00-\x7f]")
+_BETWEEN = r"[ \-.\u00a0\u2009\u202f\u2010-\u2015\u2212]"
+_MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-][\w.+%'\u2019&=~#!$*-]{0,63}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
+_DIGITS = re.compile(rf"(?<!\w)(?<!\d[.,])\d+(?:{_BETWEEN}{{1,2}}\d+)*+")
+_GROUP = re.compile(r"\d+")
 _IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ \-\u00a0]?[A-Za-z0-9]){11,30}(?![^\W_])")
 _PHONE = re.compile(
     r"(?<![\w.,/-])(?:\+|00)[ ]?\(?\d{1,4}\)?(?:[ \-./\u00a0]?\(?\d{1,5}\)?){2,7}(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])\(?0\d{1,5}\)?(?:[ \-/\u00a0]{1,3}\d{2,8}){1,4}(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])\(?[2-9]\d{2}\)?[ \-.]{1,2}[2-9]\d{2}[ \-.]\d{4}(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])0\d{8,12}(?![\w]|[.,-]\d)"
+    r"|(?<![\w.,/+-])1[ \-.]\(?[2-9]\d{2}\)?[ \-.]{1,2}[2-9]\d{2}[ \-.]\d{4}(?![\w]|[.,-]\d)"
+)
+# Without a prefix that only phone numbers have: ten digits or eleven with a 1, 5 + 5 as in India, 3 + 4 as within an American town.
+_BARE_PHONE = re.compile(
+    r"(?<![\w.,/+$€£#-])(?:1?[2-9]\d{9}|[6-9]\d{4}[ -]\d{5}|[2-9]\d{2}-\d{4})"
+    r"(?![\w]|[.,-]\d|\s?(?:[€$£%]|eur\b|euros?\b|usd\b|dollars?\b|gbp\b|pounds?\b))",
+    re.IGNORECASE,
+)
+_OTHER_NUMBER = re.compile(
+    r"(?i)(?:order|invoice|ref(?:erence)?|ticket|booking|reservation|track(?:ing)?|parcel|package|shipment|case|claim|item|article|product|"
+    r"sku|serial|model|transaction|payment|receipt|contract|policy|account|bestell(?:ung|nummer)|rechnung(?:snummer)?|auftrag|vorgang)s?"
+    r"[ \-]{0,2}(?:(?:number|no|nr|num|id|code|is|was|ist)s?\b\.?[ :]{0,2}|[#:=] ?){0,3}\Z"
 )
 _SECRETS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
@@ -27,16 +46,20 @@ _SECRETS = (
     re.compile(r"(?<![\w-])(?:gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}|crt_[a-z0-9]{12}_[\w-]{20,})"),
     re.compile(r"(?i)(?<=://)[^\s/:@]+:[^\s/@]+(?=@)"),
 )
+_NAMES = (
+    r"(?i)(?<!\w)(pass ?(?:word|code|phrase)|passwd|pwd|passwort|kennwort|pin(?: code| number)?|cvv2?|cvc2?|(?:security|verification) code|"
+    r"(?:api|access|secret)[ _-]?key|secret|access[ _-]?token|auth[ _-]?token|bearer|one[- ]time (?:code|password)|otp(?: code)?)(?!\w)"
+)
 # "my password is hunter2", "PIN: 1234", "api_key=abc": the word stays, what follows goes.
 _NAMED = re.compile(
-    r"(?i)(?<!\w)(pass ?(?:word|code|phrase)|passwd|pwd|passwort|pin(?: code| number)?|cvv2?|cvc2?|security code|"
-    r"(?:api|access|secret)[ _-]?key|secret|access[ _-]?token|auth[ _-]?token|bearer|one[- ]time code|otp)(?!\w)"
-    r"(\s*(?:is|was|=|:|->)\s*[:=]?\s*)(\"[^\"\n]{1,200}\"|'[^'\n]{1,200}'|(?!(?:not|no|wrong|incorrect|invalid|expired|"
+    _NAMES + r"(\s*(?:is|was|=|:|->)\s*[:=]?\s*)(\"[^\"\n]{1,200}\"|'[^'\n]{1,200}'|(?!(?:not|no|wrong|incorrect|invalid|expired|"
     r"never|still|being|always|broken|the|a|an|too|rejected|blocked|locked|lost|correct|right|required|set|working|gone|"
     r"refused|asked|needed|forgotten|reset|changed|unknown|missing)\b)[^\s,;]{3,200})"
 )
+# "password hunter2", "PIN 1234": nothing need stand between when the value holds a digit.
+_NAMED_DIGIT = re.compile(_NAMES + r"(\s+(?:(?:ist|war|lautet|es|est|e)\s+)?)(?=[^\s,;<]*\d)([^\s,;<]{3,200})")
 _NAMED_BEARER = re.compile(r"(?i)(?<!\w)(authorization:\s*\w+|bearer)(\s+)([\w.~+/-]{16,}=*)")
-_WORDS = re.compile(r"(?i)pass|pwd|pin|cv[vc]|key|secret|token|bearer|code|otp|authoriz|eyJ|AKIA|ASIA|sk[-_]|pk[-_]|rk[-_]|gh\w_|github_|glpat|xox|AIza|crt_|://")
+_WORDS = re.compile(r"(?i)pass|pwd|kennwort|pin|cv[vc]|key|secret|token|bearer|code|otp|authoriz|eyJ|AKIA|ASIA|sk[-_]|pk[-_]|rk[-_]|gh\w_|github_|glpat|xox|AIza|crt_|://")
 
 
 def luhn(digits: str) -> bool:
@@ -60,17 +83,30 @@ def iban(text: str) -> bool:
 
 def masked(text: str) -> str:
     """The text without card numbers, IBANs, e-mail addresses, phone numbers and secrets. Idempotent; never raises on a str."""
+    for _ in range(_PASSES):
+        # What is taken away may lay bare what stood beside it.
+        before, text = text, _once(text)
+        if text == before:
+            break
+    return text
+
+
+def _once(text: str) -> str:
+    if not text.isascii():
+        text = _FOREIGN.sub(_plain, text)
     if _WORDS.search(text):
         for pattern in _SECRETS:
             text = pattern.sub(SECRET, text)
         text = _NAMED_BEARER.sub(rf"\1\2{SECRET}", text)
         text = _NAMED.sub(_without_secret, text)
+        text = _NAMED_DIGIT.sub(rf"\1\2{SECRET}", text)
     if "@" in text:
         text = _MAIL.sub(MAIL, text)
     if any(map(str.isdigit, text)):
         text = _IBAN.sub(_without_iban, text)
         text = _DIGITS.sub(_without_card, text)
         text = _PHONE.sub(_without_phone, text)
+        text = _BARE_PHONE.sub(_without_bare_phone, text)
     return text
 
 
@@ -89,9 +125,53 @@ def _without_iban(match: re.Match[str]) -> str:
 
 
 def _without_card(match: re.Match[str]) -> str:
-    digits = re.sub(r"\D", "", match[0])
-    return CARD if digits.isascii() and 12 <= len(digits) <= 19 and len(set(digits)) > 1 and luhn(digits) else match[0]
+    """Of a run of groups of digits, those groups that together are a card number; what stands around it may be digits too."""
+    run = match[0]
+    if len(run) < 12:
+        return run
+    groups = [group.span() for group in _GROUP.finditer(run)]
+    if match.string[match.end():match.end() + 1].isalpha():
+        groups.pop()
+    parts, kept, first = [], 0, 0
+    while first < len(groups):
+        last = _card(run, groups, first)
+        if last is not None:
+            parts += run[kept:groups[first][0]], CARD
+            kept = groups[last][1]
+            first = last
+        first += 1
+    return "".join(parts) + run[kept:]
+
+
+def _card(run: str, groups: list[tuple[int, int]], first: int) -> int | None:
+    """The last of the groups from `first` on that make a card number, None when there is none. Sixteen digits are tried first."""
+    readings, digits, small = [], "", False
+    for last in range(first, len(groups)):
+        start, end = groups[last]
+        digits += run[start:end]
+        if len(digits) > 19:
+            break
+        whole = first == 0 and last == len(groups) - 1
+        # A part of a longer run has a card's look: no small group but the last. A list of small numbers has not.
+        if whole or (not small and digits[0] in "23456" and len(digits) >= 13):
+            readings.append((abs(len(digits) - 16), last, digits))
+        small = small or end - start < 4
+    for _, last, digits in sorted(readings):
+        if len(digits) >= 12 and len(set(digits)) > 1 and luhn(digits):
+            return last
+    return None
 
 
 def _without_phone(match: re.Match[str]) -> str:
     return PHONE if 7 <= sum(map(str.isdigit, match[0])) <= 15 else match[0]
+
+
+def _without_bare_phone(match: re.Match[str]) -> str:
+    return match[0] if _OTHER_NUMBER.search(match.string, max(0, match.start() - 60), match.start()) else PHONE
+
+
+def _plain(match: re.Match[str]) -> str:
+    sign = match[0]
+    if sign.isdecimal():
+        return str(unicodedata.decimal(sign))
+    return chr(ord(sign) - 0xFEE0) if "\uff01" <= sign <= "\uff5e" else sign
