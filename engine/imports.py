@@ -1,12 +1,11 @@
 """Tickets from a CSV file: checked as a whole before anything is stored, routed in batches, resumable."""
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from engine import csv_table
 from engine.domain import Channel, Decision, Origin, Priority, Ticket, TicketDraft
 from engine.errors import Conflict, ImportRejected, TicketRejected
 from engine.ports import DecisionStore
@@ -41,46 +40,38 @@ def read(content: bytes, *, name: str, router: ConfidenceRouter, text_column: st
     """
     if len(content) > MAX_BYTES:
         raise ImportRejected(f"{name}: at most {MAX_BYTES:,} bytes; found {len(content):,}. Split the file. Nothing was stored.")
-    if b"\x00" in content:
-        raise ImportRejected(f"{name}: must be a CSV text file; found binary data. Nothing was stored.")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ImportRejected(f"{name}: must be UTF-8; line {line} is not. Save it as UTF-8 and try again. Nothing was stored.") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     prefix = "I-" + hashlib.blake2b(content, digest_size=6).hexdigest()
-    tickets, problems, lines = [], [], {}
-    try:
-        if text_column not in (reader.fieldnames or []):
-            found = ", ".join(reader.fieldnames or []) or "an empty file"
-            raise ImportRejected(f"{name}: the column {text_column} is missing; found {found}. Nothing was stored.")
-        for row in reader:
-            draft = TicketDraft(
-                body=row[text_column] or "",
-                subject=row.get("subject") or "",
-                channel=row.get("channel") or Channel.OTHER,
-                customer_ref=row.get("customer_ref") or "",
-                priority=row.get("priority") or Priority.NORMAL,
-                ticket_id=(row.get("ticket_id") or "").strip() or f"{prefix}-{len(lines) + 1}",
-                created_by=created_by,
-                origin=Origin.IMPORT,
-            )
-            if draft.ticket_id in lines:
-                problems.append(f"line {reader.line_num}: ticket_id {draft.ticket_id[:64]} is also on line {lines[draft.ticket_id]}")
-                continue
-            lines[draft.ticket_id] = reader.line_num
-            try:
-                tickets.append(router.admit(draft))
-            except TicketRejected as error:
-                problems.append(f"line {reader.line_num}: {error.field}: {error.limit}; found {error.found}")
-    except csv.Error as error:
-        raise ImportRejected(f"{name}: line {reader.line_num}: not a valid CSV ({error}). Nothing was stored.") from error
+    tickets, problems, lines, number = [], [], {}, 0
+    found = csv_table.rows(content, columns=(text_column,), refused=lambda problem: ImportRejected(f"{name}: {problem}. Nothing was stored."))
+    for number, row in enumerate(found, start=1):
+        if row.problem:
+            problems.append(f"line {row.line}: {row.problem}")
+            continue
+        cells = row.cells
+        draft = TicketDraft(
+            body=cells[text_column],
+            subject=cells.get("subject", ""),
+            channel=cells.get("channel") or Channel.OTHER,
+            customer_ref=cells.get("customer_ref", ""),
+            priority=cells.get("priority") or Priority.NORMAL,
+            ticket_id=cells.get("ticket_id", "").strip() or f"{prefix}-{number}",
+            created_by=created_by,
+            origin=Origin.IMPORT,
+        )
+        if draft.ticket_id in lines:
+            problems.append(f"line {row.line}: ticket_id {draft.ticket_id[:64]} is also on line {lines[draft.ticket_id]}")
+            continue
+        lines[draft.ticket_id] = row.line
+        try:
+            tickets.append(router.admit(draft))
+        except TicketRejected as error:
+            problems.append(f"line {row.line}: {error.field}: {error.limit}; found {error.found}")
     if problems:
-        more = f" and {len(problems) - _NAMED_ERRORS} more" if len(problems) > _NAMED_ERRORS else ""
+        whole, these = "line" if number == 1 else "lines", "this line" if len(problems) == 1 else "these lines"
+        more = f" and {len(problems) - _NAMED_ERRORS:,} more" if len(problems) > _NAMED_ERRORS else ""
         raise ImportRejected(
-            f"{name}: {len(problems)} of {len(lines)} lines cannot be stored, so nothing was: "
-            f"{'; '.join(problems[:_NAMED_ERRORS])}{more}. Mend these lines and import the file again."
+            f"{name}: {len(problems):,} of {number:,} {whole} cannot be stored, so nothing was: "
+            f"{'; '.join(problems[:_NAMED_ERRORS])}{more}. Mend {these} and import the file again."
         )
     if not tickets:
         raise ImportRejected(f"{name}: there is no ticket in the file. Nothing was stored.")

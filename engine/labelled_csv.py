@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from dataclasses import dataclass
 
+from engine import csv_table
 from engine.errors import ImportRejected
 from engine.sanitize import plain_text
 
-LONGEST_FIELD = 10_000_000
 NO_TEXT = "no text"
 NO_LABEL = "no label"
 
@@ -26,38 +24,21 @@ class LabelledTickets:
 
 
 def read(content: bytes, *, name: str, text_column: str = "text", label_column: str = "category") -> LabelledTickets:
-    """Read a UTF-8 CSV with a header; comma, semicolon and tab separate columns.
+    """Read a CSV with a header, as `csv_table.rows` does.
 
-    Raises ImportRejected for binary data, another encoding, a missing column (naming those that are there), broken
-    quoting, or when no row has both a text and a label. Rows without one of them are left out and counted.
+    Raises ImportRejected for what that refuses, for a row with more cells than columns, or when no row has both a text
+    and a label. Rows without one of them are left out and counted.
     """
-    if b"\x00" in content:
-        raise ImportRejected(f"{name}: must be a CSV text file; found binary data")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ImportRejected(f"{name}: must be UTF-8; line {line} is not. Save it as UTF-8 and try again") from error
-    csv.field_size_limit(LONGEST_FIELD)
-    header = text.split("\n", 1)[0]
-    separators = [sign for sign in ",;\t" if {text_column, label_column} <= set(_fields(header, sign))]
-    if not separators:
-        found = ", ".join(_fields(header, ",")) or "nothing"
-        wanted = f"{text_column!r} and {label_column!r}"
-        raise ImportRejected(f"{name}: needs the columns {wanted}; its first line has {found}")
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separators[0], strict=True)
-    reader.fieldnames = [field.strip() for field in reader.fieldnames or []]
     texts, labels, skipped = [], [], Counter[str]()
-    try:
-        for row in reader:
-            body, label = plain_text(row[text_column] or ""), (row[label_column] or "").strip()
-            if not body or not label:
-                skipped[NO_LABEL if body else NO_TEXT] += 1
-                continue
-            texts.append(body)
-            labels.append(label)
-    except csv.Error as error:
-        raise ImportRejected(f"{name}: not a valid CSV ({error})", row=reader.line_num) from error
+    for row in csv_table.rows(content, columns=(text_column, label_column), refused=lambda problem: ImportRejected(f"{name}: {problem}")):
+        if row.problem:
+            raise ImportRejected(f"{name}: line {row.line}: {row.problem}")
+        body, label = plain_text(row.cells[text_column]), row.cells[label_column].strip()
+        if not body or not label:
+            skipped[NO_LABEL if body else NO_TEXT] += 1
+            continue
+        texts.append(body)
+        labels.append(label)
     if not texts:
         raise ImportRejected(f"{name}: no row has both a text and a label")
     return LabelledTickets(tuple(texts), tuple(labels), dict(sorted(skipped.items())))
@@ -77,7 +58,3 @@ def parents(content: bytes, *, name: str) -> dict[str, str]:
     if wrong is not None:
         raise ImportRejected(f"{name}: the department of {wrong!r} must be a name; found {json.dumps(found[wrong])[:40]}")
     return found
-
-
-def _fields(header: str, separator: str) -> list[str]:
-    return [field.strip() for field in next(csv.reader([header.strip("\r\n")], delimiter=separator), [])]

@@ -1,11 +1,10 @@
 """Departments, topics and exemplars from CSV files: the starter taxonomy, or a customer's own."""
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
+from engine import csv_table
 from engine.domain import Department, Exemplar, Topic
 from engine.errors import TaxonomyRejected, TicketRejected
 from engine.sanitize import body_text, plain_text
@@ -14,22 +13,13 @@ NAME_MAX = 120
 
 
 def read_rows(content: bytes, *, name: str, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a UTF-8 CSV with their line numbers. Raises TaxonomyRejected naming what is missing; nothing is kept."""
-    if b"\x00" in content:
-        raise TaxonomyRejected(f"{name}: must be a CSV text file; found binary data. Nothing was loaded.")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TaxonomyRejected(f"{name}: must be UTF-8; byte {error.start:,} is not. Save the file as UTF-8 and load it again.") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        missing = [column for column in columns if column not in (reader.fieldnames or [])]
-        if missing:
-            found = ", ".join(reader.fieldnames or []) or "an empty file"
-            raise TaxonomyRejected(f"{name}: the column {', '.join(missing)} is missing; found {found}. Nothing was loaded.")
-        return [(reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader]
-    except csv.Error as error:
-        raise TaxonomyRejected(f"{name} line {reader.reader.line_num}: not a valid CSV ({error}). Nothing was loaded.") from error
+    """The rows of a CSV with the lines they begin on. Raises TaxonomyRejected naming what is missing or too much; nothing is kept."""
+    found = []
+    for row in csv_table.rows(content, columns=tuple(columns), refused=lambda problem: TaxonomyRejected(f"{name}: {problem}. Nothing was loaded.")):
+        if row.problem:
+            raise TaxonomyRejected(f"{name} line {row.line}: {row.problem}. Nothing was loaded.")
+        found.append((row.line, {column: value.strip() for column, value in row.cells.items()}))
+    return found
 
 
 def departments(content: bytes, *, name: str = "departments.csv") -> list[Department]:

@@ -61,7 +61,19 @@ def test_tickets_without_ids_are_recognised_by_file_and_line(console) -> None:
         (b"text\nhello there\n", "the column body is missing; found text"),
         ("body\nmein Päckchen\n".encode("latin-1"), "must be UTF-8; line 2 is not"),
         (b"body\n\x00\x01\n", "binary data"),
-        (b"ticket_id,body\nA-1,where is it\nA-1,lost it\n", "line 3: ticket_id A-1 is also on line 2"),
+        (
+            b"ticket_id,body\nA-1,where is it\nA-1,lost it\n",
+            "1 of 2 lines cannot be stored, so nothing was: line 3: ticket_id A-1 is also on line 2. Mend this line and import",
+        ),
+        (
+            b"body\nplease cancel my order, and refund me\n",
+            "1 of 1 line cannot be stored, so nothing was: line 2: 2 cells, 1 column; put the text in quotes. Mend this line and import",
+        ),
+        (b"body\nwhere is it\n\nlost, it\nstop, it\n", "2 of 3 lines .*: line 4: 2 cells, 1 column.*; line 5: .* Mend these lines and import"),
+        (b"body,\nplease cancel my order, and refund me\n", "line 2: 2 cells, 1 column"),
+        (b"body,body\nplease cancel,refund me\n", "the column body is there twice; give each column a name of its own. Nothing was stored"),
+        (b"body\nwhere is it\n" + b"x" * 200_000 + b"\n", "line 3: body: at most 20,000 characters; found 200,000 characters"),
+        (b"\xff\xfeb\x00o\x00d", "begins as UTF-16, but is not all of it"),
         (b"body\nx\nwhere is my parcel\n", "1 of 2 lines cannot be stored, so nothing was: line 2: body: at least 2 characters"),
         (b"body,channel\nwhere is it,pigeon\n", "channel: must be one of phone"),
         (b'body\n"never closed\n', "not a valid CSV"),
@@ -72,6 +84,15 @@ def test_a_bad_file_is_refused_with_its_reason_and_nothing_is_stored(console, co
     with pytest.raises(ImportRejected, match=message):
         load(console, content)
     assert console.decisions.latest() == []
+
+
+def test_what_spreadsheets_save_is_read_separators_at_the_end_and_utf_16_with_tabs_too(console) -> None:
+    semicolons = "ticket_id;body;;\r\nA-1;the kettle leaks, and the lid too;;\r\n".encode("utf-8-sig")
+    unicode_text = "ticket_id\tbody\r\nA-2\tmein Päckchen, wo ist es\r\n".encode("utf-16")
+    load(console, semicolons)
+    load(console, unicode_text)
+    assert console.decisions.find("A-1")[0].body == "the kettle leaks, and the lid too"
+    assert console.decisions.find("A-2")[0].body == "mein Päckchen, wo ist es"
 
 
 def test_an_id_of_another_stored_ticket_is_refused(console) -> None:

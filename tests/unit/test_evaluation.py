@@ -177,7 +177,7 @@ def test_rows_without_text_or_label_are_left_out_and_counted() -> None:
 
 def test_other_column_names_are_taken_and_a_missing_one_is_named_with_those_found() -> None:
     assert labelled_csv.read(b"body,dept\nhi,a\n", name="a.csv", text_column="body", label_column="dept").labels == ("a",)
-    with pytest.raises(ImportRejected, match="first line has body, dept"):
+    with pytest.raises(ImportRejected, match="the column text, category is missing; found body, dept"):
         labelled_csv.read(b"body,dept\nhi,a\n", name="a.csv")
 
 
@@ -191,7 +191,9 @@ def test_a_text_of_a_megabyte_is_read() -> None:
         (b"text,category\nhi\x00,a\n", "binary"),
         (b"text,category\nhi,a\n\xff\xfe,b\n", "line 3"),
         (b'text,category\n"hi,a\n', "not a valid CSV"),
-        (b"", "nothing"),
+        (b"", "an empty file"),
+        (b"text,category\nhi,a\nlost, my card,b\n", "line 3: 3 cells, 2 columns; put the text in quotes"),
+        (b"text,category,category\nhi,a,b\n", "the column category is there twice"),
         (b"text,category\n,\n", "no row"),
     ],
 )

@@ -40,7 +40,7 @@ def test_exemplars_carry_topic_and_source() -> None:
         (b"", "the column text, department is missing; found an empty file"),
         (b"text\nmy bill\n", "the column department is missing; found text"),
         (b"Text,Department\nmy bill,Billing\n", "the column text, department is missing; found Text, Department"),
-        ("text,department\nfür,Billing\n".encode("latin-1"), "must be UTF-8; byte 17 is not"),
+        ("text,department\nfür,Billing\n".encode("latin-1"), "must be UTF-8; line 2 is not"),
         (b"text,department\nmy bill,Elsewhere\n", "line 2: the department 'Elsewhere' is not known"),
         (b"text,department\nmy bill\n", "line 2: the department '' is not known"),
         (b"text,department,topic\nmy bill,Billing,quote\n", "line 2: the topic 'quote' does not belong to 'Billing'"),
@@ -50,6 +50,8 @@ def test_exemplars_carry_topic_and_source() -> None:
         (b"text,department\n" + b"x" * 200_000 + b",Billing\n", "line 2"),
         (b'text,department\n"my bill,Billing\n', "line 2"),
         (b"text,department\nmy\x00bill,Billing\n", "binary"),
+        (b"text,department\nmy bill, please,Billing\n", "line 2: 3 cells, 2 columns; put the text in quotes"),
+        (b"text,department,text\nmy bill,Billing,other\n", "the column text is there twice"),
     ],
 )
 def test_an_unusable_file_is_refused_with_the_place_and_the_reason(content: bytes, message: str) -> None:
@@ -98,6 +100,6 @@ def test_a_labelled_file_without_a_label_on_a_line_is_refused() -> None:
         from_exemplars(b"text,category\na bill,b\nno label,\n", text_column="text", label_column="category", parents={}, name="labels.csv")
 
 
-def test_rows_come_with_the_line_they_end_on() -> None:
+def test_rows_come_with_the_line_they_begin_on() -> None:
     rows = read_rows(b'a,b\n"1\n2",x\n3,y\n', name="n.csv", columns=("a",))
-    assert rows == [(3, {"a": "1\n2", "b": "x"}), (4, {"a": "3", "b": "y"})]
+    assert rows == [(2, {"a": "1\n2", "b": "x"}), (4, {"a": "3", "b": "y"})]
