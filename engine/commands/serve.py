@@ -25,11 +25,13 @@ def serve(_: Namespace) -> int:
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.address", chosen.host]
+    # Standard output is the decision log's. (To find out what its greeting says Streamlit would also ask a server on the internet.)
+    command += ["--logger.hideWelcomeMessage", "true"]
     # Secrets go by the environment: a command line can be read by every user of the machine.
     environment = settings.child_environment(
         STREAMLIT_SERVER_COOKIE_SECRET=cookie_secret(chosen), FORWARDED_ALLOW_IPS=chosen.trusted_proxies
     )
-    print(f"The console will be at http://localhost:{port} (Ctrl-C stops it)", flush=True)
+    print(f"The console will be at http://localhost:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
     os.chdir(APP.parent)
     # This process becomes the server, so that Ctrl-C and a service manager's signals reach what they are meant for.
     os.execve(sys.executable, command, environment)

@@ -1,4 +1,7 @@
-"""The decision log: one JSON object per line, to standard error and, when asked for, to a rotating file.
+"""The decision log: one JSON object per line, to a stream and, when asked for, to a rotating file.
+
+The console that is served writes to standard output; one-off commands print their result there, and their log goes to
+standard error.
 
 Names are those of the Elastic Common Schema where it has one (`@timestamp`, `event.*`, `service.*`, `error.type`,
 `user.name`), else they are the console's own; `docs/decision-log.md` describes all of them and
@@ -29,6 +32,12 @@ SERVICE = "routing-console"
 NEVER = frozenset({"text", "body", "subject_text", "customer_ref", "query", "prompt", "message_text"})
 # Made by the engine itself; an id may look like a phone number.
 MADE_HERE = frozenset({"ticket_id", "hash"})
+# Something is lost or broken until a person looks at it; and: something did not go as it should, and the console went on.
+ERRORS = frozenset({"database_outage", "model_unreadable", "spool_records_broken", "spooled_ticket_refused", "upkeep_failed"})
+WARNINGS = frozenset({
+    "alert_opened", "index_not_configured", "notice_failed", "rate_limit_unchecked", "service_unavailable", "sign_in_refused", "spooled_tickets_left",
+    "ticket_spooled",
+})
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":"))
 
 
@@ -43,10 +52,13 @@ class DecisionLog:
         self._silent = stream is None and path is None
         # What every line says is encoded once, and the part of a time that is the same for a second once a second: a line
         # is written by code that left the processor's caches while the ticket was decided, so less code is less time.
-        self._same = _ENCODER.encode({
-            "event.kind": "event", "log.level": "info", "ecs.version": "8.17", "log.schema": SCHEMA, "service.name": SERVICE,
-            "process.pid": os.getpid(),
-        })[1:-1]
+        self._same = {
+            level: _ENCODER.encode({
+                "event.kind": "event", "log.level": level, "ecs.version": "8.17", "log.schema": SCHEMA, "service.name": SERVICE,
+                "process.pid": os.getpid(),
+            })[1:-1]
+            for level in ("info", "warning", "error")
+        }
         self._second = (0, "")
         self._log = structlog.wrap_logger(
             _Lines(self), wrapper_class=structlog.make_filtering_bound_logger(logging.INFO), processors=[self._line],
@@ -93,7 +105,8 @@ class DecisionLog:
         }
         if "by" in kept:
             kept["user.name"] = kept.pop("by")
-        self._log.info(name, **{"event.dataset": "routing.event", **kept})
+        write = self._log.error if name in ERRORS else self._log.warning if name in WARNINGS else self._log.info
+        write(name, **{"event.dataset": "routing.event", **kept})
 
     def close(self) -> None:
         """Flush and close."""
@@ -112,9 +125,9 @@ class DecisionLog:
         if self._file is not None:
             self._file.write(line)
 
-    def _line(self, _: Any, __: str, fields: dict[str, Any]) -> str:
+    def _line(self, _: Any, level: str, fields: dict[str, Any]) -> str:
         name = _ENCODER.encode(fields.pop("event"))
-        return f'{{"@timestamp":"{self._now()}","event_type":{name},{self._same},{_ENCODER.encode(fields)[1:]}'
+        return f'{{"@timestamp":"{self._now()}","event_type":{name},{self._same[level]},{_ENCODER.encode(fields)[1:]}'
 
     def _now(self) -> str:
         """UTC with milliseconds."""
