@@ -1,17 +1,19 @@
 """Alerts, the managers' edits of rules, silences, and who still has to be told what."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from db.locks import Lock
 from db.models import alerts
 from db.models_statistics import alert_notices, alert_pending, alert_rules, alert_silences
 from db.session import reading, writing
 from engine.alerts import Change, OpenAlert
 from engine.errors import NotFound
+from engine.notice import Told
 
 # A notice about an alert that is over is given up after so many attempts; while it is open, never.
 MAX_ATTEMPTS = 8
@@ -86,6 +88,12 @@ class Alerts:
         with reading(self._engine) as connection:
             return {severity: number for severity, number in connection.execute(query)}
 
+    def open_at(self, at: datetime) -> int:
+        """How many alerts were open at a time (aware), of those that are still kept."""
+        query = select(func.count()).where(alerts.c.opened_at <= at, alerts.c.resolved_at.is_(None) | (alerts.c.resolved_at > at))
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar_one()
+
     def acknowledge(self, alert_id: int, *, by: str, now: datetime, noted: Noted) -> None:
         """Say that somebody looks after an open alert; nothing happens when somebody does already. Raises NotFound."""
         with writing(self._engine) as connection:
@@ -118,10 +126,59 @@ class Alerts:
                 raise NotFound("this silence has ended already.")
             noted(connection, before, connection.execute(update(alert_silences).where(here).values(until=now).returning(alert_silences)).one())
 
+    # Outages that people were told of while nothing could be stored
+
+    def cover(self, told: Told, *, until: datetime) -> None:
+        """Keep what people were told of as the alert that it is, over already; whoever missed it is told both later.
+
+        Failures up to `until` belong to it. One alert takes in what several instances have seen at the same time; where the rule's own
+        alert is open, it goes on, and only what was told counts as sent.
+        """
+        over = told.notice
+        with writing(self._engine) as connection:
+            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.COVERING})
+            same = (alerts.c.rule == over.rule) & (alerts.c.subject == over.subject)
+            meanwhile = alerts.c.value.is_(None) & (alerts.c.resolved_at >= over.opened_at) & (alerts.c.opened_at <= over.resolved_at)
+            there = connection.execute(
+                select(alerts.c.id, alerts.c.resolved_at).where(same, alerts.c.resolved_at.is_(None) | meanwhile)
+                .order_by(alerts.c.resolved_at.desc().nulls_first()).limit(1)
+            ).first()
+            if there is None:
+                alert_id = connection.execute(insert(alerts).values(
+                    rule=over.rule, subject=over.subject, severity=over.severity, message=over.message, opened_at=over.opened_at,
+                    resolved_at=over.resolved_at, last_seen_at=until,
+                ).returning(alerts.c.id)).scalar_one()
+            else:
+                alert_id = there.id
+            if there is not None and there.resolved_at is not None:
+                connection.execute(update(alerts).where(alerts.c.id == alert_id).values(
+                    opened_at=func.least(alerts.c.opened_at, over.opened_at), resolved_at=func.greatest(alerts.c.resolved_at, over.resolved_at),
+                    last_seen_at=func.greatest(alerts.c.last_seen_at, until),
+                ))
+            for event in ("opened", "resolved"):
+                _tell(connection, alert_id, event, sorted(told.heard), until)
+                connection.execute(
+                    update(alert_notices).values(sent_at=until, error="").where(
+                        alert_notices.c.alert_id == alert_id, alert_notices.c.event == event, alert_notices.c.channel.in_(told.heard),
+                        alert_notices.c.sent_at.is_(None),
+                    )
+                )
+                if there is None or there.resolved_at is not None:
+                    _tell(connection, alert_id, event, sorted(told.missed), until)
+
+    def covered(self, rule: str, since: datetime) -> list[tuple[datetime, datetime]]:
+        """From when to when failures belong to what `cover` has kept about a rule, as far as it reaches beyond `since`."""
+        # No other alert is without a value.
+        query = select(alerts.c.opened_at, alerts.c.last_seen_at).where(
+            alerts.c.rule == rule, alerts.c.value.is_(None), alerts.c.last_seen_at >= since
+        )
+        with reading(self._engine) as connection:
+            return [(row.opened_at, row.last_seen_at) for row in connection.execute(query)]
+
     # Notices
 
-    def claim(self, now: datetime) -> Row | None:
-        """The next notice to send, reserved for this caller for a minute; None when there is none.
+    def claim(self, now: datetime, *, without: Collection[str] = ()) -> Row | None:
+        """The next notice to send, reserved for this caller for a minute; None when there is none. Channels in `without` rest.
 
         A row of the notice's id, event, channel, attempts, and the alert's columns. Silenced alerts wait.
         """
@@ -131,13 +188,14 @@ class Alerts:
                 from alerts a
                 where a.id = n.alert_id and n.id = (
                     select n.id from alert_notices n join alerts a on a.id = n.alert_id
-                    where n.sent_at is null and n.next_try_at <= :now and (a.resolved_at is null or n.attempts < :most) and not {_SILENCED}
+                    where n.sent_at is null and n.next_try_at <= :now and n.channel <> all(cast(:without as text[]))
+                        and (a.resolved_at is null or n.attempts < :most) and not {_SILENCED}
                         and (n.event = 'opened' or not exists (
                             select 1 from alert_notices o where o.alert_id = n.alert_id and o.channel = n.channel and o.event = 'opened'
                                 and o.sent_at is null and o.attempts < :most))
                     order by n.next_try_at, n.id limit 1 for update of n skip locked)
                 returning n.id as notice_id, n.event, n.channel, n.attempts, a.*
-            """), {"now": now, "lease": now + LEASE, "most": MAX_ATTEMPTS}).first()
+            """), {"now": now, "lease": now + LEASE, "most": MAX_ATTEMPTS, "without": sorted(without)}).first()
 
     def open_told(self, channel: str, now: datetime) -> Sequence[Row]:
         """The open alerts whose opening this channel has heard of, without the silenced ones."""
@@ -194,7 +252,11 @@ def _stored(connection: Connection, change: Change, *, now: datetime, channels: 
     elif change.kind == "seen":
         connection.execute(
             update(alerts).where(alerts.c.id == change.alert_id)
-            .values(value=change.value, sample=change.sample, message=change.message, last_seen_at=now)
+            .values(
+                value=change.value, sample=change.sample, message=change.message, last_seen_at=now,
+                # A manager may have changed the rule meanwhile.
+                severity=change.rule.severity.value, threshold=change.rule.threshold,
+            )
         )
     elif change.kind == "resolved":
         done = connection.execute(

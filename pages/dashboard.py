@@ -30,10 +30,12 @@ def figures() -> None:
         st.error(UNREADABLE, icon=":material/cloud_off:")
         st.text(str(error))
         return
+    overview.read_from(data)
     now = data.overview.now
     if not now.n:
         st.info(f"No ticket in this view ({view.span.label.lower()}{', with these filters' if view.filtered else ''}).", icon=":material/monitoring:")
         st.caption("Tickets appear here a moment after they are routed on the Submit page.")
+        overview.standing(data)
         alert_list.show(data.alerts, engine=engine, operator=operator.name, may=operator.may("alerts"), where="empty")
         return
     overview.kpis(data)
@@ -43,7 +45,7 @@ def figures() -> None:
         "latency": charts.latency_over_time(data.overview.bars, view.span.level),
         "confidence": charts.confidence(now),
         "departments": charts.departments(data.overview.departments),
-        "accuracy": charts.accuracy(data.overview.departments),
+        "accuracy": charts.accuracy(data.overview.departments, target=data.targets.accuracy),
         "corrections": charts.flows(data.overview.flows, labels=now.labels),
     }
     for number, (name, figure) in enumerate(figures_of.items()):

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import plotly.graph_objects as go
@@ -18,6 +18,7 @@ BAND_COLOUR = {"High": "#2a9d8f", "Medium": "#e0b13c", "Low": "#d1603d"}
 BAND_LIMITS = {"High": "from 85 %", "Medium": "60 to 85 %", "Low": "under 60 %"}
 BLUE, RED, GREEN = "#3b82d6", "#d1603d", "#2a9d8f"
 BAR_NAME = {Level.MINUTE: "minute", Level.HALF_HOUR: "half hour", Level.FOUR_HOURS: "4 hours", Level.DAY: "day", Level.MONTH: "month"}
+UNREVIEWED, NO_LABEL = "no ticket of this time range is reviewed yet", "No label in this view"
 _NOTE = '<span style="font-size:12px;font-weight:400">'
 Bars = Sequence[tuple[datetime, str, Tally]]
 
@@ -52,7 +53,7 @@ def distribution_over_time(bars: Bars, level: Level, *, n: int) -> go.Figure:
 
 
 def latency_over_time(bars: Bars, level: Level) -> go.Figure:
-    """p95 per method and interval on a logarithmic axis, with each method's target dotted."""
+    """p95 and p50 per method and interval on a logarithmic axis, with each method's target for p95 dashed."""
     figure = go.Figure()
     n = 0
     for method in Method:
@@ -60,16 +61,23 @@ def latency_over_time(bars: Bars, level: Level) -> go.Figure:
         if not some:
             continue
         n += sum(tally.n for _, tally in some)
+        times, colour = [_middle(bar, level) for bar, _ in some], METHOD_COLOUR[method.value]
+        p50, p95 = ([tally.percentile_ms(share) for _, tally in some] for share in (0.5, 0.95))
         figure.add_scatter(
-            x=[_middle(bar, level) for bar, _ in some], y=[tally.percentile_ms(0.95) for _, tally in some], name=words.METHOD[method],
-            mode="lines+markers", line={"color": METHOD_COLOUR[method.value], "width": 2}, marker={"size": 5},
-            customdata=[(tally.percentile_ms(0.5), tally.n) for _, tally in some],
+            x=times, y=p95, name=words.METHOD[method], legendgroup=method.value, mode="lines+markers", line={"color": colour, "width": 2},
+            marker={"size": 5}, customdata=list(zip(p50, (tally.n for _, tally in some), strict=True)),
             hovertemplate="p95 %{y:.1f} ms, p50 %{customdata[0]:.1f} ms, n = %{customdata[1]:,}",
         )
-        figure.add_hline(y=targets.P95_MS[method.value], line_dash="dot", line_width=1, line_color=METHOD_COLOUR[method.value])
+        figure.add_scatter(
+            x=times, y=p50, name=f"{words.METHOD[method]}, p50", legendgroup=method.value, showlegend=False, hoverinfo="skip",
+            mode="lines+markers", line={"color": colour, "width": 1, "dash": "dot"}, marker={"size": 4, "symbol": "circle-open"},
+        )
+        figure.add_hline(y=targets.P95_MS[method.value], line_dash="longdash", line_width=1, line_color=colour, opacity=0.6)
     figure.update_yaxes(type="log", dtick=1, minor={"ticks": "", "showgrid": False})
     figure.update_layout(hovermode="x unified")
-    return _finished(figure, "Time per ticket by method, 95th percentile", f"n = {n:,} decisions · dotted: target", y="milliseconds", x="time (UTC)", rows=2)
+    _wide_enough(figure, [_middle(bar, level) for bar, _, tally in bars if tally.n], level)
+    note = f"solid: p95, dotted: p50, dashed: p95's target · n = {n:,} decisions"
+    return _finished(figure, "Time per ticket by method", note, y="milliseconds", x="time (UTC)", rows=2)
 
 
 def confidence(tally: Tally) -> go.Figure:
@@ -107,8 +115,8 @@ def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.
     return _finished(figure, "Where tickets went", f"n = {sum(totals.values()):,} decisions", x="tickets", rows=tall, lines=len(order))
 
 
-def accuracy(rows: Sequence[tuple[str, str, Tally]]) -> go.Figure:
-    """Accuracy per department, estimated from reviewed tickets with 95 % intervals, against warning and goal."""
+def accuracy(rows: Sequence[tuple[str, str, Tally]], *, target: float) -> go.Figure:
+    """Accuracy per department, estimated from reviewed tickets with 95 % intervals, against target and goal."""
     found: dict[str, Tally] = {}
     for department, _, tally in rows:
         found[department] = found.get(department, Tally()) + tally
@@ -125,13 +133,17 @@ def accuracy(rows: Sequence[tuple[str, str, Tally]]) -> go.Figure:
             },
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
-        figure.add_vline(x=targets.ACCURACY_WARNING, line_dash="dot", line_color=RED, annotation_text="85 %", annotation_position="bottom left")
-        figure.add_vline(x=targets.ACCURACY_GOAL, line_dash="dot", line_color=GREEN, annotation_text="goal 90 %", annotation_position="bottom right")
+        figure.add_vline(x=target, line_dash="dot", line_color=RED, annotation_text=f"{100 * target:g} %", annotation_position="bottom left")
+        figure.add_vline(x=targets.ACCURACY_GOAL, line_dash="dot", line_color=GREEN, annotation_text=f"goal {targets.ACCURACY_GOAL:.0%}", annotation_position="bottom right")
         lowest = min(low for low, _ in bounds)
         figure.update_xaxes(range=[max(0.0, min(0.7, lowest - 0.03)), 1.01], tickformat=".0%")
     n = round(sum((t for _, t in some), start=Tally()).sampled_labels)
-    note = f"95 % intervals · n = {n:,} labels" if some else "no ticket of this time range is reviewed yet"
-    return _finished(figure, "Accuracy by department", note, x="share of all tickets that went right (estimated)", rows=0, lines=len(some))
+    labels = sum(t.labels for t in found.values())
+    note = f"95 % intervals · n = {n:,} labels" if some or labels else UNREVIEWED
+    return _finished(
+        figure, "Accuracy by department", note, x="share of all tickets that went right (estimated)", rows=0, lines=len(some),
+        empty="No evenly sampled label in this view" if labels else NO_LABEL,
+    )
 
 
 def flows(rows: Sequence[Any], *, labels: int) -> go.Figure:
@@ -150,8 +162,11 @@ def flows(rows: Sequence[Any], *, labels: int) -> go.Figure:
         )
         figure.update_xaxes(tickangle=-50, dtick=1, showgrid=False, title_text="belonged to")
         figure.update_yaxes(showgrid=False, title_text="sent to")
-    note = f"tickets · n = {n:,} corrected of {labels:,} labels" if labels else "no ticket of this time range is reviewed yet"
-    return _finished(figure, "Corrections: sent to, belonged to", note, rows=0, lines=len(sent) + 6)
+    note = f"tickets · n = {n:,} corrected of {labels:,} labels" if labels else UNREVIEWED
+    return _finished(
+        figure, "Corrections: sent to, belonged to", note, rows=0, lines=len(sent) + 6,
+        empty="Every reviewed ticket had gone right" if labels else NO_LABEL,
+    )
 
 
 def _middle(bar: datetime, level: Level) -> datetime:
@@ -159,12 +174,25 @@ def _middle(bar: datetime, level: Level) -> datetime:
     return bar + WIDTH[level] / 2 if level in WIDTH else bar
 
 
+def _wide_enough(figure: go.Figure, times: Sequence[datetime], level: Level) -> None:
+    """At least six intervals from left to right: around a single point the axis would else count fractions of a second."""
+    if times:
+        least, middle = 6 * WIDTH.get(level, timedelta(days=30)), min(times) + (max(times) - min(times)) / 2
+        if max(times) - min(times) < least:
+            figure.update_xaxes(range=[middle - least / 2, middle + least / 2])
+
+
 def _width(level: Level) -> float | None:
     return 900 * WIDTH[level].total_seconds() if level in WIDTH else None
 
 
-def _finished(figure: go.Figure, title: str, note: str, *, x: str = "", y: str = "", rows: int = 1, lines: int = 0) -> go.Figure:
-    """`rows` is the room for the legend, which wraps where the page is narrow; `lines` are names that all have to be readable."""
+def _finished(
+    figure: go.Figure, title: str, note: str, *, x: str = "", y: str = "", rows: int = 1, lines: int = 0, empty: str = "No ticket in this view"
+) -> go.Figure:
+    """`rows` is the room for the legend, which wraps where the page is narrow; `lines` are names that all have to be readable.
+
+    `empty` is what stands in the middle where there is nothing to draw, in place of axes.
+    """
     top = 58 + 20 * rows
     figure.update_layout(
         title={"text": f"{title}<br>{_NOTE}{note}</span>", "font": {"size": 15}, "y": 1, "yanchor": "top", "pad": {"t": 20}},
@@ -177,4 +205,10 @@ def _finished(figure: go.Figure, title: str, note: str, *, x: str = "", y: str =
     if lines:
         figure.update_yaxes(dtick=1)
     figure.update_yaxes(automargin=True, rangemode="tozero" if figure.layout.yaxis.type != "log" else None)
+    if not figure.data:
+        figure.update_xaxes(visible=False)
+        figure.update_yaxes(visible=False)
+        figure.add_annotation(
+            text=empty, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5, xanchor="center", yanchor="middle", font={"size": 15}, opacity=0.7,
+        )
     return figure

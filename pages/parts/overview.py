@@ -11,12 +11,13 @@ from typing import Any
 
 import streamlit as st
 
-from engine import targets
 from engine.bootstrap import Engine
 from engine.domain import Channel
 from engine.errors import ConsoleError
 from engine.figures import Tally
+from engine.targets import OPEN_ALERTS, Targets
 from engine.timeline import DEFAULT_SPAN, SPANS, ChartWindow, Span
+from pages.parts.words import without
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,9 @@ class Data:
     overview: Any
     alerts: Sequence[Any]
     open_alerts: Mapping[str, int]
+    open_before: int
     waiting: int
+    targets: Targets
     window: ChartWindow
     before: ChartWindow
 
@@ -97,30 +100,64 @@ def read(engine: Engine, view: View) -> Data:
     window, before = view.windows(datetime.now(UTC))
     return Data(
         overview=engine.watch.charts.overview(window, before, bar=view.span.level), alerts=engine.watch.alert_table.latest(limit=20),
-        open_alerts=engine.watch.alert_table.open_by_severity(), waiting=engine.watch.waiting(), window=window, before=before,
+        open_alerts=engine.watch.alert_table.open_by_severity(), open_before=engine.watch.alert_table.open_at(window.start),
+        waiting=engine.watch.waiting(), targets=Targets.of(engine.watch.alerts.rules()), window=window, before=before,
     )
 
 
 def kpis(data: Data) -> None:
     """Ten figures, each with its target and the window before."""
-    now, before = data.overview.now, data.overview.before
+    now, before, aims = data.overview.now, data.overview.before, data.targets
     top, low = st.columns(5), st.columns(5)
-    _card(top[0], "Tickets", f"{now.n:,}", f"{now.n - before.n:+,}" if before.n else None, f"{before.n:,} before", colour="off")
-    _share(top[1], "Hit rate", now.hit_rate, before.hit_rate, n=now.n, target=f"target ≥ {targets.HIT_RATE:.0%}",
+    _card(top[0], "Tickets", f"{now.n:,}", f"{now.n - before.n:+,}" if before.n else None, f"no target · {before.n:,} before", colour="off")
+    _share(top[1], "Hit rate", now.hit_rate, before.hit_rate, n=now.n, target=f"target ≥ {_percent(aims.hit_rate)}",
            about="Answered from earlier tickets / all decisions.")
-    _share(top[2], "False hits", now.false_hit_rate, before.false_hit_rate, n=round(now.hit_labels), target=f"target ≤ {targets.FALSE_HIT_RATE:.0%}",
-           inverse=True, about=_false_hits(now))
-    _share(top[3], "Routed alone", now.auto_rate, before.auto_rate, n=now.n, target="straight to the queue",
-           about="Tickets that went straight to the queue / all decisions.")
-    _accuracy(top[4], now, before)
+    _share(top[2], "False hits", now.false_hit_rate, before.false_hit_rate, n=round(now.hit_labels),
+           target=f"target ≤ {_percent(aims.false_hit_rate)}", inverse=True, about=_false_hits(now))
+    _share(top[3], "Routed alone", now.auto_rate, before.auto_rate, n=now.n, target="no target",
+           about="Tickets that went straight to the queue / all decisions. It follows from the accuracy that the policy asks for.")
+    _accuracy(top[4], now, before, aims.accuracy)
     for column, label, share, target in zip(
-        low, ("p50", "p95", "p99"), (0.5, 0.95, 0.99), (targets.P50_MS, targets.P95_ALL_MS, targets.P99_MS), strict=False
+        low, ("p50", "p95", "p99"), (0.5, 0.95, 0.99), (aims.p50_ms, aims.p95_ms, aims.p99_ms), strict=False
     ):
         _latency(column, label, now, before, share, target)
+    _open_alerts(low[3], data)
+    _waiting(low[4], data)
+
+
+def standing(data: Data) -> None:
+    """The two figures that there are without any ticket in the view."""
+    columns = st.columns(5)
+    _open_alerts(columns[0], data)
+    _waiting(columns[1], data)
+
+
+def _open_alerts(column: Any, data: Data) -> None:
     critical, opened = data.open_alerts.get("critical", 0), sum(data.open_alerts.values())
-    _card(low[3], "Open alerts", f"{opened}", None, f"{critical} critical, {opened - critical} warnings" if opened else "all quiet")
-    _card(low[4], "Waiting", f"{data.waiting:,}", None, f"not routed yet · target ≤ {targets.WAITING}",
-          about="Accepted tickets that are not routed yet: kept safe on the disks of all instances while the database is away.")
+    kinds = f"{critical} critical, {opened - critical} warnings" if opened else "all quiet"
+    more = opened - data.open_before
+    _card(
+        column, "Open alerts", f"{opened}", f"{more:+}" if more else None,
+        f"{kinds} · target {OPEN_ALERTS} · {data.open_before} at the start of the time range · filters do not apply", colour="inverse",
+        about="Open now, about everything that the console watches; the change is since the start of the time range.",
+    )
+
+
+def _waiting(column: Any, data: Data) -> None:
+    _card(
+        column, "Waiting", f"{data.waiting:,}", None, f"now, not routed yet · target ≤ {data.targets.waiting:g} · filters do not apply",
+        about="Accepted tickets that are not routed yet: kept safe on the disks of all instances while the database is away. "
+        "How many waited earlier is not kept.",
+    )
+
+
+def read_from(data: Data) -> None:
+    """Where the figures come from, if that is not where they should."""
+    if data.overview.degraded_by:
+        st.warning(
+            f"These charts come from the primary database, because {without(data.overview.degraded_by)} does not answer. No figure is missing.",
+            icon=":material/database:",
+        )
 
 
 def degraded(now: Tally) -> None:
@@ -163,14 +200,18 @@ def _false_hits(now: Tally) -> str:
     )
 
 
-def _accuracy(column: Any, now: Tally, before: Tally) -> None:
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
+def _accuracy(column: Any, now: Tally, before: Tally, target: float) -> None:
     low, high = now.accuracy_interval
     earlier = f"{100 * before.accuracy:.0f} % before" if before.accuracy is not None else "nothing before"
-    state = "off" if now.accuracy is None else "green" if low >= targets.ACCURACY_WARNING else "red" if high < targets.ACCURACY_WARNING else "orange"
+    state = "off" if now.accuracy is None else "green" if low >= target else "red" if high < target else "orange"
     _card(
         column, "Accuracy", f"{100 * now.accuracy:.1f} %" if now.accuracy is not None else "–",
         f"{100 * low:.0f} – {100 * high:.0f} %" if now.accuracy is not None else None,
-        f"goal ≥ {targets.ACCURACY_GOAL:.0%} · {earlier} · n = {now.sampled_labels:,.0f} labels", colour=state, arrow="off",
+        f"target ≥ {_percent(target)} · {earlier} · n = {now.sampled_labels:,.0f} labels", colour=state, arrow="off",
         about="Estimated for all tickets from the reviewed ones, each weighted by how rarely its like is reviewed; with the 95 % interval. "
         "n is how many evenly sampled labels they are worth.",
     )

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import plotly.graph_objects as go
@@ -31,7 +31,7 @@ def figures(*, empty: bool) -> dict[str, go.Figure]:
     whole = sum((one for _, _, one in bars), start=Tally())
     return {
         "routing": charts.distribution_over_time(bars, Level.HALF_HOUR, n=whole.n), "latency": charts.latency_over_time(bars, Level.HALF_HOUR),
-        "confidence": charts.confidence(whole), "departments": charts.departments(rows), "accuracy": charts.accuracy(rows),
+        "confidence": charts.confidence(whole), "departments": charts.departments(rows), "accuracy": charts.accuracy(rows, target=0.85),
         "corrections": charts.flows([] if empty else [Flow("Billing", "Sales", 7)], labels=whole.labels),
     }
 
@@ -62,10 +62,44 @@ def test_without_any_decision_a_chart_says_so_instead_of_breaking(name: str) -> 
     assert "n = 0" in figure.layout.title.text or "no ticket of this time range is reviewed yet" in figure.layout.title.text
 
 
+@pytest.mark.parametrize(("name", "said"), [
+    ("routing", "No ticket in this view"), ("latency", "No ticket in this view"), ("departments", "No ticket in this view"),
+    ("accuracy", "No label in this view"), ("corrections", "No label in this view"),
+])
+def test_where_nothing_is_to_be_drawn_a_caption_stands_in_place_of_axes(name: str, said: str) -> None:
+    empty = figures(empty=True)[name]
+    assert [note.text for note in empty.layout.annotations] == [said]
+    assert (empty.layout.xaxis.visible, empty.layout.yaxis.visible) == (False, False)
+    drawn = figures(empty=False)[name]
+    assert drawn.layout.xaxis.visible is not False and said not in str(drawn.layout.annotations)
+
+
+def test_labels_without_a_correction_are_not_called_none() -> None:
+    assert charts.flows([], labels=34).layout.annotations[0].text == "Every reviewed ticket had gone right"
+
+
+def test_each_method_has_its_p95_solid_and_its_p50_dotted() -> None:
+    figure = figures(empty=False)["latency"]
+    assert figure.layout.title.text.startswith("Time per ticket by method")
+    p95, p50 = (trace for trace in figure.data if trace.legendgroup == "cached")
+    one = tally(1_200, 30)
+    assert (p95.y, p95.line.dash) == ((one.percentile_ms(0.95),), None)
+    assert (p50.y, p50.line.dash) == ((one.percentile_ms(0.5),), "dot")
+    assert "dotted: p50" in figure.layout.title.text
+
+
+def test_a_single_point_in_time_has_hours_around_it_and_no_fractions_of_a_second() -> None:
+    at = datetime(2026, 3, 17, 14, tzinfo=UTC)
+    start, end = charts.latency_over_time([(at, "cached", tally(3, 0))], Level.HALF_HOUR).layout.xaxis.range
+    assert (end - start, start < at < end) == (timedelta(hours=3), True)
+    many = [(at + timedelta(hours=hour), "cached", tally(3, 0)) for hour in range(9)]
+    assert charts.latency_over_time(many, Level.HALF_HOUR).layout.xaxis.range is None
+
+
 def test_with_many_departments_every_name_has_its_line() -> None:
     names = [f"Department {number}" for number in range(30)]
     rows = [(name, "cached", tally(50, 40)) for name in names]
-    for figure in (charts.departments(rows), charts.accuracy(rows), charts.flows([Flow(a, "Sales", 1) for a in names], labels=1_200)):
+    for figure in (charts.departments(rows), charts.accuracy(rows, target=0.85), charts.flows([Flow(a, "Sales", 1) for a in names], labels=1_200)):
         assert figure.layout.yaxis.dtick == 1
         assert (figure.layout.height - figure.layout.margin.t - 60) / len(names) >= 20
 

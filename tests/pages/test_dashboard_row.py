@@ -1,0 +1,85 @@
+"""The dashboard's row of figures: what stands beside each of them, on the real engine."""
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from streamlit.testing.v1 import AppTest
+
+from engine.alerts import Change
+from engine.bootstrap import Engine
+from engine.domain import TicketDraft
+from tests.pages.test_alert_pages import RULE, engine, opened
+
+__all__ = ["engine"]
+
+
+def cards(page: AppTest) -> dict[str, tuple[str, str, str]]:
+    """By label: the figure, its change, and what stands under it."""
+    notes = [str(caption.value) for caption in page.caption]
+    start = next(number for number, note in enumerate(notes) if "before" in note or "target" in note)
+    return {
+        metric.label: (metric.value, metric.delta, note)
+        for metric, note in zip(page.metric, notes[start:], strict=False)
+    }
+
+
+def told(engine: Engine, kind: str, subject: str, at: datetime) -> None:
+    numbers = {a.subject: a.id for a in engine.watch.alert_table.state()[0]}
+    change = Change(kind=kind, rule=RULE, subject=subject, value=0.95, sample=1, alert_id=numbers.get(subject))
+    engine.watch.alert_table.apply([change], now=at, channels=())
+
+
+def test_every_figure_has_its_target_and_what_it_was_before(engine: Engine) -> None:
+    now = datetime.now(UTC)
+    for body in ("my parcel is lost", "where is my parcel", "my card was stolen"):
+        engine.router.route_tickets([engine.router.admit(TicketDraft(body=body))], at=now - timedelta(hours=30))
+        engine.router.route(TicketDraft(body=f"{body} again"))
+    engine.router.settle()
+    shown = cards(opened("dashboard"))
+    assert list(shown) == [
+        "Tickets", "Hit rate", "False hits", "Routed alone", "Accuracy", "Time, p50", "Time, p95", "Time, p99", "Open alerts", "Waiting",
+    ]
+    assert shown["Tickets"][0] == "3" and shown["Tickets"][1] == "+0" and "3 before" in shown["Tickets"][2]
+    for label, target in (
+        ("Hit rate", "target ≥ 25 %"), ("False hits", "target ≤ 1 %"), ("Routed alone", "no target"), ("Accuracy", "target ≥ 85 %"),
+        ("Time, p50", "target ≤ 100 ms"), ("Time, p95", "target ≤ 1.0 s"), ("Time, p99", "target ≤ 5.0 s"), ("Open alerts", "target 0"),
+        ("Waiting", "target ≤ 100"),
+    ):
+        assert target in shown[label][2], (label, shown[label])
+    for label in ("Hit rate", "Routed alone", "Time, p50"):
+        assert "before" in shown[label][2] and "nothing before" not in shown[label][2]
+    for label in ("Open alerts", "Waiting"):
+        assert "filters do not apply" in shown[label][2]
+
+
+def test_targets_follow_the_rules_that_a_manager_has_changed(engine: Engine) -> None:
+    engine.router.route(TicketDraft(body="my parcel is lost"))
+    engine.router.settle()
+    engine.watch.alerts.edit("hit_rate_warning", {"threshold": 0.4, "clear": 0.45}, by="boss")
+    engine.watch.alerts.edit("false_hits", {"threshold": 0.008, "clear": 0.005}, by="boss")
+    engine.watch.alerts.edit("tickets_waiting", {"threshold": 7, "clear": 5}, by="boss")
+    engine.watch.alerts.edit("processing_warning", {"threshold": 2, "clear": 1}, by="boss")
+    shown = cards(opened("dashboard"))
+    assert "target ≥ 40 %" in shown["Hit rate"][2] and "target ≤ 0.8 %" in shown["False hits"][2]
+    assert "target ≤ 7" in shown["Waiting"][2] and "target ≤ 2.0 s" in shown["Time, p99"][2]
+
+
+def test_open_alerts_stand_beside_those_of_the_windows_start(engine: Engine) -> None:
+    now = datetime.now(UTC)
+    engine.router.route(TicketDraft(body="my parcel is lost"))
+    engine.router.settle()
+    for subject, hours in (("old", 60), ("over", 50), ("longer over", 49)):
+        told(engine, "opened", subject, now - timedelta(hours=hours))
+    told(engine, "resolved", "longer over", now - timedelta(hours=40))
+    told(engine, "resolved", "over", now - timedelta(hours=1))
+    for subject in ("new", "newer"):
+        told(engine, "opened", subject, now - timedelta(hours=1))
+    figure, change, note = cards(opened("dashboard"))["Open alerts"]
+    assert (figure, change) == ("3", "+1")
+    assert "3 critical, 0 warnings" in note and "2 at the start of the time range" in note
+
+
+def test_without_a_ticket_in_the_view_open_alerts_and_waiting_still_stand_there(engine: Engine) -> None:
+    told(engine, "opened", "m-1", datetime.now(UTC))
+    page = opened("dashboard")
+    assert [(metric.label, metric.value) for metric in page.metric] == [("Open alerts", "1"), ("Waiting", "0")]
