@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,19 +17,40 @@ NAMESPACE = "CallCentre/Routing"
 EVERY = 60.0
 # What one call of the interface takes: values of one metric, and metrics.
 VALUES, METRICS = 150, 1000
+# Figures of the whole console: what they are called here, what they are multiplied with, their unit.
+STANDING = {
+    "accuracy_ratio": ("Accuracy", 100.0, "Percent"),
+    "false_hit_ratio": ("FalseHitRate", 100.0, "Percent"),
+    "calibration_error_ratio": ("CalibrationError", 100.0, "Percent"),
+    "tickets_waiting": ("TicketsWaiting", 1.0, "Count"),
+    "alerts_open": ("OpenAlerts", 1.0, "Count"),
+}
+# Shares of decisions, or of audited hits: the counts they are made of. Each decision is sent as 0 or 100, so that an average
+# over minutes and instances weighs every decision the same, however few a minute had.
+SHARES = {
+    "CacheHitRate": ("CacheHits", "Decisions"),
+    "AutomationRate": ("RoutedAlone", "Decisions"),
+    "LowConfidenceRate": ("LowConfidence", "Decisions"),
+    "AuditDisagreementRate": ("AuditDisagreements", "AuditedHits"),
+}
+UNITS = {"ProcessingTime": "Milliseconds", "Confidence": "Percent"}
 # Distinct values kept per metric while CloudWatch is away.
 MOST = 5_000
 
 
 class CloudWatch:
-    """A sink for decisions and events. A ticket costs a few dictionary updates; sending happens elsewhere."""
+    """A sink for decisions and events. A ticket costs a few dictionary updates; sending happens elsewhere.
 
-    def __init__(self, client: Any, *, every: float = EVERY) -> None:
+    `standing` gives the figures of the whole console as they are known at the moment, by the names of STANDING.
+    """
+
+    def __init__(self, client: Any, *, standing: Callable[[], Mapping[str, float]] = dict, every: float = EVERY) -> None:
         self._client = client
+        self._standing = standing
         self._every = every
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._times: dict[str, Counter[float]] = defaultdict(Counter)
+        self._values: dict[str, Counter[float]] = defaultdict(Counter)
         self._counts: Counter[str] = Counter()
         self.failures = 0
         self._stopped = threading.Event()
@@ -36,7 +58,7 @@ class CloudWatch:
         self._thread.start()
 
     @classmethod
-    def from_settings(cls, settings: Any) -> CloudWatch:
+    def from_settings(cls, settings: Any, *, standing: Callable[[], Mapping[str, float]] = dict) -> CloudWatch:
         """With the keys, region and endpoint of the settings. Raises ConfigurationError without boto3."""
         try:
             import boto3
@@ -48,7 +70,7 @@ class CloudWatch:
             aws_access_key_id=settings.cloudwatch_access_key.get_secret_value(),
             aws_secret_access_key=settings.cloudwatch_secret_key.get_secret_value(),
             config=Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 2, "mode": "standard"}),
-        ))
+        ), standing=standing)
 
     def decision(self, ticket: Ticket, decision: Decision, *, store_ms: float | None = None) -> None:
         """Gather a stored decision."""
@@ -61,8 +83,9 @@ class CloudWatch:
             if decision.audit_department is not None:
                 self._counts["AuditedHits"] += 1
                 self._counts["AuditDisagreements"] += decision.audit_department != decision.department
-            # Three digits are enough for a time, and keep the number of distinct values small.
-            self._time("ProcessingTime", decision.timings.get("total", 0.0))
+            # Three digits are enough for a time and whole percents for a confidence, and keep the number of distinct values small.
+            self._values["ProcessingTime"][float(f"{decision.timings.get('total', 0.0):.3g}")] += 1
+            self._values["Confidence"][float(round(100 * decision.confidence))] += 1
 
     def event(self, name: str, **fields: object) -> None:
         """Gather what CloudWatch should know of."""
@@ -75,9 +98,9 @@ class CloudWatch:
         """Send what was gathered; False when CloudWatch did not take it, which then keeps it for the next time."""
         with self._sending:
             with self._lock:
-                times, self._times = self._times, defaultdict(Counter)
+                values, self._values = self._values, defaultdict(Counter)
                 counts, self._counts = self._counts, Counter()
-            data = _data(times, counts)
+            data = _data(values, counts, self._standing())
             try:
                 while data:
                     self._client.put_metric_data(Namespace=NAMESPACE, MetricData=data[:METRICS])
@@ -86,9 +109,9 @@ class CloudWatch:
                 self.failures += 1
                 with self._lock:
                     self._counts.update(counts)
-                    for name, values in times.items():
-                        if len(self._times[name]) < MOST:
-                            self._times[name].update(values)
+                    for name, some in values.items():
+                        if len(self._values[name]) < MOST:
+                            self._values[name].update(some)
                 return False
             return True
 
@@ -98,35 +121,33 @@ class CloudWatch:
         self._thread.join(timeout=15)
         self.flush()
 
-    def _time(self, name: str, milliseconds: float) -> None:
-        self._times[name][float(f"{milliseconds:.3g}")] += 1
-
     def _work(self) -> None:
         while not self._stopped.wait(self._every):
             self.flush()
 
 
-def _data(times: dict[str, Counter[float]], counts: Counter[str]) -> list[dict[str, Any]]:
-    if not counts and not times:
-        return []
+def _data(values: Mapping[str, Counter[float]], counts: Counter[str], standing: Mapping[str, float]) -> list[dict[str, Any]]:
     now = datetime.now(UTC)
-    data: list[dict[str, Any]] = []
-    if decisions := counts["Decisions"]:
-        data.append(_one("CacheHitRate", 100 * counts["CacheHits"] / decisions, "Percent", now))
-        data.append(_one("AutomationRate", 100 * counts["RoutedAlone"] / decisions, "Percent", now))
-        data.append(_one("LowConfidenceRate", 100 * counts["LowConfidence"] / decisions, "Percent", now))
-    if audited := counts["AuditedHits"]:
-        data.append(_one("AuditDisagreementRate", 100 * counts["AuditDisagreements"] / audited, "Percent", now))
+    data = [
+        _some(name, {0.0: counts[whole] - counts[part], 100.0: counts[part]}, "Percent", now)
+        for name, (part, whole) in SHARES.items() if counts[whole]
+    ]
     data += [_one(name, count, "Count", now) for name, count in sorted(counts.items())]
-    for name, values in times.items():
-        pairs = sorted(values.items())
-        for first in range(0, len(pairs), VALUES):
-            some = pairs[first : first + VALUES]
-            data.append({
-                "MetricName": name, "Timestamp": now, "Unit": "Milliseconds", "Values": [value for value, _ in some],
-                "Counts": [float(count) for _, count in some],
-            })
+    for name, numbers in values.items():
+        pairs = sorted(numbers.items())
+        data += [_some(name, dict(pairs[first : first + VALUES]), UNITS[name], now) for first in range(0, len(pairs), VALUES)]
+    for known, value in standing.items():
+        name, factor, unit = STANDING[known]
+        data.append(_one(name, factor * value, unit, now))
     return data
+
+
+def _some(name: str, numbers: Mapping[float, int], unit: str, at: datetime) -> dict[str, Any]:
+    pairs = [(value, count) for value, count in numbers.items() if count]
+    return {
+        "MetricName": name, "Timestamp": at, "Unit": unit, "Values": [value for value, _ in pairs],
+        "Counts": [float(count) for _, count in pairs],
+    }
 
 
 def _one(name: str, value: float, unit: str, at: datetime) -> dict[str, Any]:

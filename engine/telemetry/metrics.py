@@ -5,6 +5,7 @@ writes its values into files there, and whichever is scraped answers for all.
 """
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -176,6 +177,21 @@ class Metrics:
         """How many alerts are open by severity, those that are missing 0; None while nobody knows."""
         for severity in ("critical", "warning"):
             self.alerts.labels(severity).set(float("nan") if opened is None else opened.get(severity, 0))
+
+    def standing(self) -> dict[str, float]:
+        """What was read last of the whole console, by the name of its metric without `routing_` and summed over labels.
+
+        What is not known is left out; before the first reading that is everything.
+        """
+        def read(name: str, **labels: str) -> float:
+            value = self._registry.get_sample_value(f"routing_{name}", labels)
+            return float("nan") if value is None else value
+
+        found = {name: read(name) for name in ("false_hit_ratio", "accuracy_ratio", "calibration_error_ratio", "tickets_waiting")}
+        found["alerts_open"] = sum(read("alerts_open", severity=severity) for severity in ("critical", "warning"))
+        if math.isnan(found["alerts_open"]):
+            return {}
+        return {name: value for name, value in found.items() if not math.isnan(value)}
 
     def on_render(self, refresh: Callable[[], None]) -> None:
         """`refresh` sets gauges just before each scrape; it must not wait for anything."""

@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+import requests
 
 from engine import settings
 from engine.adapters.cloudwatch import NAMESPACE, CloudWatch
+from engine.telemetry.metrics import Metrics
 from tests.made_up import decision, ticket
 
 
@@ -23,10 +26,15 @@ def endpoint() -> Iterator[str]:
     server.stop()
 
 
-def exporter(endpoint: str) -> CloudWatch:
+@pytest.fixture(autouse=True)
+def nothing_before(endpoint: str) -> None:
+    requests.post(f"{endpoint}/moto-api/reset", timeout=10)
+
+
+def exporter(endpoint: str, standing: Mapping[str, float] | None = None) -> CloudWatch:
     return CloudWatch.from_settings(settings.load(
         cloudwatch_access_key="AK", cloudwatch_secret_key="SK", cloudwatch_endpoint=endpoint, cloudwatch_region="eu-central-1"
-    ))
+    ), standing=lambda: standing or {})
 
 
 def average(made: CloudWatch, name: str) -> tuple[float, str]:
@@ -38,14 +46,66 @@ def average(made: CloudWatch, name: str) -> tuple[float, str]:
     return points[0]["Average"], points[0]["Unit"]
 
 
-def test_hit_rate_and_processing_time_arrive_with_their_units_in_batches(endpoint: str) -> None:
+def test_hit_rate_and_processing_time_arrive_in_batches(endpoint: str) -> None:
     made = exporter(endpoint)
     for number in range(400):
         made.decision(ticket(), decision(method="cached" if number % 4 == 0 else "learned", timings={"total": 10.0 + number}))
     assert made.flush()
     assert average(made, "CacheHitRate") == (25.0, "Percent")
+    value, unit = average(made, "ProcessingTime")
+    assert (value, unit) == (pytest.approx(209.5, rel=0.01), "Milliseconds")
+    made.close()
+
+
+def test_every_metric_has_its_unit(endpoint: str) -> None:
+    made = exporter(endpoint, standing={
+        "accuracy_ratio": 0.91, "false_hit_ratio": 0.004, "calibration_error_ratio": 0.02, "tickets_waiting": 7.0, "alerts_open": 2.0,
+    })
+    made.decision(ticket(), decision(method="cached", audit_department="Sales", confidence=0.93))
+    for name in ("service_unavailable", "ticket_spooled", "alert_opened"):
+        made.event(name)
+    assert made.flush()
+    units = {
+        "CacheHitRate": "Percent", "AutomationRate": "Percent", "LowConfidenceRate": "Percent", "AuditDisagreementRate": "Percent",
+        "ProcessingTime": "Milliseconds", "Confidence": "Percent", "Accuracy": "Percent", "FalseHitRate": "Percent",
+        "CalibrationError": "Percent", "TicketsWaiting": "Count", "OpenAlerts": "Count", "Decisions": "Count", "CacheHits": "Count",
+        "RoutedAlone": "Count", "LowConfidence": "Count", "DegradedDecisions": "Count", "AuditedHits": "Count", "AuditDisagreements": "Count",
+        "ServiceErrors": "Count", "SpooledTickets": "Count", "AlertsOpened": "Count",
+    }
     names = {metric["MetricName"] for metric in made._client.list_metrics(Namespace=NAMESPACE)["Metrics"]}
-    assert {"CacheHitRate", "ProcessingTime", "AutomationRate", "Decisions"} <= names
+    assert names == set(units)
+    documented = (Path(__file__).resolve().parents[2] / "docs" / "monitoring.md").read_text()
+    assert [name for name in names if f"`{name}`" not in documented] == []
+    assert {name: average(made, name)[1] for name in names} == units
+    for name, value in (("Accuracy", 91.0), ("FalseHitRate", 0.4), ("CalibrationError", 2.0), ("TicketsWaiting", 7.0), ("OpenAlerts", 2.0)):
+        assert average(made, name)[0] == pytest.approx(value)
+    made.close()
+
+
+def test_a_share_over_busy_and_quiet_minutes_weighs_every_decision_the_same(endpoint: str) -> None:
+    busy, quiet = exporter(endpoint), exporter(endpoint)
+    for number in range(99):
+        busy.decision(ticket(), decision(method="learned", confidence=0.5))
+    quiet.decision(ticket(), decision(method="cached", confidence=1.0))
+    assert busy.flush() and quiet.flush()
+    # An average of the two instances' averages would be 50.
+    assert average(quiet, "CacheHitRate") == (pytest.approx(1.0), "Percent")
+    assert average(quiet, "Confidence") == (pytest.approx(50.5), "Percent")
+    busy.close()
+    quiet.close()
+
+
+def test_the_consoles_own_figures_are_sent_once_they_have_been_read(endpoint: str) -> None:
+    metrics = Metrics()
+    made = CloudWatch(exporter(endpoint)._client, standing=metrics.standing)
+    assert made.flush()
+    assert made._client.list_metrics(Namespace=NAMESPACE)["Metrics"] == [], "a command that has read nothing says nothing"
+    metrics.set_figures({"accuracy": (0.8, 40)})
+    metrics.set_alerts({"critical": 1, "warning": 2})
+    metrics.waiting.set(5)
+    assert made.flush()
+    assert {m["MetricName"] for m in made._client.list_metrics(Namespace=NAMESPACE)["Metrics"]} == {"Accuracy", "OpenAlerts", "TicketsWaiting"}
+    assert average(made, "OpenAlerts") == (3.0, "Count")
     made.close()
 
 
