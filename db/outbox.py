@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Connection, Engine, delete, func, select, text
+from sqlalchemy import Connection, Engine, delete, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from db.exemplars import array_of
 from db.models import exemplar_vectors, exemplars, index_outbox, index_targets
-from db.session import reading, writing
+from db.session import reading, transact, writing
 
 _PAGE = 1_000
 
@@ -25,31 +25,34 @@ class VectorRow:
 
 
 class Outbox:
-    """The notes of one embedder. What is sent is read at that moment, so notes may be worked off twice."""
+    """The notes of one embedder. What is sent is read at that moment, so notes may be worked off twice.
 
-    def __init__(self, engine: Engine, *, embedder: str) -> None:
+    `place` names the remote index; who only reads needs none.
+    """
+
+    def __init__(self, engine: Engine, *, embedder: str, place: str = "") -> None:
         self._engine = engine
         self._embedder = embedder
+        self._place = place
 
-    def open(self, place: str) -> bool:
-        """From now on every change leaves a note. True when this place was not kept up before: note everything then."""
-        with writing(self._engine) as connection:
+    def open(self, *, again: bool = False) -> bool:
+        """From now on every change leaves a note. True when this place was not kept up before: then everything is noted.
+
+        With `again` only a place that was closed meanwhile is opened; where another console keeps up a different one, it may.
+        Raises ServiceUnavailable; nothing was opened then.
+        """
+        with reading(self._engine) as connection:
             before = connection.execute(
                 select(index_targets.c.place).where(index_targets.c.embedder == self._embedder)
             ).scalar_one_or_none()
-            statement = insert(index_targets).values(embedder=self._embedder, place=place)
-            connection.execute(statement.on_conflict_do_update(index_elements=["embedder"], set_={"place": place}))
-        return before != place
+        if before == self._place or (again and before is not None):
+            return False
+        transact(self._engine, self._begin)
+        return True
 
     def note_all(self) -> int:
-        """Note every vector of this embedder; their number."""
-        rows = select(exemplar_vectors.c.exemplar_id, exemplar_vectors.c.embedder).where(
-            exemplar_vectors.c.embedder == self._embedder
-        )
-        with writing(self._engine) as connection:
-            return connection.execute(
-                index_outbox.insert().from_select(["exemplar_id", "embedder"], rows.order_by(exemplar_vectors.c.exemplar_id))
-            ).rowcount
+        """Note every exemplar, those that were removed too, so that their vectors go where they are left; their number."""
+        return transact(self._engine, self._note_all)
 
     def note(self, ids: Sequence[int]) -> None:
         """Note these exemplars, whether they exist or not."""
@@ -102,6 +105,17 @@ class Outbox:
             yield page
             last = page[-1].exemplar_id
 
+    def _begin(self, connection: Connection) -> None:
+        # Who is changing exemplars at this moment saw no target and leaves no note: the notes below must see that change.
+        connection.execute(text("lock table exemplars, exemplar_vectors in share mode"))
+        statement = insert(index_targets).values(embedder=self._embedder, place=self._place)
+        connection.execute(statement.on_conflict_do_update(index_elements=["embedder"], set_={"place": self._place}))
+        self._note_all(connection)
+
+    def _note_all(self, connection: Connection) -> int:
+        every = select(exemplars.c.id, literal(self._embedder)).order_by(exemplars.c.id)
+        return connection.execute(index_outbox.insert().from_select(["exemplar_id", "embedder"], every)).rowcount
+
     def _rows(self, connection: Connection, which, *, limit: int) -> list[VectorRow]:  # noqa: ANN001
         query = (
             select(exemplars.c.id, exemplars.c.department, exemplars.c.topic, exemplars.c.source, exemplar_vectors.c.embedding)
@@ -120,7 +134,15 @@ class Outbox:
 
 
 def close_all(engine: Engine) -> None:
-    """No remote index is configured any more: forget targets and notes."""
+    """No remote index is used any more: forget targets and notes. The next `open` notes everything."""
     with writing(engine) as connection:
         connection.execute(delete(index_targets))
         connection.execute(delete(index_outbox))
+
+
+def left(engine: Engine) -> int | None:
+    """How many notes wait for whatever remote index, None where none is kept up."""
+    with reading(engine) as connection:
+        if connection.execute(select(index_targets.c.embedder).limit(1)).first() is None:
+            return None
+        return connection.execute(select(func.count()).select_from(index_outbox)).scalar_one()

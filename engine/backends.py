@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine as Database
 from sqlalchemy import text
@@ -14,7 +14,8 @@ from db import migrate, outbox
 from db.exemplars import Exemplars
 from db.lease import ConnectionLease
 from db.outbox import Outbox
-from db.session import reading
+from db.replica import REPLICA
+from db.session import connect, reading
 from db.trained import TrainedModels
 from engine import prompts
 from engine.adapters import google_client
@@ -25,7 +26,8 @@ from engine.adapters.pinecone_index import PineconeIndex
 from engine.domain import Department, Neighbour, Ticket
 from engine.entrance import IdentityProvider
 from engine.guarded import CountedIndex, GuardedEmbedder, GuardedIndex, GuardedLanguageModel, Services
-from engine.health import Check
+from engine.errors import ServiceUnavailable
+from engine.health import NOT_CONFIGURED, Check
 from engine.lease import Lease, NoLease
 from engine.ports import DecisionLog, Embedder, ExemplarIndex, LanguageModel, Prompt
 from engine.privacy import masked
@@ -37,6 +39,7 @@ from engine.state import RoutingState
 
 # What an operator reads beside a service that is away.
 CONSEQUENCES = {
+    "replica": "Charts come from the primary database, which has more to do; no figure is missing.",
     "database": "New tickets are kept on this machine and routed when it is back; pages show no figures.",
     "cache": "Repeated tickets are routed anew, which takes longer; sign-in and limits go on.",
     "index": "The copy in Postgres answers; nothing is lost.",
@@ -44,7 +47,9 @@ CONSEQUENCES = {
     "language_model": "Doubtful tickets are left to people instead of being asked about.",
     "model": "Every ticket goes to triage until something was learned.",
 }
-LANGUAGE_MODEL = Limits(attempts=3, first_wait=0.2, longest_wait=2.0, seconds=60.0, at_once=8)
+EMBEDDED_INDEX = "No similar tickets are found: only the learned router decides."
+NO_LANGUAGE_MODEL = "Doubtful tickets are left to people: GOOGLE_API_KEY is not set."
+LANGUAGE_MODEL = Limits(attempts=3, first_wait=0.2, longest_wait=2.0, seconds=60.0, at_once=8, silence=5.0)
 # A search in Postgres takes milliseconds: a slower one elsewhere is worse than none.
 REMOTE_INDEX = Limits(attempts=2, first_wait=0.05, longest_wait=0.2, seconds=1.5, at_once=16)
 REMOTE_EMBEDDER = Limits(attempts=2, first_wait=0.1, longest_wait=0.5, seconds=2.5, at_once=8)
@@ -92,9 +97,13 @@ def embedders(settings: Settings, database: Database, services: Services) -> Emb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """Where neighbours come from. `copy` answers when `first` does not; without a remote index there is only `first`."""
+    """Where neighbours come from. `copy` answers when `first` does not; without a remote index there is only `first`.
+
+    `probe` asks the index itself and returns what it is.
+    """
 
     first: ExemplarIndex
+    probe: Callable[[], str]
     copy: ExemplarIndex | None = None
     remote: PineconeIndex | None = None
     reindexer: Reindexer | None = None
@@ -103,22 +112,28 @@ class Index:
 
 def index(
     settings: Settings, database: Database, exemplars: Exemplars, embedder: Embedder, *, services: Services, log: DecisionLog,
-    live: Callable[[], Collection[str]],
+    live: Callable[[], Collection[str]], working: bool,
 ) -> Index:
-    """Pinecone with Postgres behind it, or Postgres alone. `live` gives the departments that neighbours may have."""
-    if settings.pinecone_api_key is None:
-        outbox.close_all(database)
-        return Index(first=CountedIndex(exemplars, services.breaker("index", failures=sys.maxsize)))
+    """Pinecone with Postgres behind it, or Postgres alone. `live` gives the departments that neighbours may have.
+
+    Only a `working` process that is told so closes the outbox: one that merely lacks the key may stand beside others.
+    """
+    if settings.pinecone_api_key is None or settings.pinecone_off:
+        if working and settings.pinecone_off:
+            outbox.close_all(database)
+        elif working and (waiting := outbox.left(database)) is not None:
+            log.event("index_not_configured", waiting=waiting)
+        counted = CountedIndex(exemplars, services.breaker("index", failures=sys.maxsize))
+        return Index(first=counted, probe=lambda: vectors_version(database, exemplars))
     remote = PineconeIndex(
         api_key=settings.pinecone_api_key.get_secret_value(), index=settings.pinecone_index, environment=settings.pinecone_env,
         dimensions=embedder.dimensions, embedder=embedder.name, host=settings.pinecone_host, departments=live,
     )
-    notes = Outbox(database, embedder=embedder.name)
-    if notes.open(f"{settings.pinecone_host or 'pinecone'}/{settings.pinecone_index}/{remote.namespace}"):
-        notes.note_all()
+    place = f"{settings.pinecone_host or 'pinecone'}/{settings.pinecone_index}/{remote.namespace}"
+    notes = Outbox(database, embedder=embedder.name, place=place)
     guarded = GuardedIndex(CheckedIndex(remote, active=exemplars.active), services.service("index", limits=REMOTE_INDEX))
     reindexer = Reindexer(notes=notes, index=remote, log=log)
-    return Index(first=guarded, copy=exemplars, remote=remote, reindexer=reindexer, notes=notes)
+    return Index(first=guarded, probe=remote.ping, copy=exemplars, remote=remote, reindexer=reindexer, notes=notes)
 
 
 def language_model(settings: Settings, services: Services) -> tuple[LanguageModel, Gemini] | tuple[None, None]:
@@ -131,11 +146,7 @@ def language_model(settings: Settings, services: Services) -> tuple[LanguageMode
     )
     # The import takes seconds that no ticket should wait for.
     threading.Thread(target=google_client.load, name="gemini-import", daemon=True).start()
-    limits = Limits(
-        attempts=LANGUAGE_MODEL.attempts, first_wait=LANGUAGE_MODEL.first_wait, longest_wait=LANGUAGE_MODEL.longest_wait,
-        seconds=LANGUAGE_MODEL.seconds, at_once=settings.gemini_at_once,
-    )
-    service = services.service("language_model", limits=limits)
+    service = services.service("language_model", limits=replace(LANGUAGE_MODEL, at_once=settings.gemini_at_once))
     return GuardedLanguageModel(gemini, service, deadline=services.deadline), gemini
 
 
@@ -147,7 +158,33 @@ def database_version(database: Database) -> str:
     """What answers, and which schema it holds. Raises ServiceUnavailable."""
     with reading(database) as connection:
         version = connection.execute(text("select split_part(version(), ' ', 2)")).scalar_one()
-        return f"PostgreSQL {version}, schema {migrate.current(database)}"
+        return f"PostgreSQL {version}, schema {migrate.revision(connection)}"
+
+
+def replica(settings: Settings, services: Services) -> Database | None:
+    """A pool of connections to the read replica, where one is configured. Raises ConfigurationError."""
+    if settings.analytics_url is None:
+        return None
+    # While it says nothing, somebody who looks at charts may have to wait for it once in a minute.
+    gate = services.breaker(REPLICA, failures=2, pause=4.0, longest=60.0)
+    return connect(settings.analytics_url, name="console-charts", gate=gate, setting="ANALYTICS_DATABASE_URL")
+
+
+def replica_version(database: Database) -> str:
+    """As of the primary. Raises ServiceUnavailable, also when it has not got the tables that charts are read from."""
+    with reading(database) as connection:
+        version = connection.execute(text("select split_part(version(), ' ', 2)")).scalar_one()
+        schema = migrate.revision(connection)
+    if schema != migrate.newest():
+        raise ServiceUnavailable(REPLICA, f"its schema is {schema or 'missing'}, charts need {migrate.newest()}: is it a replica of this database?")
+    return f"PostgreSQL {version}, schema {schema}"
+
+
+def vectors_version(database: Database, exemplars: Exemplars) -> str:
+    """pgvector's version, and how many vectors there are. Raises ServiceUnavailable."""
+    with reading(database) as connection:
+        version = connection.execute(text("select extversion from pg_extension where extname = 'vector'")).scalar_one()
+    return f"pgvector {version}, {exemplars.embedded():,} vectors"
 
 
 def model_version(state: RoutingState) -> str:
@@ -158,25 +195,28 @@ def model_version(state: RoutingState) -> str:
 
 
 def checks(
-    settings: Settings, *, database: Callable[[], str], cache: Callable[[], str], model: Callable[[], str], index: Index,  # noqa: A002
-    embedders: Embedders, gemini: Gemini | None, notes: Callable[[], str],
+    settings: Settings, *, database: Callable[[], str], replica: Database | None, cache: Callable[[], str], model: Callable[[], str],  # noqa: A002
+    index: Index, embedders: Embedders, gemini: Gemini | None, notes: Callable[[], str],
 ) -> Sequence[Check]:
     """One check for each service, in the order of the System page."""
-    def check(service: str, configured: bool, probe: Callable[[], str], *, needed: bool = False) -> Check:
+    def check(service: str, configured: bool, probe: Callable[[], str], *, needed: bool = False, consequence: str = "") -> Check:
         mode = "configured" if configured else "embedded"
-        return Check(service, mode, probe, needed=needed, consequence=CONSEQUENCES.get(service, ""))
+        return Check(service, mode, probe, needed=needed, consequence=consequence or CONSEQUENCES.get(service, ""))
 
-    found = [
-        check("database", settings.postgres_url is not None, database, needed=True),
+    found = [check("database", settings.postgres_url is not None, database, needed=True)]
+    if replica is not None:
+        ask = lambda: replica_version(replica)  # noqa: E731
+        found.append(Check(REPLICA, "configured", ask, needed=False, consequence=CONSEQUENCES[REPLICA], of_tickets=False))
+    remote = index.remote is not None
+    found += [
         check("cache", settings.redis_address is not None, cache),
         check("embedder", settings.gemini_embedding_model is not None, embedders.probe, needed=not settings.gemini_embedding_model),
         check("model", False, model, needed=True),
+        check("index", remote, index.probe, consequence="" if remote else EMBEDDED_INDEX),
+        check("language_model", True, gemini.ping) if gemini is not None
+        else Check("language_model", NOT_CONFIGURED, None, needed=False, consequence=NO_LANGUAGE_MODEL),
+        check("spool", False, notes),
     ]
-    if index.remote is not None:
-        found.append(check("index", True, index.remote.ping))
-    if gemini is not None:
-        found.append(check("language_model", True, gemini.ping))
-    found.append(check("spool", False, notes))
     return found
 
 

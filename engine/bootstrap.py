@@ -32,7 +32,7 @@ from db.trained import TrainedModels
 from db.users import Users
 from engine import settings as settings_module
 from engine import audit as audit_module
-from engine import backends, entrance, taxonomy_csv, watching
+from engine import backends, entrance, taxonomy_csv, telling, watching
 from engine.adapters.gemini import Gemini
 from engine.adapters.pinecone_index import PineconeIndex
 from engine.adapters.redis_cache import RedisCache
@@ -106,11 +106,12 @@ def _now() -> datetime:
 
 def build(
     settings: Settings, *, chance: random.Random | None = None, log_stream: object = "stderr", clock: Clock = _now,
-    renew: Callable[[], None] | None = None, working: bool = True,
+    renew: Callable[[], None] | None = None, working: bool = True, lookout: telling.Lookout | None = None,
 ) -> Engine:
     """Start what must be embedded, migrate, learn if nothing was learned yet, and join everything.
 
     `renew` is called when another engine should take over, because the wanted embedder's vectors are complete.
+    `lookout` watches the database for longer than this engine lives; by default the engine has one of its own.
     Without `working` no thread drains, reports, alerts or learns; health then tells what the working processes report.
     Raises ConfigurationError and ServiceUnavailable; what was opened before is closed again.
     """
@@ -135,10 +136,9 @@ def build(
         database = connect(postgres_url, pool_size=settings.database_pool_size, overflow=settings.database_pool_overflow, gate=gate)
         stack.callback(database.dispose)
         migrate.upgrade(database)
-        analytics = database
-        if settings.analytics_url is not None:
-            analytics = connect(settings.analytics_url, name="console-charts")
-            stack.callback(analytics.dispose)
+        replica = backends.replica(settings, services)
+        if replica is not None:
+            stack.callback(replica.dispose)
         redis = RedisClient(redis_url, cluster=settings.redis_cluster, ca=settings.redis_ca_path)
         stack.callback(redis.close)
         cache = RedisCache(redis, ttl=settings.cache_ttl_seconds)
@@ -153,10 +153,11 @@ def build(
         trainer.begin(*taxonomy_csv.starter(STARTER))
         trainer.ensure()
         index = backends.index(
-            settings, database, exemplars, embedder, services=services, log=log, live=lambda: state.current().live
+            settings, database, exemplars, embedder, services=services, log=log, live=lambda: state.current().live,
+            working=working,
         )
         language_model, gemini = backends.language_model(settings, services)
-        spool = Spool(settings.data_dir.expanduser().resolve() / "spool")
+        spool = Spool(settings.spool_folder)
         stack.callback(spool.close)
         door = entrance.build(
             settings, users=Users(database), attempts=Attempts(database), sessions=SessionTable(database), tokens=TokenTable(database),
@@ -173,32 +174,22 @@ def build(
         state = Refresher(load=loader.load, stamp=loader.stamp, log=log)
         stack.callback(state.close)
         router = ConfidenceRouter(
-            embedder=embedder,
-            index=index.first,
-            index_copy=index.copy,
-            language_model=language_model,
-            spool=spool,
+            embedder=embedder, index=index.first, index_copy=index.copy, language_model=language_model, spool=spool,
             lease=backends.leases(database, embedder, index),
             forget_all=lambda: (counters.leave_cache(database), state.refresh()),
             cache=GuardedCache(cache, services.service("cache", limits=Limits(seconds=2.0), longest=10.0)),
             decisions=decisions,
             outcomes=AuditedOutcomes(outcomes, audit),
-            state=state,
-            learn=trainer.learn,
-            log=log,
-            clock=clock,
-            stopwatch=time.perf_counter,
-            chance=chance,
-            minimum=settings.ticket_min_characters,
-            maximum=settings.ticket_max_characters,
+            state=state, learn=trainer.learn, log=log, clock=clock, stopwatch=time.perf_counter, chance=chance,
+            minimum=settings.ticket_min_characters, maximum=settings.ticket_max_characters,
         )
         stack.callback(router.close)
         health = Health(
             backends.checks(
-                settings, database=lambda: backends.database_version(database), cache=cache.ping,
+                settings, database=lambda: backends.database_version(database), replica=replica, cache=cache.ping,
                 model=lambda: backends.model_version(state.current()),
                 index=index, embedders=embedders, gemini=gemini,
-                notes=lambda: f"{spool.waiting()} waiting, {spool.refused()} set aside",
+                notes=lambda: f"{spool.waiting()} waiting, {len(spool.set_aside)} set aside",
             ),
             stopwatch=time.perf_counter, states=services.states if working else lambda: watching.told(database, clock),
         )
@@ -221,16 +212,18 @@ def build(
         reembedder = Reembedder(embedder=embedders.wanted, exemplars=wanted, log=log, ready=switch if switching else None)
         # Meanwhile the labels' vectors of the embedder in use are still wanted.
         filler = Reembedder(embedder=embedder, exemplars=exemplars, log=log) if switching else None
+        own_lookout = telling.lookout(settings, answers=lambda: True, clock=clock, log=log) if lookout is None else None
         watch = watching.watch(
-            settings, database=database, analytics=analytics, log=log, metrics=metrics, services=services, health=health, spool=spool,
-            has_real_tickets=decisions.has_real_tickets, audit=audit, clock=clock,
+            settings, database=database, replica=replica, log=log, metrics=metrics, services=services, health=health, spool=spool,
+            has_real_tickets=decisions.has_real_tickets, audit=audit, clock=clock, usage=gemini.usage if gemini else None,
+            lookout=lookout or own_lookout,
         )
         stack.callback(watch.close)
         refitter = Refitter(
             train=trainer.train, exemplars=exemplars, models=models, policy=policies.live, embedder=embedder.name, log=log
         )
         learning = Upkeep((Task("refit", 30.0, refitter.refit_when_due),), log=log, stopwatch=time.monotonic)
-        workers = (watch.upkeep, drainer, reembedder, filler, index.reindexer, learning, state) if working else ()
+        workers = (watch.upkeep, watch.notices, own_lookout, drainer, reembedder, filler, index.reindexer, learning, state) if working else ()
         for worker in filter(None, workers):
             stack.callback(worker.close)
             worker.start()
@@ -259,8 +252,16 @@ def migrate_only(settings: Settings) -> tuple[str | None, str | None]:
         return migrate.upgrade(database)
 
 
+_lookouts: list[telling.Lookout] = []
+
+
 def _build_running(renew: Callable[[], None]) -> Engine:
-    return build(settings_module.load(), renew=renew)
+    given = settings_module.load()
+    if not _lookouts:
+        # People have to hear of a database that is away before there ever was an engine.
+        _lookouts.append(telling.lookout(given, answers=lambda: away() != "database", clock=_now))
+        _lookouts[0].start()
+    return build(given, renew=renew, lookout=_lookouts[0], log_stream=sys.stdout)
 
 
 def _say(reason: str) -> None:
@@ -293,3 +294,5 @@ def away() -> str | None:
 def stop() -> None:
     """Close the process's engine; the next `running` builds a new one."""
     _running.stop()
+    while _lookouts:
+        _lookouts.pop().close()

@@ -26,6 +26,8 @@ class Row(Protocol):
 class Notes(Protocol):
     """The outbox."""
 
+    def open(self, *, again: bool = False) -> bool: ...
+
     def work(self, send: Callable[[list[Row], list[int]], None], *, batch: int = 100) -> int: ...
 
     def rows(self) -> Iterator[list[Row]]: ...
@@ -63,12 +65,15 @@ class Comparison:
 
 
 class Reindexer:
-    """Works the outbox off, in the background or until it is empty."""
+    """Works the outbox off, in the background or until it is empty. Whatever begins with it opens the outbox; a comparison
+    changes nothing.
+    """
 
     def __init__(self, *, notes: Notes, index: RemoteIndex, log: DecisionLog, interval: float = 1.0) -> None:
         self._notes = notes
         self._index = index
         self._log = log
+        self._opened = False
         self._asked = False
         # Nobody waits for this; a service in trouble is not asked every second.
         self._background = Background("outbox", self._look, log=log, interval=interval, after_failure=11 * interval)
@@ -83,6 +88,7 @@ class Reindexer:
 
     def run(self, *, progress: Callable[[int, int], None] | None = None) -> int:
         """Work until no note is left; their number. Raises ServiceUnavailable, what was sent stays sent."""
+        self._open()
         done = 0
         while not self._background.stopped:
             worked = self._notes.work(self._send)
@@ -107,6 +113,11 @@ class Reindexer:
         surplus = max(0, self._index.count() - (expected - missing))
         return Comparison(expected=expected, missing=missing, different=different, surplus=surplus, waiting=self._notes.waiting())
 
+    def _open(self) -> None:
+        # Later on only what was closed meanwhile: two consoles with different indexes would take it from each other for ever.
+        self._notes.open(again=self._opened)
+        self._opened = True
+
     def _send(self, keep: list[Row], remove: list[int]) -> None:
         if keep:
             self._index.upsert([(row.exemplar_id, row.vector, row.metadata) for row in keep])
@@ -114,6 +125,7 @@ class Reindexer:
             self._index.delete(remove)
 
     def _look(self) -> None:
+        self._open()
         if not self._asked:
             # An index that cannot be used is said at the start, not when the first label is sent.
             self._index.count()

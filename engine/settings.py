@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     pinecone_env: str | None = None
     pinecone_index: str = "call-centre-tickets-prod"
     pinecone_host: str | None = None
+    pinecone_off: bool = False
 
     google_api_key: SecretStr | None = None
     gemini_model: str = "gemini-2.0-flash"
@@ -139,7 +140,7 @@ class Settings(BaseSettings):
             if not self.redis_ca_path.is_file():
                 raise ValueError(f"REDIS_CA_PATH: there is no file {self.redis_ca_path}")
         pinecone = [n.upper() for n in ("pinecone_env", "pinecone_index", "pinecone_host") if n in given and getattr(self, n) is not None]
-        if pinecone and self.pinecone_api_key is None:
+        if pinecone and self.pinecone_api_key is None and not self.pinecone_off:
             raise _needs("Pinecone", pinecone, ["PINECONE_API_KEY"])
         gemini = [n.upper() for n in ("gemini_model", "gemini_embedding_model", "google_api_endpoint") if n in given and getattr(self, n)]
         if gemini and self.google_api_key is None:
@@ -148,9 +149,15 @@ class Settings(BaseSettings):
         if self.oidc_issuer is not None and len(oidc) < 4:
             every = ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "PUBLIC_URL")
             raise _needs("OpenID Connect", oidc, [n for n in every if n not in oidc])
+        mail = sorted(
+            n.upper() for n in given if (n.startswith("smtp_") or n in ("alert_mail_to", "alert_mail_from")) and getattr(self, n) is not None
+        )
+        missing = [n for n in ("SMTP_HOST", "ALERT_MAIL_TO") if getattr(self, n.lower()) is None]
+        if mail and missing:
+            raise _needs("Mail", mail, missing)
         pairs = (
             ("cloudwatch_access_key", "cloudwatch_secret_key"), ("embedder_model_path", "embedder_tokenizer_path"),
-            ("admin_user", "admin_password"),
+            ("admin_user", "admin_password"), ("smtp_user", "smtp_password"),
         )
         for pair in pairs:
             there = [n.upper() for n in pair if getattr(self, n) is not None]
@@ -163,6 +170,11 @@ class Settings(BaseSettings):
                 f"which is {self.ticket_max_characters}"
             )
         return self
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where accepted tickets wait for the database."""
+        return self.data_dir.expanduser().resolve() / "spool"
 
     @property
     def own_url(self) -> str:

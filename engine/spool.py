@@ -1,34 +1,36 @@
 """Accepted tickets that the database could not take: records on the local disk, fsynced before anybody is told.
 
 A folder of segments. Every process appends to a segment of its own and holds a kernel lock on it, which `kill -9`
-releases; a segment without a living writer may be read and removed by any process. A record is one line, a CRC-32 in
-eight hex digits and a JSON object: a torn or altered line fails its checksum. Ticket ids make the way into the database
-exactly once, so a segment may be read again after a crash.
+releases; a segment without a living writer may be read and removed by any process. A record is one line with a checksum.
+Ticket ids make the way into the database exactly once, so a segment may be read again after a crash.
 """
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import threading
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 
-from engine.domain import Channel, Origin, Priority, Ticket
+from engine import spool_record
+from engine.domain import Ticket
 from engine.errors import NotAccepted
+from engine.safe_file import sync_folder, write_safely
+from engine.set_aside import SetAside
 
 _SUFFIX = ".spool"
 
 
 class Spool:
-    """The folder of waiting tickets. Safe to use from several threads and processes."""
+    """The folder of waiting tickets. Safe to use from several threads and processes.
+
+    `set_aside` holds what cannot be stored as it is.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.set_aside = SetAside(folder / "refused")
         self._folder = folder
         self._lock = threading.Lock()
         self._fd: int | None = None
@@ -38,7 +40,7 @@ class Spool:
 
     def keep(self, ticket: Ticket) -> None:
         """Return when the ticket is safe on the disk. Raises NotAccepted when it could not be written whole."""
-        record = _line(ticket)
+        record = spool_record.written(ticket)
         with self._lock:
             try:
                 fd = self._open()
@@ -101,30 +103,25 @@ class Spool:
         """The whole tickets of a segment in the order they came, and its torn or altered records."""
         tickets, broken = [], []
         for line in filter(None, segment.read_bytes().split(b"\n")):
-            ticket = _ticket(line)
+            ticket = spool_record.read(line)
             if ticket is None:
                 broken.append(line)
             else:
                 tickets.append(ticket)
         return tickets, broken
 
-    def remove(self, segment: Path) -> None:
-        """Everything in it is stored. Broken records are set aside first, for a person to look at."""
-        broken = self.read(segment)[1]
+    def remove(self, segment: Path, *, but: Sequence[Ticket] = ()) -> None:
+        """Everything in it is stored `but` these, which stay in their order. Broken records are set aside first.
+
+        Raises OSError; the segment is as it was then.
+        """
+        tickets, broken = self.read(segment)
         if broken:
-            # A record torn by a crash was never accepted; an altered one was, so neither is thrown away.
-            self._aside(segment.stem + ".torn", b"\n".join(broken))
-        segment.unlink(missing_ok=True)
-
-    def refuse(self, ticket: Ticket, reason: str) -> None:
-        """Set aside a ticket that can never be stored, with the reason; `refused` counts them."""
-        content = json.dumps({"reason": reason, "ticket": _as_json(ticket)}, ensure_ascii=False).encode()
-        self._aside(f"{zlib.crc32(_line(ticket)):08x}.json", content)
-
-    def refused(self) -> int:
-        """How many tickets and segments were set aside."""
-        folder = self._folder / "refused"
-        return len(list(folder.iterdir())) if folder.is_dir() else 0
+            self.set_aside.broken(segment.stem, broken)
+        if not but:
+            segment.unlink(missing_ok=True)
+        elif broken or list(but) != tickets:
+            write_safely(segment, b"".join(spool_record.written(ticket) for ticket in but))
 
     def close(self) -> None:
         """Let go of this process's segment."""
@@ -143,11 +140,7 @@ class Spool:
             self._fd, self._path = self._made()
             self._end = 0
             # The file's name must be as safe as its content.
-            directory = os.open(self._folder, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            sync_folder(self._folder)
         return self._fd
 
     def _made(self) -> tuple[int, Path]:
@@ -201,43 +194,10 @@ class Spool:
         held.append(fd)
         return True
 
-    def _aside(self, name: str, content: bytes) -> None:
-        folder = self._folder / "refused"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with open(os.open(folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-
 
 def _write_all(fd: int, record: bytes) -> None:
     while record:
         record = record[os.write(fd, record):]
-
-
-def _as_json(ticket: Ticket) -> dict[str, str]:
-    return asdict(ticket) | {"created_at": ticket.created_at.isoformat()}
-
-
-def _line(ticket: Ticket) -> bytes:
-    # ASCII only, so that a line end can never be part of a record.
-    body = json.dumps(_as_json(ticket)).encode("ascii")
-    return b"%08x %s\n" % (zlib.crc32(body), body)
-
-
-def _ticket(line: bytes) -> Ticket | None:
-    try:
-        if int(line[:8], 16) != zlib.crc32(line[9:]):
-            return None
-        fields = json.loads(line[9:])
-        return Ticket(
-            id=fields["id"], subject=fields["subject"], body=fields["body"], channel=Channel(fields["channel"]),
-            customer_ref=fields["customer_ref"], priority=Priority(fields["priority"]),
-            created_at=datetime.fromisoformat(fields["created_at"]), created_by=fields["created_by"],
-            origin=Origin(fields["origin"]),
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _size(path: Path) -> int:

@@ -10,13 +10,16 @@ from engine.bootstrap import Engine
 
 
 @contextmanager
-def opened(*, log: bool = False, working: bool = True) -> Iterator[Engine]:
+def opened(*, log: bool = False, following: bool = False) -> Iterator[Engine]:
     """The engine that the environment describes; closed at the end. With `log` its lines go to standard error.
 
-    Without `working` it only answers questions: nothing is drained, reported or learned beside.
+    A command does what it is asked for and no more: draining, reporting, alerting and learning are the console's. With
+    `following` one that takes long decides by policies and models that come into force meanwhile.
     """
-    engine = bootstrap.build(settings.load(), log_stream=sys.stderr if log else None, working=working)
+    engine = bootstrap.build(settings.load(), log_stream=sys.stderr if log else None, working=False)
     try:
+        if following:
+            engine.state.start()
         yield engine
     finally:
         engine.close()

@@ -1,4 +1,4 @@
-"""Commands for who runs the console: train, migrate, health."""
+"""Commands for who runs the console: train, migrate, health, reindex, spool, rollup."""
 from __future__ import annotations
 
 import dataclasses
@@ -9,7 +9,8 @@ from argparse import Namespace
 from engine import bootstrap, settings
 from engine.commands.access import BY
 from engine.commands.opened import opened
-from engine.errors import ConfigurationError, ServiceUnavailable
+from engine.errors import ConfigurationError, InputRejected, ServiceUnavailable
+from engine.spool import Spool
 
 
 def train(_: Namespace) -> int:
@@ -34,7 +35,7 @@ def health(arguments: Namespace) -> int:
     The services are asked by this process; breakers and last errors are those that the running consoles report.
     """
     try:
-        with opened(working=False) as engine:
+        with opened() as engine:
             reports = engine.health.report()
             names = [instance.name for instance in engine.watch.instances()]
     except ServiceUnavailable as error:
@@ -44,9 +45,12 @@ def health(arguments: Namespace) -> int:
         print(json.dumps([dataclasses.asdict(report) | {"told_by": names} for report in reports], default=str))
     else:
         for report in reports:
+            if not report.configured:
+                print(f"{report.service:<14} {report.mode:<14} {'-':<6} {'-':>11}  {'-':<9} {report.consequence}")
+                continue
             state = "ok" if report.ok else ("DOWN" if report.needed else "down, routing goes on without it")
             circuit = report.circuit if names else "-"
-            print(f"{report.service:<14} {report.mode:<10} {state:<6} {report.latency_ms:8.2f} ms  {circuit:<9} {report.detail}")
+            print(f"{report.service:<14} {report.mode:<14} {state:<6} {report.latency_ms:8.2f} ms  {circuit:<9} {report.detail}")
             if report.last_error:
                 print(f"{'':<14} last error {report.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {report.last_error}")
             if report.consequence:
@@ -60,7 +64,9 @@ def reindex(arguments: Namespace) -> int:
     """Bring the remote vector index up to date, or only compare it with Postgres; 1 when they differ."""
     with opened() as engine:
         if engine.reindexer is None or engine.outbox is None or engine.remote_index is None:
-            raise ConfigurationError("PINECONE_API_KEY is not set: neighbours are looked up in Postgres, nothing has to be copied")
+            raise ConfigurationError(
+                "PINECONE_API_KEY is not set (or PINECONE_OFF is): neighbours are looked up in Postgres, nothing has to be copied"
+            )
         if not arguments.check:
             engine.reindexer.run()
             before = engine.reindexer.compare()
@@ -72,6 +78,30 @@ def reindex(arguments: Namespace) -> int:
         found = engine.reindexer.compare()
     print(json.dumps(dataclasses.asdict(found) | {"equal": found.equal}))
     return 0 if found.equal else 1
+
+
+def spool(arguments: Namespace) -> int:
+    """Print what waits on this machine's disk and what was set aside, after another try where asked for; 1 when some is.
+
+    Without `--retry` nothing but the disk is looked at, so that it says so while the database is away too.
+    """
+    if arguments.new_ids and not arguments.retry:
+        raise InputRejected("--new-ids: only together with --retry. Nothing was changed.")
+    tried = _stored_now(new_ids=arguments.new_ids) if arguments.retry else {}
+    here = Spool(settings.load().spool_folder)
+    aside = here.set_aside.records()
+    print(json.dumps(tried | {
+        "waiting": here.waiting(), "set_aside": len(aside), "records": [dataclasses.asdict(record) for record in aside],
+    }, ensure_ascii=False, indent=2))
+    return 1 if aside else 0
+
+
+def _stored_now(*, new_ids: bool) -> dict[str, int]:
+    with opened() as engine:
+        back = engine.spool.set_aside.put_back(engine.spool.keep, new_ids=new_ids)
+        tried = {"put_back": back, "stored": engine.drainer.drain()}
+        engine.audit.record(BY, "spool_retried", "spool", "new ids" if new_ids else "same ids", after=tried)
+    return tried
 
 
 def rollup(arguments: Namespace) -> int:

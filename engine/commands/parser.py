@@ -62,6 +62,11 @@ def build() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=operate.health)
 
+    command = commands.add_parser("spool", help="say what waits on this machine's disk and what was set aside; exit code 1 when something was")
+    command.add_argument("--retry", action="store_true", help="put what was set aside back and store everything now")
+    command.add_argument("--new-ids", action="store_true", help="with --retry: give them new ticket ids, where other tickets have theirs")
+    command.set_defaults(run=operate.spool)
+
     access.add(commands)
     evaluation.add(commands)
     return parser

@@ -39,7 +39,7 @@ def route(arguments: Namespace) -> int:
 def import_file(arguments: Namespace) -> int:
     """Route a CSV file's tickets and print what happened."""
     content = _content(arguments.file)
-    with opened() as engine:
+    with opened(following=True) as engine:
         file = imports.read(
             content, name=arguments.file.name, router=engine.router, text_column=arguments.text_column, created_by="command line"
         )
@@ -81,7 +81,7 @@ def load(arguments: Namespace) -> int:
 
 def demo(arguments: Namespace) -> int:
     """Fill an empty database with demo tickets."""
-    with opened(log=False) as engine, _bar("tickets") as progress:
+    with opened(following=True) as engine, _bar("tickets") as progress:
         report = demo_module.fill(engine, tickets=arguments.tickets, progress=progress)
     print(report)
     return 0

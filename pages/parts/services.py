@@ -15,7 +15,7 @@ CIRCUIT = {
     Circuit.CLOSED.value: "asked", Circuit.OPEN.value: "left alone for a while", Circuit.HALF_OPEN.value: "tried again with the next ticket",
 }
 NAMES = {
-    "database": "Database", "cache": "Exact cache", "embedder": "Embedder", "model": "Learned router", "index": "Vector index",
+    "database": "Database", "replica": "Read replica", "cache": "Exact cache", "embedder": "Embedder", "model": "Learned router", "index": "Vector index",
     "language_model": "Language model", "spool": "Spool",
 }
 
@@ -48,7 +48,8 @@ def table(reports: Sequence[Report]) -> None:
         (
             name(r.service), r.mode, "answers" if r.ok else "away", r.detail, r.latency_ms, CIRCUIT.get(r.circuit, r.circuit),
             r.last_error or "none", r.last_error_at, r.consequence or "nothing",
-        )
+        ) if r.configured
+        else (name(r.service), r.mode, "none", "none", None, "not asked", "none", None, r.consequence)
         for r in reports
     ]
     columns = ["Service", "Backend", "State", "Version", "Latency", "By tickets", "Last error", "Last error at", "Degraded"]
@@ -62,7 +63,7 @@ def table(reports: Sequence[Report]) -> None:
 
 
 def test_buttons(engine: Engine) -> None:
-    """A button for each service; the answer appears below."""
+    """A button for each service that there is; the answer appears below."""
     known = engine.health.services
     for column, service in zip(st.columns(len(known)), known, strict=True):
         if column.button(name(service), key=f"test_{service}", icon=":material/network_check:", width="stretch"):
@@ -80,7 +81,7 @@ def waiting(engine: Engine) -> None:
     """What was accepted and is not done yet."""
     one, two, three = st.columns(3)
     one.metric("Spooled tickets", engine.spool.waiting(), help="Accepted while the database was away; routed when it is back")
-    two.metric("Set aside", engine.spool.refused(), help="Could not be stored: see DATA_DIR/spool/refused")
+    two.metric("Set aside", len(engine.spool.set_aside), help="Cannot be stored as they are: `python -m engine spool` says why")
     if engine.outbox is not None:
         try:
             three.metric("Vectors to send", engine.outbox.waiting(), help="Changes on their way to the remote vector index")

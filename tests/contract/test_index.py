@@ -70,14 +70,14 @@ def server() -> Iterator[PineconeServer]:
 
 def remote(server: PineconeServer, *, embedder: str = NAME, dimensions: int = DIMENSIONS) -> PineconeIndex:
     return PineconeIndex(
-        api_key="key", index="tickets", environment="us-east-1", dimensions=dimensions, embedder=embedder, host=server.url, timeout=1.0
+        api_key="key", index="tickets", environment="us-east-1", dimensions=dimensions, embedder=embedder, host=server.url, timeout=30.0
     )
 
 
 @pytest.fixture
 def reindexer(database: Engine, server: PineconeServer) -> Reindexer:
-    outbox = Outbox(database, embedder=NAME)
-    outbox.open("test")
+    outbox = Outbox(database, embedder=NAME, place="test")
+    outbox.open()
     return Reindexer(notes=outbox, index=remote(server), log=Quiet())
 
 
@@ -158,8 +158,8 @@ def test_a_failure_in_the_middle_loses_no_change(database: Engine, server: Pinec
 
 
 def test_what_was_sent_and_not_noted_is_sent_again_without_harm(database: Engine, server: PineconeServer) -> None:
-    outbox = Outbox(database, embedder=NAME)
-    outbox.open("test")
+    outbox = Outbox(database, embedder=NAME, place="test")
+    outbox.open()
     exemplars = Exemplars(database, embedder=NAME, dimensions=DIMENSIONS)
     exemplars.add([Exemplar(text=f"text {n}", department="Billing") for n in range(5)], unit(5))
     index = remote(server)
@@ -202,8 +202,8 @@ def test_an_index_that_cannot_be_used_is_named_in_the_error_and_no_change_is_los
 def test_the_thread_that_sends_changes_survives_an_index_that_cannot_be_used(database: Engine, server: PineconeServer) -> None:
     server.metric = "euclidean"
     server.indexes["tickets"] = server._described("tickets", DIMENSIONS)
-    outbox = Outbox(database, embedder=NAME)
-    outbox.open("test")
+    outbox = Outbox(database, embedder=NAME, place="test")
+    outbox.open()
     said: list[dict[str, object]] = []
 
     class Listening(Quiet):
@@ -229,8 +229,8 @@ def test_an_index_that_says_nothing_at_its_first_use_holds_nobody_up_for_good(se
     """Neither when nothing is said at all, nor when only the making of the index is never answered."""
     hole = BlackHole()
     index = PineconeIndex(
-        api_key="key", index="tickets", environment=None, dimensions=DIMENSIONS, embedder=NAME, timeout=0.2,
-        host=hole.url if stuck == "connections" else server.url,
+        api_key="key", index="tickets", environment=None, dimensions=DIMENSIONS, embedder=NAME,
+        host=hole.url if stuck == "connections" else server.url, timeout=0.2 if stuck == "connections" else 2.0,
     )
     server.faults.extend([Fault(), Fault("hang", seconds=600)])
     ended: list[str] = []
@@ -297,7 +297,7 @@ def test_a_missing_index_is_made_where_the_environment_says_with_cosine_and_the_
     server: PineconeServer, environment: str | None, spec: dict[str, dict[str, str]]
 ) -> None:
     index = PineconeIndex(
-        api_key="key", index="Tickets of ACME", environment=environment, dimensions=DIMENSIONS, embedder=NAME, host=server.url, timeout=1.0
+        api_key="key", index="Tickets of ACME", environment=environment, dimensions=DIMENSIONS, embedder=NAME, host=server.url, timeout=30.0
     )
     assert index.count() == 0
     made_ = next(seen.body for seen in server.seen if seen.method == "POST" and seen.path == "/indexes")
@@ -322,7 +322,7 @@ def test_only_live_departments_are_asked_for_so_that_retired_ones_take_nobodys_p
     reindexer.run()
     live = ["Billing"]
     index = PineconeIndex(
-        api_key="key", index="tickets", environment="us-east-1", dimensions=DIMENSIONS, embedder=NAME, host=server.url, timeout=1.0,
+        api_key="key", index="tickets", environment="us-east-1", dimensions=DIMENSIONS, embedder=NAME, host=server.url, timeout=30.0,
         departments=lambda: live,
     )
     assert {n.exemplar_id for n in index.nearest(vectors[:1], 5)[0]} == set(ids[15:])

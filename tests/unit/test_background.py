@@ -71,6 +71,9 @@ class Nothing:
         self.fail()
         return []
 
+    def open(self, *, again: bool = False) -> bool:
+        return False
+
     def work(self, send: Callable[..., None], *, batch: int = 100) -> int:
         self.fail()
         return 0

@@ -1,6 +1,7 @@
 """The metrics follow Prometheus' conventions, count what happened, and add up over processes."""
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tests.made_up import SECRET, decision, ticket
 ROOT = Path(__file__).resolve().parents[2]
 BASE_UNITS = ("seconds", "ratio", "bytes", "total", "info")
 # Plain counts of things that exist have no unit.
-COUNTS = {"routing_tickets_waiting", "routing_tickets_spooled", "routing_alerts_open", "routing_rollup_pending_facts",
+COUNTS = {"routing_tickets_waiting", "routing_tickets_spooled", "routing_tickets_set_aside", "routing_alerts_open", "routing_rollup_pending_facts",
           "routing_database_pool_connections", "routing_sessions", "routing_service_breaker_state",
           "routing_sample_size", "routing_drift_index", "routing_ready"}
 
@@ -94,6 +95,26 @@ def test_what_the_language_model_used_is_counted_once_however_often_it_is_read()
     assert value(metrics, "routing_language_model_cost_dollars_total") == pytest.approx(0.003)
     assert value(metrics, "routing_language_model_unusable_answers_total", reason="blocked") == 2
     assert value(metrics, "routing_language_model_unusable_answers_total", reason="empty") == 1
+
+
+def test_what_nobody_has_read_yet_is_unknown_and_not_zero(tmp_path: Path) -> None:
+    metrics, figures = Metrics(), ("hit_ratio", "accuracy_ratio", "false_hit_ratio", "calibration_error_ratio")
+    for name in figures:
+        assert math.isnan(value(metrics, f"routing_{name}")), name
+    for severity in ("critical", "warning"):
+        assert math.isnan(value(metrics, "routing_alerts_open", severity=severity))
+    metrics.set_alerts({"warning": 2})
+    assert (value(metrics, "routing_alerts_open", severity="critical"), value(metrics, "routing_alerts_open", severity="warning")) == (0, 2)
+    # In a folder of several processes one that has read nothing must not speak over the others.
+    code = ("from pathlib import Path; from engine.telemetry.metrics import Metrics; import os; "
+            f"folder = Path({str(tmp_path)!r}); m = Metrics(multiprocess_dir=folder); print(m.render().decode()); "
+            "m.set_figures({'hit_rate': (0.4, 60)}); m.set_alerts({}); other = os.fork(); "
+            "other or (Metrics(multiprocess_dir=folder), os._exit(0)); os.waitpid(other, 0); print('LATER'); print(m.render().decode())")
+    environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    before, later = done.split("LATER")
+    assert not any(f"\nrouting_{name} " in before for name in figures) and "routing_alerts_open{" not in before
+    assert "routing_hit_ratio 0.4" in later and 'routing_alerts_open{severity="critical"} 0.0' in later
 
 
 def test_a_gauge_that_cannot_be_read_does_not_break_the_scrape() -> None:

@@ -14,6 +14,7 @@ from typing import IO
 import pytest
 
 from engine import spool as spool_module
+from engine import spool_record
 from engine.domain import Channel, Priority, Ticket
 from engine.errors import NotAccepted
 from engine.spool import Spool
@@ -89,7 +90,7 @@ def test_a_torn_last_record_is_left_out_and_set_aside(spool: Spool, tmp_path: Pa
     (segment,) = (tmp_path / "spool").glob("*.spool")
     segment.write_bytes(segment.read_bytes()[:-20])
     assert [one.id for one in drained(spool)] == ["T-0", "T-1"]
-    assert spool.refused() == 1
+    assert len(spool.set_aside) == 1
 
 
 def test_an_altered_record_fails_its_checksum(spool: Spool, tmp_path: Path) -> None:
@@ -206,3 +207,62 @@ def test_nobody_else_can_read_the_records(spool: Spool, tmp_path: Path) -> None:
     spool.keep(ticket(1))
     (segment,) = (tmp_path / "spool").glob("*.spool")
     assert oct(os.stat(segment).st_mode)[-3:] == "600"
+
+
+def test_what_stays_behind_is_all_that_is_left_of_a_segment_and_its_broken_records_are_kept(spool: Spool, tmp_path: Path) -> None:
+    for number in range(4):
+        spool.keep(ticket(number))
+    spool.close()
+    (segment,) = (tmp_path / "spool").glob("*.spool")
+    segment.write_bytes(segment.read_bytes().replace(b"T-3", b"T-9"))
+    with spool.draining() as [path]:
+        spool.remove(path, but=[ticket(2), ticket(0)])
+    assert spool.waiting() == 2
+    assert [one.id for one in drained(spool)] == ["T-2", "T-0"]
+    assert [record.reason for record in spool.set_aside.records()] == ["torn or altered"]
+    assert [path.suffix for path in (tmp_path / "spool" / "refused").iterdir()] == [".torn"], "nothing half-written lies about"
+
+
+def test_set_aside_tickets_come_back_whole_and_twice_is_once(spool: Spool, tmp_path: Path) -> None:
+    for number in range(2):
+        spool.set_aside.refuse(ticket(number), "another ticket with this id is stored")
+        spool.set_aside.refuse(ticket(number), "another ticket with this id is stored")
+    assert len(spool.set_aside) == 2
+    assert {(record.ticket_id, record.reason) for record in spool.set_aside.records()} == {
+        (f"T-{number}", "another ticket with this id is stored") for number in range(2)
+    }
+
+    def interrupted(_: Ticket) -> None:
+        raise NotAccepted("database", "no room")
+
+    with pytest.raises(NotAccepted):
+        spool.set_aside.put_back(interrupted)
+    assert len(spool.set_aside) == 2
+    assert spool.set_aside.put_back(spool.keep) == 2
+    assert len(spool.set_aside) == 0
+    assert sorted(drained(spool), key=lambda one: one.id) == [ticket(0), ticket(1)]
+
+
+def test_new_ids_are_the_same_when_it_is_done_again(spool: Spool) -> None:
+    long = ticket(1)
+    long = Ticket(**{name: getattr(long, name) for name in long.__slots__} | {"id": "T" * 64})
+    given: list[list[str]] = []
+    for _ in range(2):
+        spool.set_aside.refuse(ticket(1), "taken")
+        spool.set_aside.refuse(ticket(1, "another text"), "taken")
+        spool.set_aside.refuse(long, "taken")
+        back: list[Ticket] = []
+        assert spool.set_aside.put_back(back.append, new_ids=True) == 3
+        given.append(sorted(one.id for one in back))
+    assert given[0] == given[1]
+    assert len(set(given[0])) == 3 and all(len(id_) <= 64 for id_ in given[0])
+
+
+def test_a_torn_record_that_nobody_can_read_stays_set_aside_and_one_that_somebody_can_comes_back(spool: Spool, tmp_path: Path) -> None:
+    spool.set_aside.broken("0000000001-1-ab", [b"torn", spool_record.written(ticket(5)).strip()])
+    assert len(spool.set_aside) == 2
+    assert spool.set_aside.put_back(spool.keep) == 1
+    assert [one.id for one in drained(spool)] == ["T-5"]
+    assert [record.ticket_id for record in spool.set_aside.records()] == [""]
+    assert spool.set_aside.put_back(spool.keep) == 0
+    assert len(spool.set_aside) == 1

@@ -1,0 +1,212 @@
+"""An accepted ticket survives whatever goes wrong while it is stored, holds up no other, and has a way back when it was set aside."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine as Database
+from sqlalchemy import text
+
+from db.audit import AuditTable
+from db.session import connect
+from engine.__main__ import main
+from engine.audit import seal
+from engine.bootstrap import Engine
+from engine.domain import Channel, Priority, Ticket, TicketDraft
+from engine.drain import IN_A_ROW, LONGEST_WAIT, Drainer
+from engine.errors import StatementRefused
+from tests.contract.test_index import wait_until
+
+
+class Heard:
+    """A log that remembers its events."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    def decision(self, *_: object, **__: object) -> None: ...
+
+    def event(self, name: str, **fields: object) -> None:
+        self.events.append((name, fields))
+
+    def named(self, name: str) -> list[dict[str, object]]:
+        return [fields for event, fields in self.events if event == name]
+
+
+class Bench:
+    """A drainer whose clock is moved by hand, on a real console and its database."""
+
+    def __init__(self, engine: Engine, database: Database) -> None:
+        self.engine, self.database, self.now, self.log = engine, database, 0.0, Heard()
+        self.drainer = Drainer(
+            spool=engine.spool, route=engine.router.route_tickets, store=engine.decisions, open_for_calls=lambda: True, log=self.log,
+            stopwatch=lambda: self.now,
+        )
+
+    def keep(self, *ids: str, body: str = "where is my parcel") -> None:
+        for id_ in ids:
+            self.engine.spool.keep(Ticket(
+                id=id_, subject="", body=f"{body} {id_}", channel=Channel.WEB, customer_ref="", priority=Priority.NORMAL,
+                created_at=datetime.now(UTC),
+            ))
+
+    def sql(self, statement: str) -> None:
+        with self.database.begin() as connection:
+            connection.execute(text(statement))
+
+    def stored(self) -> dict[str, int]:
+        with self.database.connect() as connection:
+            return dict(connection.execute(text("select ticket_id, count(*) from routing_history group by 1")).all())
+
+
+@pytest.fixture
+def bench(build: Callable[..., Engine]) -> Iterator[Bench]:
+    engine = build(working=False)
+    database = connect(engine.settings.postgres_url or "")
+    yield Bench(engine, database)
+    database.dispose()
+
+
+@pytest.fixture
+def command(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, object]]]:
+    given = bench.engine.settings
+    for name, value in (("DATABASE_URL", given.postgres_url), ("REDIS_URL", given.redis_address), ("DATA_DIR", given.data_dir)):
+        monkeypatch.setenv(name, str(value))
+
+    def run(*arguments: str) -> tuple[int, dict[str, object]]:
+        code = main(["spool", *arguments])
+        return code, json.loads(capsys.readouterr().out or "{}")
+
+    return run
+
+
+@pytest.mark.parametrize("column", ["routing_history.confidence", "tickets.body"])
+def test_a_changed_schema_costs_no_ticket_and_each_is_stored_once_when_it_is_back(bench: Bench, column: str) -> None:
+    table, name = column.split(".")
+    bench.keep("A", "B", "C")
+    bench.sql(f"alter table {table} rename column {name} to renamed")
+    for attempt in range(3):
+        assert bench.drainer.drain() == 0
+        assert (bench.engine.spool.waiting(), len(bench.engine.spool.set_aside)) == (3, 0)
+        bench.now += 2.0**attempt
+    left, kind = bench.log.named("spooled_tickets_left"), StatementRefused.__name__
+    assert [(fields["tickets"], fields["error"], fields["attempt"], fields["again_in"]) for fields in left] == [
+        (3, kind, 1, 1.0), (3, kind, 2, 2.0), (3, kind, 3, 4.0)
+    ]
+    bench.sql(f"alter table {table} rename column renamed to {name}")
+    bench.now += 4.0
+    assert bench.drainer.drain() == 3
+    assert (bench.engine.spool.waiting(), len(bench.engine.spool.set_aside)) == (0, 0)
+    assert bench.stored() == {"A": 1, "B": 1, "C": 1}
+
+
+def test_a_running_console_stores_them_by_itself_when_the_column_is_back(build: Callable[..., Engine], bench: Bench) -> None:
+    console = build()
+    bench.sql("alter table routing_history rename column method to renamed")
+    bench.keep("A", "B", "C")
+    bench.engine.spool.close()
+    wait_until(lambda: 'event="spooled_tickets_left"' in console.watch.metrics.render().decode())
+    assert "routing_tickets_spooled 3.0" in console.watch.metrics.render().decode()
+    bench.sql("alter table routing_history rename column renamed to method")
+    wait_until(lambda: bench.stored() == {"A": 1, "B": 1, "C": 1})
+    wait_until(console.spool.empty)
+    assert len(console.spool.set_aside) == 0
+
+
+def test_waiting_for_another_try_grows_to_a_minute_and_is_kept(bench: Bench) -> None:
+    bench.keep("A")
+    bench.sql("alter table routing_history rename column method to renamed")
+    waits = []
+    for _ in range(9):
+        bench.drainer.drain()
+        waits.append(bench.log.named("spooled_tickets_left")[-1]["again_in"])
+        bench.now += waits[-1] - 0.001
+        assert bench.drainer.drain() == 0
+        assert len(bench.log.named("spooled_tickets_left")) == len(waits), "it was not tried before its time"
+        bench.now += 0.002
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
+
+
+def test_tickets_that_fail_hold_up_no_others_of_their_segment_or_a_later_one(bench: Bench) -> None:
+    """More of them than failures in a row are taken for a fault of the whole, and they are the oldest."""
+    poison = [f"P-{number:02}" for number in range(2 * IN_A_ROW + 1)]
+    good = [f"G-{number:02}" for number in range(100)]
+    bench.sql("alter table tickets add constraint no_poison check (body not like 'poison%') not valid")
+    bench.keep(*poison, body="poison")
+    bench.keep(*good)
+    drains = 0
+    while len(bench.stored()) < len(good):
+        bench.drainer.drain()
+        bench.keep(f"L-{drains}")
+        bench.now += LONGEST_WAIT
+        drains += 1
+        assert drains < 10
+    assert set(good) <= set(bench.stored())
+    bench.drainer.drain()
+    assert bench.engine.spool.waiting() == len(poison), "what is stored is not read again and again"
+    assert len(bench.engine.spool.set_aside) == 0
+    later = len(bench.stored())
+    bench.keep("LAST")
+    assert bench.drainer.drain() == 1, "at once, while the others wait for their time"
+    bench.sql("alter table tickets drop constraint no_poison")
+    for _ in range(2):
+        bench.now += LONGEST_WAIT
+        bench.drainer.drain()
+    assert len(bench.stored()) == later + 1 + len(poison)
+    assert set(bench.stored().values()) == {1}
+    assert bench.engine.spool.empty()
+
+
+def test_a_ticket_whose_id_is_taken_is_set_aside_listed_and_brought_back_by_the_command(
+    bench: Bench, command: Callable[..., tuple[int, dict[str, object]]]
+) -> None:
+    bench.engine.router.route(TicketDraft(body="the first with this id", ticket_id="T-1"))
+    bench.keep("T-1", "T-2")
+    assert command() == (0, {"waiting": 2, "set_aside": 0, "records": []})
+    assert bench.drainer.drain() == 1
+    assert bench.log.named("spooled_ticket_refused") == [{"ticket_id": "T-1", "reason": "conflict"}]
+    assert "routing_tickets_set_aside 1.0" in bench.engine.watch.metrics.render().decode()
+    assert bench.engine.health.test("spool").detail == "0 waiting, 1 set aside"
+    record = {"ticket_id": "T-1", "reason": "another ticket with this id is stored"}
+    assert command() == (1, {"waiting": 0, "set_aside": 1, "records": [record]})
+    assert command("--retry") == (1, {"put_back": 1, "stored": 0, "waiting": 0, "set_aside": 1, "records": [record]})
+    assert command("--retry", "--new-ids") == (0, {"put_back": 1, "stored": 1, "waiting": 0, "set_aside": 0, "records": []})
+    stored = bench.stored()
+    [new] = set(stored) - {"T-1", "T-2"}
+    assert set(stored.values()) == {1} and new.startswith("T-1-")
+    assert bench.engine.decisions.bodies([new]) == {new: "where is my parcel T-1"}
+    assert command("--new-ids") == (2, {})
+    rows = AuditTable(bench.database, seal=seal).find(limit=5)
+    assert [row.action for row in rows].count("spool_retried") == 2
+
+
+def test_a_ticket_set_aside_by_an_earlier_version_comes_back_under_its_id(
+    bench: Bench, command: Callable[..., tuple[int, dict[str, object]]], tmp_path: Path
+) -> None:
+    """Any error once sent an accepted ticket there; its reason does not matter when it can be stored now."""
+    folder = bench.engine.settings.spool_folder / "refused"
+    folder.mkdir(parents=True)
+    fields = {
+        "id": "T-9", "subject": "", "body": "where is my parcel", "channel": "web", "customer_ref": "", "priority": "normal",
+        "created_at": "2026-01-02T00:00:00+00:00", "created_by": "ada", "origin": "console",
+    }
+    (folder / "0a1b2c3d.json").write_text(json.dumps({"reason": "ProgrammingError: it could not be routed", "ticket": fields}))
+    assert command("--retry") == (0, {"put_back": 1, "stored": 1, "waiting": 0, "set_aside": 0, "records": []})
+    assert bench.stored() == {"T-9": 1}
+
+
+def test_a_disk_that_takes_nothing_more_keeps_every_ticket_where_it_is(bench: Bench) -> None:
+    bench.engine.router.route(TicketDraft(body="the first with this id", ticket_id="T-1"))
+    bench.keep("T-1", "T-2")
+    blocked = bench.engine.settings.spool_folder / "refused"
+    blocked.write_text("no folder can be made here")
+    assert bench.drainer.drain() == 1
+    assert bench.stored() == {"T-1": 1, "T-2": 1}
+    assert bench.engine.spool.waiting() == 1
+    blocked.unlink()
+    bench.now += LONGEST_WAIT
+    assert bench.drainer.drain() == 0
+    assert (bench.engine.spool.waiting(), len(bench.engine.spool.set_aside)) == (0, 1)
