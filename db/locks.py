@@ -16,3 +16,7 @@ class Lock(IntEnum):
     # Whoever loads the starter taxonomy into an empty database.
     BEGINNING = 7_203_816
     EVALUATING = 7_203_813
+    # Whoever takes the live policy out of force and puts another one in.
+    POLICIES = 7_203_818
+    # Whoever stores an outage that other instances may have seen as well.
+    COVERING = 7_203_817

@@ -35,10 +35,13 @@ class Services:
         with writing(self._engine) as connection:
             connection.execute(statement, rows)
 
-    def totals(self, service: str, *, since: datetime) -> tuple[int, int]:
-        """Calls and errors of a service from the minute of `since` on."""
+    def totals(
+        self, service: str, *, since: datetime, without: Sequence[tuple[datetime, datetime]] = ()
+    ) -> tuple[int, int]:
+        """Calls and errors of a service from the minute of `since` on, leaving out the minutes that begin within these times."""
         query = select(func.coalesce(func.sum(service_minutes.c.calls), 0), func.coalesce(func.sum(service_minutes.c.errors), 0)).where(
-            service_minutes.c.service == service, service_minutes.c.bucket >= since.replace(second=0, microsecond=0)
+            service_minutes.c.service == service, service_minutes.c.bucket >= since.replace(second=0, microsecond=0),
+            *(~service_minutes.c.bucket.between(start, end) for start, end in without),
         )
         with reading(self._engine) as connection:
             calls, errors = connection.execute(query).one()

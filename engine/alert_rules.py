@@ -66,6 +66,18 @@ class Rule:
     hold: timedelta
     enabled: bool = True
 
+    @property
+    def unit(self) -> str:
+        """The unit that people read and write the figure in: %, s, or nothing for counts and indices."""
+        return "%" if self.measure in SHARES else "s" if self.measure is Measure.MEAN_SECONDS else ""
+
+    @property
+    def note(self) -> str:
+        """What else has to be known about when it opens, one sentence; empty for most rules."""
+        if self.measure in (Measure.DRIFT_CONFIDENCE, Measure.DRIFT_DEPARTMENT):
+            return "Opens only when the index is also above what chance gives for samples of these sizes in 99 of 100 comparisons."
+        return ""
+
     def breached(self, value: float) -> bool:
         """True on the wrong side of the threshold."""
         return value > self.threshold if self.above else value < self.threshold
@@ -103,11 +115,12 @@ class Rule:
         if not isfinite(rule.threshold) or not isfinite(rule.clear):
             raise PolicyRejected(f"{self.title}: threshold and clear must be numbers. The rule was not changed.")
         if self.measure in SHARES and not (0 <= rule.threshold <= 1 and 0 <= rule.clear <= 1):
-            raise PolicyRejected(f"{self.title}: threshold and clear are shares from 0 to 1. The rule was not changed.")
+            raise PolicyRejected(f"{self.title}: threshold and clear are shares from 0 to 100 %. The rule was not changed.")
         if rule.breached(rule.clear):
             side = "at most" if self.above else "at least"
             raise PolicyRejected(
-                f"{self.title}: it resolves at {rule.clear:g}, which must be {side} the threshold {rule.threshold:g}. The rule was not changed."
+                f"{self.title}: it resolves at {rule.shown(rule.clear)}, which must be {side} the threshold {rule.shown(rule.threshold)}. "
+                "The rule was not changed."
             )
         if not timedelta(minutes=1) <= rule.window <= timedelta(days=90) or not timedelta(0) <= rule.hold <= timedelta(days=1):
             raise PolicyRejected(

@@ -16,11 +16,15 @@ SUBJECT_OF_ALL = ""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a measure says now about `subject` ("" = everything), and on how many tickets, labels or calls it rests."""
+    """What a measure says now about `subject` ("" = everything), and on how many tickets, labels or calls it rests.
+
+    A value up to `chance` is what chance alone gives for such a sample; None where the minimum sample is all that counts.
+    """
 
     value: float
     sample: int
     subject: str = SUBJECT_OF_ALL
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +103,15 @@ def judge(
 ) -> list[Change]:
     """What to do about one rule, given its open alerts and pending conditions by subject.
 
-    A sample under the rule's minimum is no evidence: nothing opens on it, and what is open resolves, as it does when
-    a subject has no reading any more. Between `clear` and `threshold` an open alert stays and nothing new opens.
+    A sample under the rule's minimum is no evidence, and neither is a value that chance explains: nothing opens on it, and
+    what is open resolves, as it does when a subject has no reading any more. Between `clear` and `threshold` an open alert stays and nothing new opens.
     """
     changes = []
     seen = set()
     for reading in readings if rule.enabled else ():
         seen.add(reading.subject)
         alert, since = opened.get(reading.subject), pending.get(reading.subject)
-        enough = reading.sample >= rule.minimum
+        enough = reading.sample >= rule.minimum and (reading.chance is None or reading.value > reading.chance)
         told = {"rule": rule, "subject": reading.subject, "value": reading.value, "sample": reading.sample}
         if alert is not None:
             over = not enough or rule.cleared(reading.value)

@@ -24,3 +24,16 @@ class Notice:
         """One line: what happened, how bad, what."""
         word = {"opened": f"[{self.severity.upper()}]", "resolved": "[RESOLVED]"}.get(self.event, "[TEST]")
         return f"{word} {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What people were told of while nothing could be stored. `notice` says its end.
+
+    The channels in `heard` know of its beginning and its end, or will; those in `missed` could not be reached in time. Those in
+    neither know of it by an alert that was open before.
+    """
+
+    notice: Notice
+    heard: frozenset[str]
+    missed: frozenset[str]

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from engine.ports import DecisionLog as Log
 
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=15)
-# So many notices in one go, so that a slow receiver cannot hold up everything else.
+# So many notices in one go, so that the repeats get their turn; a channel that fails has its turn again in the next one.
 AT_ONCE = 20
 
 
@@ -31,7 +31,7 @@ class Channel(Protocol):
 class NoticeStore(Protocol):
     """Who still has to be told what; `db.alerts.Alerts` is one."""
 
-    def claim(self, now: datetime) -> Any | None: ...
+    def claim(self, now: datetime, *, without: Collection[str] = ()) -> Any | None: ...
 
     def sent(self, notice_id: int, *, now: datetime) -> None: ...
 
@@ -51,6 +51,7 @@ class Sent:
 class Notifier:
     """Sends what is due. Several instances may run: each notice is reserved before it is sent.
 
+    Sending waits for the receivers, each for as long as its channel allows, so this belongs on a thread of its own.
     `page` is the address of the alerts page, put into every notice.
     """
 
@@ -71,10 +72,14 @@ class Notifier:
         return tuple(self._channels)
 
     def send_due(self) -> Sent:
-        """Send what is due, some at a time. Raises ServiceUnavailable without the database."""
+        """Send what is due, some at a time; a channel that fails is left alone until the next call, and costs its time limit once.
+
+        Raises ServiceUnavailable without the database.
+        """
         arrived = failed = 0
+        resting: set[str] = set()
         for _ in range(AT_ONCE):
-            row = self._store.claim(self._clock())
+            row = self._store.claim(self._clock(), without=resting)
             if row is None:
                 break
             channel = self._channels.get(row.channel)
@@ -84,6 +89,7 @@ class Notifier:
                 channel.send(self._notice(row, row.event))
             except ServiceUnavailable as error:
                 failed += 1
+                resting.add(row.channel)
                 self._store.failed(row.notice_id, str(error), retry_at=self._clock() + self._wait(row.attempts))
                 self._log.event("notice_failed", channel=row.channel, rule=row.rule, attempt=row.attempts)
             else:

@@ -7,13 +7,15 @@ from typing import Any, Protocol
 
 from engine.alert_rules import Measure, Rule
 from engine.alerts import Reading
-from engine.drift import population_stability_index
+from engine.drift import histogram_drift
 from engine.figures import Tally
 from engine.timeline import ChartWindow
 
 # What the last day is compared with.
 DRIFT_REFERENCE = timedelta(days=14)
 ALIVE = timedelta(minutes=2)
+# An outage is seen a few seconds after its first failure, which may lie in the minute before.
+NOTICED_AFTER = timedelta(minutes=1)
 
 
 class Figures(Protocol):
@@ -27,7 +29,9 @@ class Figures(Protocol):
 class Services(Protocol):
     """Counts of calls, and the living instances; `db.services.Services` is one."""
 
-    def totals(self, service: str, *, since: datetime) -> tuple[int, int]: ...
+    def totals(
+        self, service: str, *, since: datetime, without: Sequence[tuple[datetime, datetime]] = ()
+    ) -> tuple[int, int]: ...
 
     def alive(self, *, since: datetime) -> Sequence[Any]: ...
 
@@ -36,13 +40,15 @@ class Readings:
     """Reads a rule's measure. `waiting` counts accepted tickets that are not routed yet.
 
     `calibration` gives (expected calibration error, labels) of the labels since a time. Demo tickets are left out as
-    soon as there is a real one, because nobody should be woken for them: `demo` says whether they count.
+    soon as there is a real one, because nobody should be woken for them: `demo` says whether they count. `covered` gives, by rule, the
+    times of outages since a time that people were told of while they lasted: what failed then is no news.
     """
 
     def __init__(
         self, *, figures: Figures, services: Services, waiting: Callable[[], int], demo: Callable[[], bool],
-        calibration: Callable[[datetime], tuple[float, int]],
+        calibration: Callable[[datetime], tuple[float, int]], covered: Callable[[str, datetime], Sequence[tuple[datetime, datetime]]],
     ) -> None:
+        self._covered = covered
         self._figures = figures
         self._services = services
         self._waiting = waiting
@@ -72,7 +78,8 @@ class Readings:
                 probes, failed = self._services.totals("console", since=since)
                 return [Reading(value=1 - failed / probes, sample=probes)] if probes else []
             case Measure.DATABASE_FAILURES:
-                calls, failed = self._services.totals("database", since=since)
+                told = [(_minute(start - NOTICED_AFTER), end) for start, end in self._covered(rule.name, since)]
+                calls, failed = self._services.totals("database", since=since, without=told)
                 return [Reading(value=failed, sample=max(calls, failed))]
             case Measure.MEMORY_SHARE:
                 return [Reading(value=i.memory_share, sample=1, subject=i.name) for i in self._services.alive(since=now - ALIVE)]
@@ -92,8 +99,9 @@ class Readings:
             before, after = self._figures.departments(old), self._figures.departments(new)
             names = sorted({*before, *after})
             left, right = ([side.get(name, Tally()).n for name in names] for side in (before, after))
-        sample = min(sum(left), sum(right))
-        return [Reading(value=population_stability_index(left, right) if sample else 0.0, sample=sample)]
+        found = histogram_drift(left, right)
+        sample = min(found.expected, found.actual)
+        return [Reading(value=found.index if sample else 0.0, sample=sample, chance=found.chance)]
 
 
 def _of_tally(measure: Measure, tally: Tally) -> Sequence[Reading]:

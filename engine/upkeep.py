@@ -1,4 +1,7 @@
-"""What has to be done every few seconds beside routing: roll up, evaluate alerts, tell people, say "I am alive"."""
+"""What has to be done every few seconds beside routing: roll up, evaluate alerts, tell people, say "I am alive".
+
+What waits for somebody else's server has an `Upkeep` of its own, so that it holds up nothing but itself.
+"""
 from __future__ import annotations
 
 import threading
@@ -11,11 +14,12 @@ from engine.ports import DecisionLog as Log
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`run` is called about every `seconds`."""
+    """`run` is called about every `seconds`; with `at_once` the first time comes with the start."""
 
     name: str
     seconds: float
     run: Callable[[], object]
+    at_once: bool = False
 
 
 class Upkeep:
@@ -28,7 +32,7 @@ class Upkeep:
         self._tasks = tuple(tasks)
         self._outages = Outages(log)
         self._stopwatch = stopwatch
-        self._due = {task.name: stopwatch() + task.seconds for task in self._tasks}
+        self._due = {task.name: stopwatch() + (0.0 if task.at_once else task.seconds) for task in self._tasks}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
 

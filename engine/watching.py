@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TextIO
 
 import numpy as np
@@ -15,23 +15,19 @@ from sqlalchemy import Engine as Database
 from db.alerts import Alerts as AlertTable
 from db.charts import Charts
 from db.locks import Lock
+from db.replica import REPLICA, ReplicaCharts
 from db.rollups import Rollups
 from db.services import Services as ServiceTable
-from engine import reported
-from engine.adapters.alertmanager import Alertmanager
+from engine import reported, telling
 from engine.adapters.machine import instance_name, memory_share
-from engine.adapters.mail import Mail
-from engine.adapters.webhook import Webhook
 from engine.alert_rules import SHIPPED, Measure, Rule
-from engine.alerts import Alerts, Trail
+from engine.alerts import SUBJECT_OF_ALL, Alerts, Reading, Trail
 from engine.breaker import ServiceState
 from engine.errors import ServiceUnavailable
 from engine.guarded import Services
 from engine.health import Health
-from engine.notify import Channel, Notifier
-from engine.outage import Outage
+from engine.notify import Notifier
 from engine.ports import Clock
-from engine.timeline import ChartWindow
 from engine.readings import ALIVE, Readings
 from engine.intervals import effective_size
 from engine.reliability import debiased_calibration_error
@@ -42,16 +38,20 @@ from engine.telemetry.log import DecisionLog
 from engine.telemetry.metrics import Metrics
 from engine.telemetry.services import ServiceCounts
 from engine.upkeep import Task, Upkeep
+from engine.usage import Usage
 
 # With fewer, what an alert rule of any system reads from the gauge would be noise.
 FEWEST_CALIBRATION_LABELS = 200
+FIGURES = frozenset({
+    Measure.HIT_RATE, Measure.FALSE_HIT_RATE, Measure.ACCURACY, Measure.CALIBRATION_ERROR, Measure.DRIFT_CONFIDENCE, Measure.DRIFT_DEPARTMENT,
+})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """Charts, alerts, metrics, and the thread that keeps them going."""
+    """Charts, alerts, metrics, and the threads that keep them going: `notices` waits for receivers, `upkeep` for nobody outside."""
 
-    charts: Charts
+    charts: Charts | ReplicaCharts
     rollups: Rollups
     alerts: Alerts
     alert_table: AlertTable
@@ -60,6 +60,8 @@ class Watch:
     waiting: Callable[[], int]
     instances: Callable[[], Sequence[reported.Instance]]
     upkeep: Upkeep
+    notices: Upkeep
+    lookout: telling.Lookout
     close: Callable[[], None]
 
 
@@ -72,7 +74,7 @@ def telemetry(settings: Settings, stream: TextIO | None) -> tuple[Telemetry, Met
     if settings.cloudwatch_access_key is not None:
         from engine.adapters.cloudwatch import CloudWatch
 
-        exporter = CloudWatch.from_settings(settings)
+        exporter = CloudWatch.from_settings(settings, standing=metrics.standing)
         sinks.append(exporter)
         closing.append(exporter.close)
     if settings.otel_endpoint is not None:
@@ -98,17 +100,21 @@ def told(database: Database, clock: Clock) -> dict[str, ServiceState]:
 
 
 def watch(
-    settings: Settings, *, database: Database, analytics: Database, log: Telemetry, metrics: Metrics, services: Services, health: Health,
-    spool: Spool, has_real_tickets: Callable[[], bool], audit: Trail, clock: Clock,
+    settings: Settings, *, database: Database, replica: Database | None, log: Telemetry, metrics: Metrics, services: Services, health: Health,
+    spool: Spool, has_real_tickets: Callable[[], bool], audit: Trail, clock: Clock, lookout: telling.Lookout,
+    usage: Callable[[], Usage] | None = None,
 ) -> Watch:
-    """Join what watches the router; `upkeep.start` sets it going, `close` stops it."""
-    charts, rollups = Charts(analytics, clock=clock), Rollups(database, clock=clock)
+    """Join what watches the router; `upkeep.start` and `notices.start` set it going, `close` stops both.
+
+    `lookout` watches the database, also while there is no engine. `usage` is the language model's, where there is one.
+    """
+    # Alerts and gauges look at the primary: a replica that lags would keep them open or quiet for too long.
+    primary, rollups = Charts(database, clock=clock), Rollups(database, clock=clock)
+    charts = primary if replica is None else ReplicaCharts(Charts(replica, clock=clock), primary=primary)
     table, alert_table = ServiceTable(database), AlertTable(database)
-    # Alerts look at the primary: a replica that lags would keep them open or quiet for too long.
-    readings_from = charts if analytics is database else Charts(database, clock=clock)
 
     def calibration(since: datetime) -> tuple[float, int]:
-        rows = readings_from.labels(since, demo=not has_real_tickets())
+        rows = primary.labels(since, demo=not has_real_tickets())
         weights = np.array([r.weight for r in rows])
         error = debiased_calibration_error([r.confidence for r in rows], [r.correct for r in rows], weights=weights)
         return error, int(effective_size(float(weights.sum()), float(np.square(weights).sum())) + 0.5)
@@ -123,29 +129,36 @@ def watch(
         known = spool.share() + sum(i.spooled for i in table.alive(since=clock() - ALIVE) if i.name != name)
         return known
 
-    channels, page = _channels(settings, clock), f"{settings.own_url}/alerts"
-    notifier = Notifier(store=alert_table, channels=channels, page=page, clock=clock, log=log, chance=random.Random())
-    outage = Outage(
-        answers=lambda: health.test("database").ok, channels=channels, rule=_about_the_database(SHIPPED), page=page, instance=name, clock=clock,
-        log=log,
-    )
+    channels, outage = telling.channels(settings, clock), lookout.outage
+    notifier = Notifier(store=alert_table, channels=channels, page=telling.page(settings), clock=clock, log=log, chance=random.Random())
+    outage.follow(answers=lambda: health.test("database").ok, log=log)
     readings = Readings(
-        figures=readings_from, services=table, waiting=waiting, demo=lambda: not has_real_tickets(), calibration=calibration
+        figures=primary, services=table, waiting=waiting, demo=lambda: not has_real_tickets(), calibration=calibration,
+        covered=alert_table.covered,
     )
     alerts = Alerts(store=alert_table, measure=readings, audit=audit, log=log, clock=clock, channels=notifier.channels)
 
     def report() -> None:
         ready = health.ready()
+        metrics.ready.set(ready)
+        if replica is not None:
+            # Whoever looks at charts next need not be the one who finds out.
+            health.test(REPLICA)
         counts.take(services.states())
         counts.add("console", calls=1, errors=0 if ready else 1)
-        counts.flush(table)
         now = clock()
+        if outage.settle(lambda told: alert_table.cover(told, until=now)):
+            counts.flush(table)
         table.beat(
             name, memory_share=memory_share(), spooled=spool.share(), now=now, services=reported.as_rows(services.states())
         )
-        rule = _about_the_database(alerts.rules())
-        silences = [s.until for s in alert_table.silences(now) if s.rule in ("", rule.name) and s.subject in ("", name)]
-        outage.learn(rule, quiet_until=max(silences, default=None))
+        rule = telling.about_the_database(alerts.rules())
+        silences = [s.until for s in alert_table.silences(now) if s.rule in ("", rule.name) and s.subject == SUBJECT_OF_ALL]
+        opened = {name: alert_table.open_told(name, now) for name in channels}
+        outage.learn(
+            rule, quiet_until=max(silences, default=None),
+            told=[name for name, rows in opened.items() if any((r.rule, r.subject) == (rule.name, SUBJECT_OF_ALL) for r in rows)],
+        )
 
     def evaluate() -> None:
         with table.alone(Lock.EVALUATING) as mine:
@@ -153,24 +166,20 @@ def watch(
                 alerts.evaluate()
 
     def gauges() -> None:
-        now, demo = clock(), not has_real_tickets()
-        hour, week = (charts.totals(ChartWindow(_minute(now - length), now, demo)) for length in (timedelta(hours=1), timedelta(days=7)))
-        error, labels = calibration(now - timedelta(days=30))
-        metrics.set_ratios(
-            hit=hour.hit_rate, false_hit=week.false_hit_rate, accuracy=week.accuracy,
-            calibration=error if labels >= FEWEST_CALIBRATION_LABELS else None,
-        )
-        opened = alert_table.open_by_severity()
-        for severity in ("critical", "warning"):
-            metrics.alerts.labels(severity).set(opened.get(severity, 0))
+        now = clock()
+        metrics.set_figures(figures(readings, now))
+        metrics.set_alerts(alert_table.open_by_severity())
         metrics.waiting.set(waiting())
         metrics.pending.set(rollups.pending())
         metrics.sessions.set(table.sessions(now=now))
 
     def quick() -> None:
         metrics.services(services.states())
+        if usage is not None:
+            metrics.language_model(usage())
         metrics.memory.set(memory_share())
         metrics.spool.set(spool.waiting())
+        metrics.set_aside.set(len(spool.set_aside))
         # While the database is away, nobody else's spool is known, but this one fills.
         metrics.waiting.set(max(known, spool.waiting()))
         metrics.pool.labels("in_use").set(database.pool.checkedout())
@@ -178,6 +187,8 @@ def watch(
         metrics.pool.labels("most").set(settings.database_pool_size + settings.database_pool_overflow)
 
     metrics.on_render(quick)
+    # Without a database that answers there would be no engine to watch.
+    metrics.ready.set(1)
 
     def prune() -> None:
         rollups.prune()
@@ -187,41 +198,30 @@ def watch(
         (
             # Charts count what is not rolled up yet as well; larger batches cost less for each ticket.
             Task("roll", 5.0, rollups.roll), Task("report", 15.0, report), Task("alerts", 15.0, evaluate),
-            Task("outage", 5.0, outage.look), Task("notices", 5.0, notifier.send_due), Task("repeats", 30.0, notifier.repeat), Task("gauges", 15.0, gauges),
-            Task("prune", 3600.0, prune),
+            Task("gauges", 15.0, gauges, at_once=True), Task("prune", 3600.0, prune),
         ),
         log=log, stopwatch=time.monotonic,
     )
+    notices = Upkeep((Task("notices", 5.0, notifier.send_due), Task("repeats", 30.0, notifier.repeat)), log=log, stopwatch=time.monotonic)
 
     def close() -> None:
         upkeep.close()
+        notices.close()
         with suppress(ServiceUnavailable):
             table.leave(name)
 
     return Watch(
         charts=charts, rollups=rollups, alerts=alerts, alert_table=alert_table, notifier=notifier, metrics=metrics, waiting=waiting,
-        instances=lambda: instances(database, clock), upkeep=upkeep, close=close,
+        instances=lambda: instances(database, clock), upkeep=upkeep, notices=notices, lookout=lookout, close=close,
     )
 
 
-def _about_the_database(rules: Sequence[Rule]) -> Rule:
-    return next(rule for rule in rules if rule.measure is Measure.DATABASE_FAILURES)
-
-
-def _channels(settings: Settings, clock: Clock) -> Mapping[str, Channel]:
-    found: dict[str, Channel] = {}
-    if settings.alert_webhook_url is not None:
-        found["webhook"] = Webhook(settings.alert_webhook_url.get_secret_value())
-    if settings.smtp_host is not None and settings.alert_mail_to is not None:
-        found["mail"] = Mail(
-            host=settings.smtp_host, port=settings.smtp_port, sender=settings.alert_mail_from or f"console@{settings.smtp_host}",
-            receivers=[address.strip() for address in settings.alert_mail_to.split(",") if address.strip()], user=settings.smtp_user,
-            password=settings.smtp_password.get_secret_value() if settings.smtp_password else None, encryption=settings.smtp_encryption,
-        )
-    if settings.alertmanager_url is not None:
-        found["alertmanager"] = Alertmanager(settings.alertmanager_url, clock=clock)
-    return found
-
-
-def _minute(at: datetime) -> datetime:
-    return at.replace(second=0, microsecond=0)
+def figures(readings: Callable[[Rule, datetime], Sequence[Reading]], now: datetime) -> dict[str, tuple[float, int]]:
+    """What the shipped rules read of the whole console at `now`, with its sample, by measure; only what is exported as a figure."""
+    found = {}
+    for rule in SHIPPED:
+        if rule.measure in FIGURES and rule.measure not in found:
+            whole = next((r for r in readings(rule, now) if r.subject == SUBJECT_OF_ALL), None)
+            if whole is not None and whole.sample >= (FEWEST_CALIBRATION_LABELS if rule.measure is Measure.CALIBRATION_ERROR else 1):
+                found[rule.measure] = (whole.value, whole.sample)
+    return {measure.value: figure for measure, figure in found.items()}

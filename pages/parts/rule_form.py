@@ -39,11 +39,19 @@ def show(*, engine: Engine, operator: str) -> None:
 
 
 def _form(rule: Rule, *, engine: Engine, operator: str) -> None:
+    # Shares are written as they are shown, in percent.
+    scale, unit = 100 if rule.unit == "%" else 1, f" ({rule.unit})" if rule.unit else ""
     with st.form(f"rule_{rule.name}", border=True):
+        if rule.note:
+            st.caption(rule.note)
         one, two, three = st.columns(3)
+        opens = one.number_input(f"Opens {'above' if rule.above else 'below'}{unit}", value=round(scale * float(rule.threshold), 9), format="%.4g")
+        clear = two.number_input(
+            f"Resolves at{unit}", value=round(scale * float(rule.clear), 9), format="%.4g", help="On the good side, so that it does not come and go"
+        )
         changes = {
-            "threshold": one.number_input(f"Opens {'above' if rule.above else 'below'}", value=rule.threshold, format="%.4g"),
-            "clear": two.number_input("Resolves at", value=rule.clear, format="%.4g", help="On the good side, so that it does not come and go"),
+            "threshold": opens / scale,
+            "clear": clear / scale,
             "minimum": three.number_input("Smallest sample", value=rule.minimum, min_value=0, step=1),
             "window_minutes": one.number_input("Looks back (minutes)", value=rule.window.total_seconds() / 60, min_value=1.0),
             "hold_minutes": two.number_input("Opens after (minutes)", value=rule.hold.total_seconds() / 60, min_value=0.0),
