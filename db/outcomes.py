@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Row, func, insert, or_, select, text,
 from db.decisions import ticket_from
 from db.exemplars import put_in, take_out
 from db.models import departments, exemplars, outcomes, overrules, routing_accuracy, routing_history, tickets
-from db.session import reading, transact
+from db.session import TICKET_PATIENCE, reading, transact
 from db.taxonomy import raise_counter
 from engine.domain import Exemplar, Outcome, OutcomeKind, Overrule, Ticket
 from engine.errors import NotFound, OutcomeRejected
@@ -35,6 +35,11 @@ _RECOUNT = """
     select department, count(*) as total, count(*) filter (where actual_outcome = department) as correct
     from routing_history where actual_outcome is not null group by department
 """
+# Whoever labels must be able to read the ticket: one whose text was removed waits for nobody.
+_WAITING = (
+    (routing_history.c.review_wanted | routing_history.c.overruled_to.is_not(None))
+    & routing_history.c.actual_outcome.is_(None) & tickets.c.text_removed_at.is_(None)
+)
 
 
 class Outcomes:
@@ -43,11 +48,11 @@ class Outcomes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
-        """The ticket and the department that was decided for it. Raises NotFound."""
-        with reading(self._engine) as connection:
-            row = _found(connection, ticket_id, "Nothing was stored.")
-            return ticket_from(row), row.department
+    def decided(self, ticket_id: str) -> Ticket:
+        """A ticket that a decision was stored for. Raises NotFound."""
+        # It waits for no lock, and somebody waits for it: with a database that says nothing a label is refused as soon as a ticket is kept.
+        with reading(self._engine, patience=TICKET_PATIENCE) as connection:
+            return ticket_from(_found(connection, ticket_id, "Nothing was stored."))
 
     def label(
         self, outcome: Outcome, *, now: datetime, learn: bool = True, also: Callable[[Any, Reviewed], None] | None = None
@@ -71,20 +76,22 @@ class Outcomes:
 
         return transact(self._engine, work)
 
-    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> None:
-        """Store an agent's own choice; the ticket goes to the front of the review queue. Raises NotFound, OutcomeRejected.
+    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> str | None:
+        """Store an agent's own choice; the ticket goes to the front of the review queue. Raises NotFound, and
+        OutcomeRejected for a department that is unknown or retired.
 
-        `also` as for `label`.
+        A supervisor's label stands: where there is one, the overrule is noted beside it, changes nothing, and the label's
+        department is returned. `also` as for `label`.
         """
-        def work(connection: Connection) -> None:
-            _must_exist(connection, overrule.department)
-            changed = connection.execute(
-                update(routing_history)
-                .where(routing_history.c.ticket_id == overrule.ticket_id)
-                .values(overruled_to=overrule.department)
-            )
-            if changed.rowcount == 0:
-                raise NotFound(f"ticket {overrule.ticket_id} does not exist. The overrule was not stored.")
+        def work(connection: Connection) -> str | None:
+            _must_exist(connection, overrule.department, live=True)
+            row = _found(connection, overrule.ticket_id, "The overrule was not stored.", lock=True)
+            if row.actual_outcome is None:
+                connection.execute(
+                    update(routing_history)
+                    .where(routing_history.c.ticket_id == overrule.ticket_id)
+                    .values(overruled_to=overrule.department)
+                )
             connection.execute(
                 insert(overrules).values(
                     ticket_id=overrule.ticket_id, department=overrule.department, by=overrule.by, reason=overrule.reason,
@@ -93,8 +100,9 @@ class Outcomes:
             )
             if also is not None:
                 also(connection)
+            return row.actual_outcome
 
-        transact(self._engine, work)
+        return transact(self._engine, work)
 
     def queue(self, *, limit: int = 50, department: str | None = None) -> list[Row]:
         """Tickets waiting for a label: overruled first, then those that sampling chose, in an order that chance made.
@@ -102,11 +110,10 @@ class Outcomes:
         What is labelled is then a fair part of what was sampled even where the queue is never emptied; the least sure first
         would leave the sampled sure ones for ever, and their accuracy unknown.
         """
-        wanted = (routing_history.c.review_wanted | routing_history.c.overruled_to.is_not(None)) & routing_history.c.actual_outcome.is_(None)
         query = (
             select(routing_history, tickets.c.subject, tickets.c.body, tickets.c.priority, tickets.c.customer_ref)
             .join(tickets, tickets.c.id == routing_history.c.ticket_id)
-            .where(wanted)
+            .where(_WAITING)
             .order_by(routing_history.c.overruled_to.is_(None), func.md5(routing_history.c.ticket_id), routing_history.c.id)
             .limit(limit)
         )
@@ -118,10 +125,7 @@ class Outcomes:
     def waiting(self) -> int:
         """How many tickets wait for a label."""
         with reading(self._engine) as connection:
-            query = select(func.count()).where(
-                routing_history.c.review_wanted | routing_history.c.overruled_to.is_not(None),
-                routing_history.c.actual_outcome.is_(None),
-            )
+            query = select(func.count()).select_from(routing_history).join(tickets, tickets.c.id == routing_history.c.ticket_id).where(_WAITING)
             return connection.execute(query).scalar_one()
 
     def accuracy(self) -> list[Row]:
@@ -193,6 +197,9 @@ def _found(connection: Connection, ticket_id: str, consequence: str, *, lock: bo
     return row
 
 
-def _must_exist(connection: Connection, department: str) -> None:
-    if connection.execute(select(departments.c.id).where(departments.c.name == department)).first() is None:
+def _must_exist(connection: Connection, department: str, *, live: bool = False) -> None:
+    row = connection.execute(select(departments.c.live).where(departments.c.name == department)).first()
+    if row is None:
         raise OutcomeRejected(f"department: {department!r} is not one of the departments. Nothing was stored.")
+    if live and not row.live:
+        raise OutcomeRejected(f"department: {department!r} is retired, no ticket goes there any more. Nothing was stored. Choose another.")

@@ -24,7 +24,7 @@ class AuditedOutcomes:
         self._store = store
         self._audit = audit
 
-    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
+    def decided(self, ticket_id: str) -> Ticket:
         """As the store's own. Raises NotFound."""
         _must_be_a_number(ticket_id)
         return self._store.decided(ticket_id)
@@ -47,8 +47,8 @@ class AuditedOutcomes:
         clean = replace(outcome, department=remark(outcome.department), note=remark(outcome.note))
         return self._store.label(clean, now=now, learn=learn, also=noted)
 
-    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> None:
-        """Store the overrule and who did it in one transaction. Raises NotFound, OutcomeRejected."""
+    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> str | None:
+        """As the store's own, and who did it in the same transaction. Raises NotFound, OutcomeRejected."""
         _must_be_a_number(overrule.ticket_id)
         clean = replace(overrule, department=remark(overrule.department), reason=remark(overrule.reason))
 
@@ -59,7 +59,7 @@ class AuditedOutcomes:
                 clean.by, "ticket_overruled", "ticket", clean.ticket_id, after={"department": clean.department}, connection=connection
             )
 
-        self._store.overrule(clean, now=now, also=noted)
+        return self._store.overrule(clean, now=now, also=noted)
 
 
 def _must_be_a_number(ticket_id: str) -> None:

@@ -228,7 +228,8 @@ class Outcome:
         hours = self.resolution_hours
         if hours is not None and not 0 < hours <= MAX_RESOLUTION_HOURS:
             raise OutcomeRejected(
-                f"resolution hours: more than 0 and at most {MAX_RESOLUTION_HOURS}; found {hours}. The label was not stored."
+                f"resolution hours: more than 0 and at most {MAX_RESOLUTION_HOURS}; found {hours}. Leave it out if it is not known. "
+                "The label was not stored."
             )
         if self.satisfaction is not None and self.satisfaction not in range(1, 6):
             raise OutcomeRejected(f"satisfaction: a whole number from 1 to 5; found {self.satisfaction}. The label was not stored.")

@@ -118,7 +118,7 @@ class DecisionStore(Protocol):
         ...
 
     def bodies(self, ids: Sequence[str]) -> dict[str, str]:
-        """The stored bodies of those of `ids` that are stored, by id."""
+        """The stored bodies of those of `ids` that are stored, by id; empty where the text was removed, which a ticket's never is."""
         ...
 
     def find(self, ticket_id: str) -> tuple[Ticket, Decision]:
@@ -158,8 +158,8 @@ class TicketSpool(Protocol):
 class OutcomeStore(Protocol):
     """Supervisors' labels and agents' overrules."""
 
-    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
-        """The ticket and the department that was decided for it. Raises NotFound."""
+    def decided(self, ticket_id: str) -> Ticket:
+        """A ticket that a decision was stored for. Raises NotFound."""
         ...
 
     def label(
@@ -168,8 +168,8 @@ class OutcomeStore(Protocol):
         """Store the label, `routing_accuracy`, with `learn` the exemplar, and what `also` does in one transaction. Raises NotFound."""
         ...
 
-    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> None:
-        """Raises NotFound."""
+    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> str | None:
+        """Store it; the department of a supervisor's label, if there is one: that stands. Raises NotFound, OutcomeRejected."""
         ...
 
 

@@ -152,28 +152,27 @@ class ConfidenceRouter:
 
         Without `learn` the ticket does not become an exemplar.
         """
-        ticket, predicted = self._outcomes.decided(outcome.ticket_id)
-        wrong = outcome.department != predicted
-        if wrong:
-            # Before the label is stored, so that no end of this process in between leaves the wrong answer behind.
-            self._exact.forget(fingerprint(ticket.text))
+        print_ = fingerprint(self._outcomes.decided(outcome.ticket_id).text)
+        # Before the label is stored, so that no end of this process in between leaves a wrong answer behind. A label that confirms
+        # its own ticket's decision may contradict an answer that came from an earlier label or from another ticket of this text.
+        self._exact.forget(print_)
         reviewed = self._outcomes.label(outcome, now=at or self._clock(), learn=learn)
         late = self._late(lambda: self._learn(reviewed)) if learn else ""
-        if wrong:
-            # And after it, for what was decided in between without the cache.
-            late = self._late(lambda: self._exact.forget(fingerprint(ticket.text))) or late
+        # And after it, for what was decided in between without the cache.
+        late = self._late(lambda: self._exact.forget(print_)) or late
         self._log.event("ticket_reviewed", ticket_id=outcome.ticket_id, correct=reviewed.correct, department=reviewed.predicted)
         return replace(reviewed, late=late)
 
-    def overrule(self, overrule: Overrule) -> None:
-        """Store an agent's own choice; the cached answer is not given again. Raises NotFound, OutcomeRejected and
-        ServiceUnavailable; nothing was stored then.
+    def overrule(self, overrule: Overrule) -> str | None:
+        """Store an agent's own choice; the cached answer is not given again. The department of a supervisor's label is
+        returned where there is one: that stands. Raises NotFound, OutcomeRejected, ServiceUnavailable; nothing was stored then.
         """
-        ticket, _ = self._outcomes.decided(overrule.ticket_id)
-        self._exact.forget(fingerprint(ticket.text))
-        self._outcomes.overrule(overrule, now=self._clock())
-        self._late(lambda: self._exact.forget(fingerprint(ticket.text)))
+        print_ = fingerprint(self._outcomes.decided(overrule.ticket_id).text)
+        self._exact.forget(print_)
+        labelled = self._outcomes.overrule(overrule, now=self._clock())
+        self._late(lambda: self._exact.forget(print_))
         self._log.event("ticket_overruled", ticket_id=overrule.ticket_id, department=overrule.department)
+        return labelled
 
     def _late(self, follow: Callable[[], None]) -> str:
         """Do what follows from something that is stored; the service that keeps it from being done now, if one does."""

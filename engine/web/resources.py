@@ -56,12 +56,12 @@ def tickets(engine: Engine, bearer: Bearer, request: Request, _: dict[str, Any])
 
 
 def overrule(engine: Engine, bearer: Bearer, _: Request, content: dict[str, Any]) -> Answer:
-    """Send a ticket to another department."""
+    """Send a ticket to another department; `labelled_as` is a supervisor's label, which stands, or null."""
     _only(content, "ticket_id", "department", "reason")
     ticket_id = _known(engine, bearer, _text(content, "ticket_id"))
     department = _text(content, "department")
-    engine.router.overrule(Overrule(ticket_id=ticket_id, department=department, by=bearer.user, reason=_text(content, "reason")[:200]))
-    return 201, {"ticket_id": ticket_id, "department": department}
+    choice = Overrule(ticket_id=ticket_id, department=department, by=bearer.user, reason=_text(content, "reason")[:200])
+    return 201, {"ticket_id": ticket_id, "department": department, "labelled_as": engine.router.overrule(choice)}
 
 
 def outcome(engine: Engine, bearer: Bearer, _: Request, content: dict[str, Any]) -> Answer:

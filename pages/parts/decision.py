@@ -43,9 +43,8 @@ def show_spooled(kept: Spooled) -> None:
 
 
 def _alternatives(decision: Decision, *, engine: Engine, operator: str) -> None:
-    overruled = st.session_state.get("overruled", {}).get(decision.ticket_id)
-    if overruled:
-        st.success(f"You sent it to {words.plain(overruled)}. A supervisor will see that.", icon=":material/swap_horiz:")
+    if decision.ticket_id in st.session_state.get("overruled", {}):
+        _overruled(*st.session_state["overruled"][decision.ticket_id])
         return
     st.markdown("**Not right? Send it elsewhere**")
     for position, candidate in enumerate(decision.alternatives[1:]):
@@ -60,14 +59,24 @@ def _alternatives(decision: Decision, *, engine: Engine, operator: str) -> None:
             _overrule(decision, str(chosen), engine=engine, operator=operator, reason=reason)
 
 
+def _overruled(department: str, labelled: str | None) -> None:
+    if labelled is None:
+        st.success(f"You sent it to {words.plain(department)}. A supervisor will see that.", icon=":material/swap_horiz:")
+    else:
+        st.info(
+            f"A supervisor has labelled this ticket already, as {words.plain(labelled)}: that label stands. "
+            f"Your choice, {words.plain(department)}, is noted beside it.", icon=":material/rule:",
+        )
+
+
 def _overrule(decision: Decision, department: str, *, engine: Engine, operator: str, reason: str = "") -> None:
     try:
-        engine.router.overrule(Overrule(ticket_id=decision.ticket_id, department=department, by=operator, reason=reason))
+        labelled = engine.router.overrule(Overrule(ticket_id=decision.ticket_id, department=department, by=operator, reason=reason))
     except ConsoleError as error:
         st.error("The ticket is still with the first department.")
         st.text(str(error))
         return
-    st.session_state.setdefault("overruled", {})[decision.ticket_id] = department
+    st.session_state.setdefault("overruled", {})[decision.ticket_id] = (department, labelled)
     st.rerun()
 
 
@@ -107,12 +116,14 @@ def table(decisions: Sequence[Decision], texts: Sequence[str]) -> pd.DataFrame:
     return frame if any(d.degraded_by for d in decisions) else frame.drop(columns=WITHOUT)
 
 
+def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """Such a table for the page; what is downloaded keeps its confidences as numbers."""
+    return frame.assign(Confidence=words.percents(frame["Confidence"] / 100))
+
+
 def degraded_note(frame: pd.DataFrame) -> None:
     """How many of a table's tickets were decided without something, and without what."""
     if WITHOUT in frame:
         for away, count in frame[WITHOUT].value_counts().items():
             if away:
                 st.warning(f"{count:,} of {len(frame):,} were decided without {away}, which did not answer.", icon=":material/cloud_off:")
-
-
-CONFIDENCE_COLUMN = {"Confidence": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)}

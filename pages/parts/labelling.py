@@ -43,7 +43,10 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
         choices = list(dict.fromkeys([*departments, row.department, suggested]))
         actual = st.selectbox("Which department was right?", choices, index=choices.index(suggested), key=f"actual_{row.ticket_id}")
         one_, two = st.columns(2)
-        hours = one_.number_input("Resolution time (hours)", min_value=0.0, max_value=8760.0, value=None, step=0.5, key=f"hours_{row.ticket_id}")
+        hours = one_.number_input(
+            "Resolution time (hours)", min_value=0.0, max_value=8760.0, value=None, step=0.5, key=f"hours_{row.ticket_id}",
+            help="More than 0; leave it empty if it is not known",
+        )
         two.markdown("Customer's satisfaction")
         stars = two.feedback("stars", key=f"stars_{row.ticket_id}")
         note = st.text_input("Note (optional)", max_chars=500, key=f"note_{row.ticket_id}")
@@ -56,7 +59,7 @@ def _save(
 ) -> None:
     try:
         outcome = Outcome(
-            ticket_id=row.ticket_id, department=actual, labelled_by=operator, resolution_hours=hours or None, satisfaction=stars, note=note
+            ticket_id=row.ticket_id, department=actual, labelled_by=operator, resolution_hours=hours, satisfaction=stars, note=note
         )
         reviewed = engine.router.review(outcome)
     except ConsoleError as error:

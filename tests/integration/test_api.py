@@ -8,7 +8,7 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from db.session import connect
+from db.session import connect, writing
 from engine.access import API, TABLE, Permission, Role
 from tests.serving import Served
 
@@ -95,6 +95,25 @@ def test_agents_see_and_overrule_their_own_tickets_only(served: Served, tokens: 
     assert agent("POST", "/api/v1/overrules", {"ticket_id": own_ticket[Role.AGENT], "department": department}).status_code == 201
     everything = Client(served, tokens[Role.SUPERVISOR])("GET", "/api/v1/tickets?limit=200").text
     assert all(ticket in everything for ticket in own_ticket.values())
+
+
+def test_an_overrule_says_that_a_label_stands_and_that_a_department_is_retired(served: Served, tokens: dict[Role, str]) -> None:
+    agent, supervisor = Client(served, tokens[Role.AGENT]), Client(served, tokens[Role.SUPERVISOR])
+    ticket_id = agent("POST", "/api/v1/tickets", {"body": "the courier rang at the wrong house"}).json()["ticket_id"]
+    first, second = [d["name"] for d in agent("GET", "/api/v1/departments").json()["departments"]][:2]
+    choice = {"ticket_id": ticket_id, "department": first}
+    assert agent("POST", "/api/v1/overrules", choice).json() == {**choice, "labelled_as": None}
+    assert supervisor("POST", "/api/v1/outcomes", {"ticket_id": ticket_id, "department": second, "resolution_hours": 0}).status_code == 422
+    assert supervisor("POST", "/api/v1/outcomes", {"ticket_id": ticket_id, "department": second}).status_code == 201
+    assert agent("POST", "/api/v1/overrules", choice).json() == {**choice, "labelled_as": second}
+    database = connect(served.settings.postgres_url)
+    try:
+        with writing(database) as connection:
+            connection.execute(text("insert into departments (name, purpose, live) values ('Old Desk', '', false)"))
+    finally:
+        database.dispose()
+    answer = agent("POST", "/api/v1/overrules", {"ticket_id": ticket_id, "department": "Old Desk"})
+    assert answer.status_code == 422 and "'Old Desk' is retired" in answer.text
 
 
 def test_a_decision_comes_back_and_can_be_read_again(served: Served, tokens: dict[Role, str]) -> None:

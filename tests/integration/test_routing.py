@@ -5,7 +5,9 @@ import csv
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from db.session import writing
 from engine.domain import Automation, Method, Outcome, Overrule, TicketDraft
 from engine.errors import Conflict, NotFound, OutcomeRejected, ServiceUnavailable, TicketRejected
 from engine.model import RoutingModel
@@ -85,6 +87,28 @@ def test_an_overrule_stands_beside_the_decision_and_empties_the_cache(console) -
     assert console.decisions.find(decision.ticket_id)[1].department == decision.department
     assert console.outcomes.queue()[0].overruled_to == "Complaints"
     assert not console.router.route(draft(text)).source.startswith("ticket:")
+
+
+def test_an_overrule_of_a_labelled_ticket_is_noted_and_the_label_stands(console) -> None:
+    decision = console.router.route(draft("you took the money twice for my october bill"))
+    console.router.review(Outcome(ticket_id=decision.ticket_id, department="Sales", labelled_by="sue"))
+    assert console.router.overrule(Overrule(ticket_id=decision.ticket_id, department="Complaints", by="ann")) == "Sales"
+    row = console.decisions.rows([decision.ticket_id])[0]
+    assert (row.actual_outcome, row.overruled_to) == ("Sales", None)
+    assert [(r.actor, r.action) for r in console.audit.find(limit=1, words=decision.ticket_id)] == [("ann", "ticket_overruled")]
+    assert console.outcomes.waiting() == 0
+
+
+def test_nobody_sends_a_ticket_to_a_retired_department_but_its_old_tickets_can_still_be_labelled(console) -> None:
+    decision = console.router.route(draft("you took the money twice for my october bill"))
+    live = [d for d in console.taxonomy.departments() if d.name not in ("Complaints", decision.department)]
+    with writing(console.outcomes._engine) as connection:
+        connection.execute(text("update departments set live = false where name in ('Complaints', :own)"), {"own": decision.department})
+    with pytest.raises(OutcomeRejected, match="'Complaints' is retired, no ticket goes there any more. Nothing was stored"):
+        console.router.overrule(Overrule(ticket_id=decision.ticket_id, department="Complaints", by="ann"))
+    assert console.decisions.rows([decision.ticket_id])[0].overruled_to is None
+    assert console.router.overrule(Overrule(ticket_id=decision.ticket_id, department=live[0].name, by="ann")) is None
+    assert console.router.review(Outcome(ticket_id=decision.ticket_id, department=decision.department, labelled_by="sue")).correct
 
 
 def test_labels_that_cannot_be_are_refused_and_change_nothing(console) -> None:
