@@ -1,6 +1,6 @@
 # make run    serve the console on PORT (8501 by default)
-# make test   the whole test suite, browser tests included
-# make test-faults   every service broken in every way, and what becomes of tickets; takes minutes
+# make test   the tests, browser tests included, without the slow ones
+# make test-faults   the slow ones: every service broken in every way, and what becomes of tickets; takes minutes
 # make setup  the environment alone
 PYTHON ?= python3
 VENV := .venv

@@ -4,7 +4,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import labelling
+from pages.parts import labelling, words
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Review outcomes", caption="Your labels are what the shown confidence is checked against.")
@@ -29,7 +29,7 @@ left, right = st.columns([3, 2], gap="large")
 with left:
     shown = None
     if queue:
-        st.caption(f"{waiting:,} tickets wait for a label; overruled ones come first, then those that were sampled, in an order of chance.")
+        st.caption(f"{words.count(waiting, 'ticket')} waiting for a label; overruled ones come first, then those that were sampled, in an order of chance.")
         shown = labelling.form(queue, departments, engine=engine, operator=operator.name)
     else:
         st.success("Nothing waits for a label here.", icon=":material/done_all:")

@@ -6,7 +6,7 @@ import streamlit as st
 from engine.domain import Channel, Priority, Spooled, TicketDraft
 from engine.errors import ConsoleError, NotAccepted, TicketRejected
 from pages.parts import decision as decision_view
-from pages.parts import upload
+from pages.parts import upload, words
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Submit a ticket", caption="Type what the customer said. The console says where it goes, and how sure it is.")
@@ -62,6 +62,6 @@ except ConsoleError as error:
     st.text(str(error))
 else:
     if rows:
-        st.dataframe(upload.latest_table(rows), hide_index=True, width="stretch", column_config=decision_view.CONFIDENCE_COLUMN)
+        st.dataframe(upload.latest_table(rows), hide_index=True, width="stretch", column_config={**words.TIMES, **words.CONFIDENCES})
     else:
         st.caption("No ticket yet. The first one you route appears here.")

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from engine import policy as policies
-from engine.accuracy import AccuracySnapshot, Band
+from engine.accuracy import AccuracySnapshot, Band, Cell
 from engine.calibration import reliability
 from engine.domain import Method, Policy
 from engine.model import RoutingModel
@@ -112,17 +112,21 @@ def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
         gate = snapshot.gated(department, method, threshold=policy.accuracy)
         state = "good" if cell.lower >= GOAL else ("under 85 %" if cell.upper < WARNING else "open")
         bands = {b: snapshot.cell(department, method, band=b) for b in Band}
-        shown = [f"{bands[b].rate:.0%} ({bands[b].n})" if bands[b].rate is not None else "" for b in (Band.HIGH, Band.MEDIUM, Band.LOW)]
+        shown = [_in_band(bands[b]) for b in (Band.HIGH, Band.MEDIUM, Band.LOW)]
         rows.append((department, words.METHOD[Method(method)], 100 * cell.rate, 100 * cell.lower, 100 * cell.upper, cell.n, *shown, state, gate.state.value))
     st.markdown(f"**Accuracy by department and method** (warning {WARNING:.0%}, goal {GOAL:.0%}; 95 % intervals)")
-    percent, band = st.column_config.NumberColumn(format="%.0f %%"), st.column_config.TextColumn(width=82)
+    percent, band = st.column_config.NumberColumn(format="%.0f %%"), st.column_config.TextColumn(width=140)
     st.dataframe(
         pd.DataFrame(sorted(rows), columns=["Department", "Method", "Accuracy", "from", "to", "Labels", "High", "Medium", "Low", "Goal", "Gate"]),
         hide_index=True, width="stretch",
         column_config={"Accuracy": percent, "from": percent, "to": percent, "High": band, "Medium": band, "Low": band},
     )
-    st.caption("High, Medium and Low are bands of the shown confidence (from 85 %, from 60 %, below), with the number of labels. "
+    st.caption("High, Medium and Low are bands of the shown confidence (from 85 %, from 60 %, below): accuracy, its interval, number of labels. "
                "“Gated” is not routed alone; “unproven” has too few labels to say.")
+
+
+def _in_band(cell: Cell) -> str:
+    return "" if cell.rate is None else f"{cell.rate:.0%} ({cell.lower:.0%} to {cell.upper:.0%}), {cell.n:,}"
 
 
 def confusion(evidence: Evidence) -> None:
@@ -155,8 +159,11 @@ def mistakes(rows: Sequence[Any]) -> None:
     if not rows:
         st.caption("None among the reviewed tickets.")
         return
-    shown = [(100 * float(r.confidence), r.department, r.actual_outcome, words.METHOD[Method(r.method)], r.body, r.ticket_id) for r in rows]
+    shown = [
+        (confidence, r.department, r.actual_outcome, words.METHOD[Method(r.method)], r.body, r.ticket_id)
+        for r, confidence in zip(rows, words.percents(r.confidence for r in rows), strict=True)
+    ]
     st.dataframe(
         pd.DataFrame(shown, columns=["Shown confidence", "Went to", "Right was", "Method", "Text", "Ticket"]), hide_index=True, width="stretch",
-        column_config={"Shown confidence": st.column_config.NumberColumn(format="%.0f %%"), "Text": st.column_config.TextColumn(width="large")},
+        column_config={**words.CONFIDENCES, "Text": st.column_config.TextColumn(width="large")},
     )

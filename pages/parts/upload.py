@@ -31,7 +31,10 @@ class _Far:
 
 def show(*, engine: Engine, operator: str) -> None:
     """The uploader, and what came of it."""
-    st.markdown("A CSV in UTF-8 with the column `body`; `subject`, `channel`, `priority`, `customer_ref` and `ticket_id` are optional.")
+    st.markdown(
+        "A CSV with the column `body`; `subject`, `channel`, `priority`, `customer_ref` and `ticket_id` are optional. "
+        "A text that holds the separator stands in quotes. UTF-8, or a spreadsheet's Unicode text."
+    )
     st.download_button("Download an example", EXAMPLE, "tickets.csv", "text/csv", icon=":material/download:", key="example")
     file = st.file_uploader("CSV file", type=["csv"], key="file")
     if file is None:
@@ -41,10 +44,11 @@ def show(*, engine: Engine, operator: str) -> None:
     _broken_off()
     if "imported" in st.session_state:
         frame, before = st.session_state["imported"]
-        earlier = f" {before:,} were stored by an earlier run and left as they are." if before else ""
-        st.success(f"{len(frame):,} tickets routed and stored.{earlier}", icon=":material/check_circle:")
+        were = "was stored by an earlier run and left as it is" if before == 1 else "were stored by an earlier run and left as they are"
+        earlier = f" {before:,} {were}." if before else ""
+        st.success(f"{words.count(len(frame), 'ticket')} routed and stored.{earlier}", icon=":material/check_circle:")
         decision_view.degraded_note(frame)
-        st.dataframe(frame, hide_index=True, width="stretch", column_config=decision_view.CONFIDENCE_COLUMN)
+        st.dataframe(decision_view.as_shown(frame), hide_index=True, width="stretch", column_config=words.CONFIDENCES)
         answers = export.csv_bytes(list(frame.columns), frame.itertuples(index=False, name=None))
         st.download_button("Download the answers", answers, "answers.csv", "text/csv", icon=":material/download:", key="answers")
 
@@ -105,6 +109,7 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
 def latest_table(rows: Sequence[Any]) -> pd.DataFrame:
     """The newest decisions for a table."""
     shown = [
-        (r.created_at, r.body, r.overruled_to or r.department, 100 * float(r.confidence), words.METHOD[r.method], r.ticket_id) for r in rows
+        (r.created_at, r.body, r.overruled_to or r.department, confidence, words.METHOD[r.method], r.ticket_id)
+        for r, confidence in zip(rows, words.percents(r.confidence for r in rows), strict=True)
     ]
     return pd.DataFrame(shown, columns=["Time (UTC)", "Text", "Department", "Confidence", "Method", "Ticket"])

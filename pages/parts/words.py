@@ -24,6 +24,7 @@ SERVICE = {
     "embedder": "the embedding model",
     "index": "the vector index",
     "database": "the database",
+    "replica": "the read replica",
     "language_model": "the language model",
 }
 STAGE = {
@@ -37,6 +38,8 @@ TIMES = {
     name: st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")
     for name in ("Time (UTC)", "Last sign-in (UTC)", "Last used (UTC)", "Expires (UTC)")
 }
+# Columns of confidences hold what `percents` makes of them.
+CONFIDENCES = {name: st.column_config.TextColumn(alignment="right") for name in ("Confidence", "Shown confidence")}
 _BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 _SYSTEMS = (
     ("Windows", "Windows"), ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Mac OS", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux"),
@@ -70,6 +73,16 @@ def confidence(value: float) -> str:
 def percent(value: float) -> str:
     """A confidence in [0, 1] in whole per cent; what is not certain is never shown as 0 or 100."""
     return "> 99%" if 0.995 <= value < 1.0 else "< 1%" if 0.0 < value < 0.005 else f"{value:.0%}"
+
+
+def percents(values: Iterable[float]) -> list[str]:
+    """Confidences in [0, 1] for a table's column: as `percent` says them, in texts that sort as the numbers do."""
+    return [f"{percent(float(value)):>4}" for value in values]
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things: "1 ticket", "2,000 tickets"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def of_hundred(value: float) -> str:

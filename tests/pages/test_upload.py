@@ -64,7 +64,7 @@ def test_a_click_during_an_import_ends_it_and_the_page_says_how_far_it_came_and_
     page: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(page, "body\nthe money was taken twice\n").button(key="import").click().run()
-    assert "1 tickets routed and stored" in said(page)
+    assert "1 ticket routed and stored" in said(page)
     before_batch(monkeypatch, 2, click)
     bootstrap.running().limits.take("import", "ann", amount=-1)
     choose(page).button(key="import").click().run()
