@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.serving import Served
 from tests.signin import sign_in
@@ -14,6 +14,8 @@ _OPTIONS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]
+# A busy machine takes its time: what is not there after five seconds, Playwright's own limit, may still come.
+expect.set_options(timeout=30_000)
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 

@@ -24,12 +24,12 @@ def test_the_address_holds_the_view_and_the_figures_follow_new_tickets(served: S
     admin.goto(f"{served.url}/dashboard?span=Last+hour&channel=Chat")
     settled(admin)
     charts = admin.locator(".js-plotly-plot")
-    expect(charts).to_have_count(6, timeout=30_000)
+    expect(charts).to_have_count(6)
     figures = admin.locator("[data-testid=stMetric]").first
     before = int(figures.locator("[data-testid=stMetricValue]").inner_text().replace(",", ""))
     assert before >= 3
     served.engine.router.route(TicketDraft(body="one more parcel is missing", channel="chat"))
-    expect(figures).to_contain_text(str(before + 1), timeout=20_000)
+    expect(figures).to_contain_text(str(before + 1))
     for title in ("How tickets were routed", "Time per ticket by method", "Where tickets went", "Accuracy by department"):
         expect(charts.filter(has_text=title).first).to_be_visible()
     with admin.expect_download() as download:
@@ -41,7 +41,7 @@ def test_the_address_holds_the_view_and_the_figures_follow_new_tickets(served: S
 def figures(page: Page) -> list[str]:
     """What the cards show, without what moves by itself."""
     settled(page)
-    expect(page.locator(".js-plotly-plot")).to_have_count(6, timeout=30_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(6)
     return [card.inner_text() for card in page.locator("[data-testid=stMetric]").all()]
 
 
@@ -58,7 +58,7 @@ def test_filters_set_on_the_page_land_in_its_address_and_a_fresh_page_there_show
     admin.keyboard.press("Escape")
     admin.locator(".st-key-live label").click()
     settled(admin)
-    expect(admin.locator("[data-testid=stMetricValue]").first).to_have_text("2", timeout=30_000)
+    expect(admin.locator("[data-testid=stMetricValue]").first).to_have_text("2")
     address = admin.url
     assert "Last+7+days" in address and "Phone" in address and "live=" in address
     shown = figures(admin)
@@ -103,7 +103,7 @@ def test_an_open_alert_is_shown_and_acknowledged(served: Served, admin: Page) ->
     settled(admin)
     expect(admin.get_by_text("Vector index fails").first).to_be_visible()
     admin.get_by_role("button", name="Acknowledge").first.click()
-    expect(admin.get_by_text("seen by admin").first).to_be_visible(timeout=15_000)
+    expect(admin.get_by_text("seen by admin").first).to_be_visible()
 
 
 def test_a_manager_changes_a_rule_and_nonsense_is_refused(served: Served, admin: Page) -> None:
@@ -115,8 +115,8 @@ def test_a_manager_changes_a_rule_and_nonsense_is_refused(served: Served, admin:
     settled(admin)
     admin.get_by_role("spinbutton", name="Opens below").fill("0.3")
     admin.locator(".st-key-save_rule button").click()
-    expect(admin.get_by_text("The rule was not changed.").first).to_be_visible(timeout=15_000)
+    expect(admin.get_by_text("The rule was not changed.").first).to_be_visible()
     admin.get_by_role("spinbutton", name="Resolves at").fill("0.35")
     admin.locator(".st-key-save_rule button").click()
-    expect(admin.get_by_text("The rule is in force from the next look")).to_be_visible(timeout=15_000)
+    expect(admin.get_by_text("The rule is in force from the next look").first).to_be_visible()
     assert next(r for r in served.engine.watch.alerts.rules() if r.name == "hit_rate_warning").threshold == 0.3
