@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as drawn
 from sqlalchemy import create_engine, text
 
 from db import migrate
@@ -18,13 +20,17 @@ from engine.adapters.minilm import MiniLM
 from engine.sessions import Sessions
 from engine.settings import Settings
 from engine.tokens import Tokens
-from tests import signin
+from tests import serving, signin
 from tests.overheard import Overheard
 from tests.serving import Served
 
 _NAMES = ("DATABASE_URL", "POSTGRES_", "ANALYTICS_", "REDIS_", "PINECONE_", "GOOGLE_", "GEMINI_", "CLOUDWATCH_", "GRAFANA_",
           "ROUTING_", "DATA_DIR", "PORT", "EMBEDDER_", "HOST", "COOKIE_SECRET", "TRUSTED_PROXIES", "ADMIN_", "SESSION_", "PASSWORD_",
           "SIGN_IN_", "RATE_", "COMMAND_ROLE", "PUBLIC_URL", "CONSOLE_URL", "OIDC_", "ALERT", "SMTP_", "OTEL_", "PROMETHEUS_")
+
+# The same examples in every run, and as much time for each as it takes: neither chance nor a busy machine decides a run.
+drawn.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+drawn.load_profile("steady")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -40,9 +46,21 @@ def _own_settings() -> Iterator[None]:
         yield
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The search through the run's logs comes last."""
-    items.sort(key=lambda item: item.path.name == "test_log_of_the_run.py")
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """The search through the run's logs comes last, whatever marks the run was narrowed to: `-m slow` leaves logs too.
+
+    Only a run that chose its tests by their names goes without it, if it is not among them.
+    """
+    last = [item for item in items if item.path.name == "test_log_of_the_run.py"]
+    if config.option.keyword:
+        yield
+        items.sort(key=lambda item: item in last)
+        return
+    items[:] = [item for item in items if item not in last]
+    yield
+    if items or config.option.markexpr == "":
+        items += last
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -75,6 +93,7 @@ def overheard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overheard]:
             for name in names:
                 patch.setattr(owner, name, noting(getattr(owner, name)))
         patch.setattr(signin, "note", run.secret)
+        patch.setattr(serving, "LOGS", run.folder)
         yield run
     run.close()
 
@@ -216,7 +235,6 @@ def served(
     """
     url = databases.make(learned)
     console = Served(url, f"{servers.redis_url}?db=2", tmp_path_factory.mktemp("served"), **getattr(request.module, "SERVED_WITH", {}))
-    console.log = overheard.folder / f"console-{console.port}.log"
     try:
         yield console.start()
         assert console.leaked() == []

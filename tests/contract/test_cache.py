@@ -26,6 +26,7 @@ from engine.ports import CachedRoute, Claim
 from engine.settings import Settings
 from tests.servers import certificates
 from tests.servers.faulty import BlackHole, refused_port
+from tests.serving import free_port
 
 ROUTE = CachedRoute(
     "T-1", "Billing", "charged_twice", 0.97, 0.95, "learned", (Candidate("Billing", 0.95), Candidate("Sales", 0.02)),
@@ -35,7 +36,7 @@ ROUTE = CachedRoute(
 
 def started(folder: Path, *options: str, tls: bool = False) -> tuple[subprocess.Popen[bytes], int]:
     """Debian's redis-server on a free port, answering; with `tls` it answers nothing else on that port."""
-    port = refused_port()
+    port = free_port()
     ports = ("--port", "0", "--tls-port", str(port)) if tls else ("--port", str(port))
     process = subprocess.Popen(
         ["redis-server", *ports, "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options],
@@ -95,7 +96,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with ExitStack() as stack:
         ports = []
         for number in range(3):
-            process, port = started(tmp_path_factory.mktemp(f"node{number}"), "--cluster-enabled", "yes", "--cluster-port", str(refused_port()))
+            process, port = started(tmp_path_factory.mktemp(f"node{number}"), "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
             stack.callback(process.wait)
             stack.callback(process.kill)
             ports.append(port)

@@ -25,7 +25,11 @@ def server() -> Iterator[GeminiServer]:
 
 @pytest.fixture
 def remote(server: GeminiServer) -> GeminiEmbeddings:
-    return GeminiEmbeddings(api_key="k", model="text-embedding-004", mask=masked, endpoint=server.url, timeout=1.0)
+    return embeddings(server, timeout=30.0)
+
+
+def embeddings(server: GeminiServer, *, timeout: float) -> GeminiEmbeddings:
+    return GeminiEmbeddings(api_key="k", model="text-embedding-004", mask=masked, endpoint=server.url, timeout=timeout)
 
 
 @pytest.fixture(params=["minilm", "gemini"])
@@ -67,10 +71,10 @@ def test_many_texts_go_out_in_batches_and_masked(remote: GeminiEmbeddings, serve
 @pytest.mark.parametrize(
     "fault", [*(Fault("status", code) for code in (400, 403, 404, 429, 500, 503)), Fault("garbage"), Fault("half"), Fault("cut"), Fault("hang")],
 )
-def test_every_failure_is_an_unavailable_embedder(remote: GeminiEmbeddings, server: GeminiServer, fault: Fault) -> None:
+def test_every_failure_is_an_unavailable_embedder(server: GeminiServer, fault: Fault) -> None:
     server.fault = fault
     with pytest.raises(ServiceUnavailable) as caught:
-        remote.embed(["text"])
+        embeddings(server, timeout=1.0 if fault.kind == "hang" else 30.0).embed(["text"])
     assert caught.value.service == "embedder"
     assert len(server.seen) == 1
 

@@ -29,7 +29,7 @@ def refilled(index, vectors):
 with PineconeServer() as server:
     def opened(environment="us-east-1", embedder="first/1"):
         return PineconeIndex(
-            api_key="key", index="tickets", environment=environment, dimensions=8, embedder=embedder, host=server.url, timeout=1.0
+            api_key="key", index="tickets", environment=environment, dimensions=8, embedder=embedder, host=server.url, timeout=30.0
         )
     index = opened()
     vectors = np.random.default_rng(0).normal(size=(130, 8)).astype(np.float32)

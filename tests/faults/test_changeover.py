@@ -46,7 +46,7 @@ def process(address: str, servers: EmbeddedServers, gemini: GeminiServer, tmp_pa
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        quiet = Running(lambda renew: bootstrap.build(settings.load(), renew=renew, log_stream=None), say=lambda _: None, last_callers=0.5)
+        quiet = Running(lambda renew: bootstrap.build(settings.load(), renew=renew, log_stream=None), say=lambda _: None, last_callers=5.0)
         monkeypatch.setattr(bootstrap, "_running", quiet)
         yield proxy
         bootstrap.stop()
@@ -100,22 +100,22 @@ def test_tickets_and_labels_go_on_while_the_new_embedder_takes_over(
         worker.start()
     until(lambda: len(routed) >= 10 or failures)
     gemini.fault = Fault()
-    until(lambda: used() == REMOTE or failures, seconds=180)
-    until(lambda: sum(d.versions["embedder"] == REMOTE for d in routed) >= 10 or failures, seconds=60)
+    until(lambda: used() == REMOTE or failures)
+    until(lambda: sum(d.versions["embedder"] == REMOTE for d in routed) >= 10 or failures)
     over.set()
     for worker in workers:
         worker.join(30)
     assert not failures
     assert bootstrap.running() is not old
     assert {decision.versions["embedder"] for decision in routed} >= {REMOTE}
-    until(lambda: not any(thread.is_alive() for thread in threads_of(old)), seconds=30)
+    until(lambda: not any(thread.is_alive() for thread in threads_of(old)))
     truth = create_engine(address)
     with truth.connect() as connection:
         stored = connection.execute(text("select ticket_id, count(*) from routing_history group by 1")).all()
     truth.dispose()
     assert dict(stored) == dict.fromkeys((decision.ticket_id for decision in routed), 1)
     assert mixed(address) == 0
-    until(lambda: not bootstrap.running().exemplars.missing(limit=1), seconds=60)
+    until(lambda: not bootstrap.running().exemplars.missing(limit=1))
     bootstrap.stop()
     assert used() == REMOTE, "after a restart the new embedder answers from the first ticket on"
 
@@ -134,10 +134,10 @@ def test_a_changeover_that_postgres_interrupts_is_done_when_postgres_is_back(pro
     old.reembedder._ready = interrupted
     gemini.fault = Fault()
     gemini.release()
-    assert tried.wait(120)
+    assert tried.wait(180)
     assert bootstrap.running() is old
     process.set("ok")
     old.services.probe_now("database")
-    until(lambda: used() == REMOTE, seconds=180)
+    until(lambda: used() == REMOTE)
     assert isinstance(bootstrap.running().router.route(TicketDraft(body="where is my parcel, it should have come")), Decision)
     assert mixed(address) == 0

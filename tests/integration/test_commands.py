@@ -104,7 +104,21 @@ def test_a_database_that_is_away_is_exit_code_1_in_one_line(run) -> None:
 def test_health_lists_every_service(run) -> None:
     done = run("health", "--json")
     assert done.returncode == 0, done.stderr
-    assert {"database", "cache", "embedder", "model"} <= {row["service"] for row in json.loads(done.stdout)}
+    rows = {row["service"]: row for row in json.loads(done.stdout)}
+    assert list(rows) == ["database", "cache", "embedder", "model", "index", "language_model", "spool"]
+    assert (rows["index"]["mode"], rows["index"]["ok"]) == ("embedded", True)
+    assert rows["index"]["detail"].startswith("pgvector ")
+    assert (rows["language_model"]["mode"], rows["language_model"]["ok"]) == ("not configured", True)
+
+
+def test_health_is_ready_without_a_language_model_and_says_what_follows(run) -> None:
+    done = run("health", ANALYTICS_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "not configured" in lines["language_model"]
+    assert "Doubtful tickets are left to people: GOOGLE_API_KEY is not set." in lines["language_model"]
+    assert "down, routing goes on without it" in lines["replica"]
+    assert "Charts come from the primary database" in done.stdout
 
 
 def test_health_says_ready_with_a_word_about_it_when_only_the_cache_is_away(run) -> None:
@@ -116,7 +130,10 @@ def test_health_says_ready_with_a_word_about_it_when_only_the_cache_is_away(run)
 
 
 def test_health_tells_the_breakers_and_last_errors_of_the_running_consoles(run, console, build) -> None:
+    # Its own report, every fifteen seconds, would come too early or tell of a breaker whose pause is over.
+    console.watch.upkeep.close()
     assert "Breakers and last errors are not known: no console is running." in run("health").stdout
+    console.services._breakers["cache"]._pause = 600.0
     for number in range(3):
         console.services._breakers["cache"].failed(ServiceUnavailable("cache", f"refused {number}"))
     for task in console.watch.upkeep._tasks:

@@ -56,7 +56,7 @@ def child(folder: Path) -> subprocess.Popen[str]:
 
 
 def leave(process: subprocess.Popen[str]) -> None:
-    process.communicate("\n", timeout=30)
+    process.communicate("\n", timeout=120)
 
 
 def test_two_processes_share_the_servers_and_the_last_one_stops_them(folder: Path) -> None:

@@ -1,17 +1,26 @@
 """A row whose number is lower than one that was seen already is taken in as well when its transaction ends later."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
+import pytest
 from sqlalchemy import insert, text
 
 from db.models import exemplar_vectors, exemplars
 from db.taxonomy import raise_counter
+from engine.bootstrap import Engine
 from engine.domain import Exemplar, Outcome, TicketDraft
 from engine.taken import OVERLAP, Taken
 
 BILL = "you took the money twice for my october bill"
 PARCEL = "where is my parcel"
+
+
+@pytest.fixture
+def console(build: Callable[..., Engine]) -> Engine:
+    """Without threads of its own, whose looks at what has changed would now and then come before the test's."""
+    return build(working=False)
 
 
 def test_a_label_committed_after_a_later_one_is_counted(console) -> None:

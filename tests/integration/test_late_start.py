@@ -45,18 +45,18 @@ def console(postgres: EmbeddedServers, servers: EmbeddedServers, tmp_path: Path)
 
 def test_it_starts_explains_itself_and_goes_on_when_postgres_is_there(console: Served, postgres: EmbeddedServers) -> None:
     console.launch().until("/healthz", 200)
-    assert requests.get(f"{console.url}/readyz", timeout=10).json() == {"status": "not ready", "missing": ["database"]}
+    assert requests.get(f"{console.url}/readyz", timeout=60).json() == {"status": "not ready", "missing": ["database"]}
     for path in ("/", "/dashboard", "/auth/login", "/auth/password", "/auth/oidc"):
-        answer = requests.get(f"{console.url}{path}", headers=HTML, timeout=10, allow_redirects=False)
+        answer = requests.get(f"{console.url}{path}", headers=HTML, timeout=60, allow_redirects=False)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), path
         assert "its database does not answer yet" in answer.text
         assert '<meta http-equiv="refresh" content="5">' in answer.text
         assert "<form" not in answer.text
-    assert requests.get(f"{console.url}/auth/style.css", timeout=10).headers["Content-Type"].startswith("text/css")
-    assert requests.get(f"{console.url}/static/nothing", timeout=10).status_code != 503
-    machine = requests.post(f"{console.url}/api/v1/tickets", json={"body": "x"}, headers={"Authorization": "Bearer one"}, timeout=10)
+    assert requests.get(f"{console.url}/auth/style.css", timeout=60).headers["Content-Type"].startswith("text/css")
+    assert requests.get(f"{console.url}/static/nothing", timeout=60).status_code != 503
+    machine = requests.post(f"{console.url}/api/v1/tickets", json={"body": "x"}, headers={"Authorization": "Bearer one"}, timeout=60)
     assert (machine.status_code, machine.json()["error"]["kind"]) == (503, "unavailable")
-    assert requests.get(f"{console.url}/metrics", timeout=10).status_code == 503
+    assert requests.get(f"{console.url}/metrics", timeout=60).status_code == 503
     with pytest.raises(InvalidStatus) as refused, websocket.opened(console.url, "a-session-from-yesterday"):
         pass
     assert refused.value.response.status_code == 403
@@ -64,7 +64,7 @@ def test_it_starts_explains_itself_and_goes_on_when_postgres_is_there(console: S
 
     postgres.start()
     console.until("/readyz", 200)
-    assert "Sign in" in requests.get(f"{console.url}/auth/login", headers=HTML, timeout=10).text
+    assert "Sign in" in requests.get(f"{console.url}/auth/login", headers=HTML, timeout=60).text
     http = console.sign_in(Role.AGENT)
     assert http.get(f"{console.url}/", headers=HTML, timeout=30).status_code == 200
     truth = create_engine(postgres.postgres_url)

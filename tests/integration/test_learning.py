@@ -1,14 +1,24 @@
 """Labels are learned from at once, fitted anew in the background, and shared by every instance."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+
+import pytest
 
 from engine import policy as policies
 from engine import refit
+from engine.bootstrap import Engine
 from engine.domain import Department, Outcome, Policy, TicketDraft
 from engine.refit import Refitter
 
 TEXT = "the zorble on my quux needs a new frobnicator"
+
+
+@pytest.fixture
+def console(build: Callable[..., Engine]) -> Engine:
+    """Without threads of its own, whose looks at what has changed would now and then come before the test's."""
+    return build(working=False)
 
 
 def teach(console, count: int, department: str = "Sales") -> None:
@@ -26,7 +36,7 @@ def refitter(console) -> Refitter:
 
 
 def test_a_label_changes_what_every_instance_has_learned_within_one_refresh(build) -> None:
-    one, other = build(), build()
+    one, other = build(working=False), build(working=False)
     before = other.state.current()
     teach(one, 3)
     assert other.state.refresh()
@@ -94,11 +104,10 @@ def test_a_stored_model_that_this_version_cannot_read_is_fitted_anew_at_the_star
     assert build().state.current().model.number > number
 
 
-def test_a_model_that_another_version_put_in_force_is_left_alone_and_everything_else_is_followed(build) -> None:
+def test_a_model_that_another_version_put_in_force_is_left_alone_and_everything_else_is_followed(console) -> None:
     """As in a rolling upgrade: the instance that cannot read the new model keeps its own and follows departments and labels."""
     from sqlalchemy import text
 
-    console = build()
     number = console.state.current().model.number
     newer = console.trainer.train()
     with console.decisions._engine.begin() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -22,8 +23,8 @@ def lines(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_real_decisions_and_events_follow_the_schema_without_the_ticket(console: Engine) -> None:
-    seen = io.StringIO()
+def test_real_decisions_and_events_follow_the_schema_without_the_ticket(build: Callable[..., Engine]) -> None:
+    console, seen = build(working=False), io.StringIO()
     console.log._sinks[0] = DecisionLog(stream=seen)
     made = console.router.route(TicketDraft(body=SECRET, customer_ref="customer-4711"))
     console.router.route(TicketDraft(body=SECRET))

@@ -17,7 +17,7 @@ def names(console) -> list[str]:
 
 
 def test_a_saved_policy_is_live_on_another_instance_and_an_earlier_one_can_be_restored(build) -> None:
-    first, second = build(), build()
+    first, second = build(), build(working=False)
     strict = replace(Policy(), thresholds=Thresholds(auto=0.9999, preselect=0.99))
     saved = policies.save(strict, first.policies, departments=names(first), author="m", reason="strict for a day")
     policies.save(replace(strict, accuracy=0.7), first.policies, departments=names(first), author="m", reason="another")

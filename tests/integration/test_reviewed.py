@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -74,7 +74,8 @@ def test_the_volume_divides_by_the_time_that_went_by(database: Database, days: f
     assert Reviewed(database).volume(demo=False) == pytest.approx(wanted, rel=0.01)
 
 
-def test_from_the_first_real_ticket_on_demo_labels_count_nowhere(console: Engine) -> None:
+def test_from_the_first_real_ticket_on_demo_labels_count_nowhere(build: Callable[..., Engine]) -> None:
+    console = build(working=False)
     demo.fill(console, tickets=60)
     console.state.refresh()
     assert console.tracking.demo

@@ -4,11 +4,14 @@ from __future__ import annotations
 import math
 import random
 import re
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from db.services import Services
@@ -23,12 +26,13 @@ from engine.reliability import debiased_calibration_error
 from engine.errors import NotFound, ServiceUnavailable, StatementRefused
 from engine.spool import Spool
 from engine.telemetry.services import ServiceCounts
+from tests.integration.test_notify import Receiver, Silent
 from tests.made_up import ticket
 
 
 def task(engine: Engine, name: str) -> Callable[[], object]:
-    """A task of the upkeep thread, to be run now."""
-    return next(one.run for one in engine.watch.upkeep._tasks if one.name == name)
+    """A task beside routing, to be run now."""
+    return next(one.run for upkeep in (engine.watch.upkeep, engine.watch.notices) for one in upkeep._tasks if one.name == name)
 
 
 def gauge(engine: Engine, name: str) -> float:
@@ -166,6 +170,51 @@ def test_the_calibration_error_is_that_of_the_labels(console: Engine) -> None:
     assert value == pytest.approx(debiased_calibration_error(shown, right))
     task(console, "gauges")()
     assert math.isnan(gauge(console, "routing_calibration_error_ratio")), "12 labels say too little for a gauge that others alert on"
+
+
+def test_the_first_scrape_says_unknown_and_the_figures_are_read_with_the_start(build: Callable[..., Engine]) -> None:
+    idle = build(working=False)
+    for name in ("hit_ratio", "accuracy_ratio", "false_hit_ratio", "calibration_error_ratio", 'alerts_open{severity="critical"}'):
+        assert math.isnan(gauge(idle, f"routing_{name}")), name
+    engine, began = build(), time.monotonic()
+    while math.isnan(gauge(engine, 'routing_alerts_open{severity="critical"}')):
+        assert time.monotonic() - began < 12, "they are read every 15 seconds, and once at the start"
+        time.sleep(0.05)
+    assert gauge(engine, 'routing_alerts_open{severity="critical"}') == 0
+
+
+def test_a_receiver_that_says_nothing_holds_up_neither_the_rules_nor_the_other_receivers(build: Callable[..., Engine]) -> None:
+    silent, receiver = Silent(), Receiver()
+    engine = build({"alert_webhook_url": SecretStr(silent.url), "alertmanager_url": receiver.url})
+    watch = engine.watch
+    for worker in (watch.upkeep, watch.notices):
+        worker.close()
+    pool = connect(engine.settings.postgres_url)
+    table, now = Services(pool), datetime.now(UTC)
+    minute = now.replace(second=0, microsecond=0)
+    table.add({(minute, "database"): (4, 6), (minute, "console"): (200, 100)})
+    task(engine, "alerts")()
+    assert watch.alert_table.open_by_severity() == {"critical": 2}
+    probes = table.totals("console", since=minute)[0]
+    sender = threading.Thread(target=task(engine, "notices"))
+    sender.start()
+    while not silent.callers:
+        time.sleep(0.01)
+    for one in watch.upkeep._tasks:
+        one.run()
+    assert sender.is_alive(), "it still waits for the receiver that says nothing"
+    assert table.totals("console", since=minute)[0] == probes + 1
+    assert table.alive(since=now)[0].seen_at >= now
+    assert watch.rollups.pending() == 0
+    sender.join(30)
+    assert {body[0]["labels"]["alertname"] for _, _, body in receiver.posts} == {"database_failures", "availability"}
+    assert len(silent.callers) == 1
+    (one, other) = watch.alert_table.latest()
+    assert {bool(one.undelivered), bool(other.undelivered)} == {True, False}, "the second alert had not been tried there"
+    receiver.shutdown()
+    receiver.server_close()
+    silent.close()
+    pool.dispose()
 
 
 def test_one_instance_at_a_time_evaluates_the_alerts(console: Engine) -> None:

@@ -1,6 +1,7 @@
 """The System page says what is there, what is away and what follows from it."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,43 @@ PAGE = Path(__file__).resolve().parents[2] / "pages" / "system.py"
 def page(console: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setattr(bootstrap, "running", lambda: console)
     monkeypatch.setattr(guard, "who", lambda: guard.Operator("ada", "admin", "key", 1))
-    return AppTest.from_file(str(PAGE), default_timeout=30)
+    return AppTest.from_file(str(PAGE), default_timeout=60)
 
 
 def test_every_service_has_a_row_with_backend_version_and_latency(page: AppTest) -> None:
     page.run()
     assert not page.exception
     table = page.dataframe[0].value
-    assert list(table["Service"]) == ["Database", "Exact cache", "Embedder", "Learned router", "Spool"]
-    assert table["State"].eq("answers").all()
+    assert list(table["Service"]) == ["Database", "Exact cache", "Embedder", "Learned router", "Vector index", "Language model", "Spool"]
+    asked = table[table["Backend"] != "not configured"]
+    assert asked["State"].eq("answers").all()
     assert "PostgreSQL" in table["Version"][0]
-    assert (table["Latency"] > 0).all()
+    assert (asked["Latency"] > 0).all()
     assert page.success[0].value == "Every service answers."
+
+
+def test_the_index_within_postgres_has_its_row_with_its_vectors_and_its_breaker(page: AppTest, console: Engine) -> None:
+    page.run()
+    row = page.dataframe[0].value.set_index("Service").loc["Vector index"]
+    assert (row["Backend"], row["By tickets"], row["Last error"], row["Degraded"]) == ("embedded", "asked", "none", "nothing")
+    assert re.fullmatch(rf"pgvector \d+\.\d+\.\d+, {console.exemplars.count():,} vectors", row["Version"])
+    page.button(key="test_index").click().run()
+    assert not page.exception
+    assert any("Vector index: answers" in message.value for message in page.success)
+    console.services._breakers["index"].failed(ConnectionError("no such table"))
+    page.run()
+    assert page.dataframe[0].value.set_index("Service").loc["Vector index", "Last error"] == "no such table"
+
+
+def test_without_a_language_model_its_row_says_so_and_what_follows_and_there_is_nothing_to_test(page: AppTest) -> None:
+    page.run()
+    row = page.dataframe[0].value.set_index("Service").loc["Language model"]
+    assert (row["Backend"], row["By tickets"]) == ("not configured", "not asked")
+    assert row["Degraded"] == "Doubtful tickets are left to people: GOOGLE_API_KEY is not set."
+    assert row[["Latency", "Last error at"]].isna().all()
+    keys = {button.key for button in page.button}
+    assert "test_spool" in keys and "test_language_model" not in keys
+    assert not page.warning and not page.error
 
 
 def test_a_service_that_is_away_is_named_with_its_consequence_and_tested_on_demand(page: AppTest, console: Engine) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -76,6 +77,7 @@ class FaultyServer:
 
         self._make = lambda port: Server(("127.0.0.1", port), Handler)
         self._server: ThreadingHTTPServer | None = None
+        self._kept: socket.socket | None = None
         self._connections: set[socket.socket] = set()
         self.port = 0
         self.listen()
@@ -87,6 +89,8 @@ class FaultyServer:
     def listen(self) -> None:
         """Answer on the port, if it does not already."""
         if self._server is None:
+            if self._kept is not None:
+                self._kept.close()
             self._server = self._make(self.port)
             self.port = self._server.server_address[1]
             self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -99,6 +103,7 @@ class FaultyServer:
             self._server.server_close()
             self._thread.join(5)
             self._server = None
+            self._kept = reserved(self.port)
         for connection in list(self._connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -119,6 +124,7 @@ class FaultyServer:
     def close(self) -> None:
         self._released.set()
         self.stop_listening()
+        self._kept.close()
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +179,19 @@ class BlackHole:
         self._socket.close()
 
 
+def reserved(port: int = 0) -> socket.socket:
+    """A port of this machine, any or this one: nothing listens on it, and nobody else can take it until this is closed."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", port))
+    return held
+
+
+@cache
+def _nobody() -> socket.socket:
+    return reserved()
+
+
 def refused_port() -> int:
-    """A port of this machine on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+    """A port of this machine on which nothing listens, and nothing will as long as the process runs."""
+    return _nobody().getsockname()[1]

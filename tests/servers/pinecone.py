@@ -11,7 +11,7 @@ from tests.servers.faulty import FaultyServer, Seen
 
 
 class PineconeServer(FaultyServer):
-    """`namespaces` holds id -> (values, metadata); `indexes` the descriptions by name.
+    """`namespaces` holds id -> (values as an array, metadata); `indexes` the descriptions by name.
 
     `metric` is that of indexes made from now on, `pause` the seconds that every answer of the data plane takes.
     An index named in `made_meanwhile` is made by somebody else just before the first request that would make it.
@@ -20,7 +20,7 @@ class PineconeServer(FaultyServer):
     def __init__(self) -> None:
         super().__init__()
         self.indexes: dict[str, dict[str, Any]] = {}
-        self.namespaces: dict[str, dict[str, tuple[list[float], dict[str, Any]]]] = {}
+        self.namespaces: dict[str, dict[str, tuple[np.ndarray, dict[str, Any]]]] = {}
         self.made_meanwhile = ""
         self.metric = "cosine"
         self.pause = 0.0
@@ -76,7 +76,7 @@ class PineconeServer(FaultyServer):
             if any(len(vector["values"]) != dimension for vector in body["vectors"]):
                 return 400, {"code": 3, "message": "Vector dimension does not match the dimension of the index", "details": []}
             space = self.namespaces.setdefault(name, {})
-            space.update({v["id"]: (v["values"], v.get("metadata", {})) for v in body["vectors"]})
+            space.update({v["id"]: (np.array(v["values"], dtype=np.float64), v.get("metadata", {})) for v in body["vectors"]})
             return 200, {"upsertedCount": len(body["vectors"])}
         if path == "/vectors/delete":
             if name not in self.namespaces:
@@ -96,7 +96,7 @@ class PineconeServer(FaultyServer):
 
     def _fetched(self, ids: list[str], name: str) -> dict[str, Any]:
         space = self.namespaces.get(name, {})
-        found = {id_: {"id": id_, "values": space[id_][0], "metadata": space[id_][1]} for id_ in ids if id_ in space}
+        found = {id_: {"id": id_, "values": space[id_][0].tolist(), "metadata": space[id_][1]} for id_ in ids if id_ in space}
         return {"vectors": found, "namespace": name, "usage": {"readUnits": 1}}
 
 
@@ -115,12 +115,12 @@ def _holds(rule: dict[str, Any], value: Any) -> bool:
     return all(known[operator](wanted) for operator, wanted in rule.items())
 
 
-def _nearest(space: dict[str, tuple[list[float], dict[str, Any]]], body: dict[str, Any]) -> list[dict[str, Any]]:
+def _nearest(space: dict[str, tuple[np.ndarray, dict[str, Any]]], body: dict[str, Any]) -> list[dict[str, Any]]:
     rules = body.get("filter") or {}
     ids = [id_ for id_, (_, metadata) in space.items() if all(_holds(rule, metadata.get(key)) for key, rule in rules.items())]
     if not ids:
         return []
-    stored = np.array([space[id_][0] for id_ in ids], dtype=np.float64)
+    stored = np.stack([space[id_][0] for id_ in ids])
     asked = np.array(body["vector"], dtype=np.float64)
     scores = stored @ asked / (np.linalg.norm(stored, axis=1) * np.linalg.norm(asked))
     order = np.argsort(-scores, kind="stable")[: body["topK"]]

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from tests.servers.faulty import reserved
+
 _CHUNK = 65_536
 
 
@@ -38,8 +40,9 @@ class FaultyProxy:
             _shut(self._listener)
             self._listener.close()
             self._reset_all()
+            self._listener = reserved(self.port)
         elif before == "refused":
-            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
+            self._listener.listen(256)
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
         if fault == "ok":
             # What was swallowed is gone for good: those connections can only be given up.

@@ -20,13 +20,17 @@ class Thing:
 
 
 class Builder:
-    """Builds things, or raises what stands in `errors` first."""
+    """Builds things, or raises what stands in `errors` first; the thread that goes on trying does so while `again` is set."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
         self.built: list[Thing] = []
+        self.again = threading.Event()
+        self.again.set()
 
     def __call__(self, renew: Callable[[], None]) -> Thing:
+        if threading.current_thread().name == "start":
+            assert self.again.wait(20)
         if self.errors:
             raise self.errors.pop(0)
         self.built.append(Thing())
@@ -59,10 +63,12 @@ def test_while_a_service_is_away_callers_are_told_at_once_and_each_reason_is_sai
     gone, said, entered = ServiceUnavailable("database", "refused"), [], []
     builder = Builder(*[gone] * 5, ServiceUnavailable("database", "starting up"), ConfigurationError("no extension"), ValueError("odd"), *[gone] * 2)
     running = made(builder, said)
+    builder.again.clear()
     running.start(entered.append)
     assert running.away() == "database"
     with pytest.raises(ServiceUnavailable, match="^database is not available: refused$"):
         running.engine()
+    builder.again.set()
     until(lambda: entered)
     assert entered == [running.engine()] == builder.built
     assert running.away() is None
