@@ -51,6 +51,7 @@ class Overview:
     departments  per department and method
     flows        rows of department, actual, n: labels that corrected the router
     now, before  the whole window and the one before it
+    degraded_by  services that should have been read from and did not answer
     """
 
     bars: Sequence[tuple[datetime, str, Tally]]
@@ -58,6 +59,7 @@ class Overview:
     flows: Sequence[Row]
     now: Tally
     before: Tally
+    degraded_by: tuple[str, ...] = ()
 
 
 class Charts:

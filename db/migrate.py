@@ -38,7 +38,12 @@ def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | N
 def current(engine: Engine) -> str | None:
     """The database's revision, None when it has no schema yet."""
     with translated(), engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return revision(connection)
+
+
+def revision(connection: Connection) -> str | None:
+    """The revision of the database behind the connection, None when it has no schema yet."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def newest() -> str:

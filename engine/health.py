@@ -12,27 +12,32 @@ from engine.errors import ConsoleError, NotFound
 
 # Seconds after which a probe counts as not answered, whatever the service's client would still wait for.
 LONGEST = 5.0
+# The mode of a service that the console can do without and that nobody has set up.
+NOT_CONFIGURED = "not configured"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One service: `probe` returns its version, or raises. `needed` services must answer before tickets can be routed.
+    """One service: `probe` returns its version, or raises; None where the service is not configured.
 
-    `consequence` says what is different while it is away.
+    `needed` services must answer before tickets can be routed. `consequence` says what is different while it is away;
+    `of_tickets` whether that is something about tickets.
     """
 
     service: str
     mode: str
-    probe: Callable[[], str]
+    probe: Callable[[], str] | None
     needed: bool = True
     consequence: str = ""
+    of_tickets: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a check found. `latency_ms` is the time of one probe; `circuit`, `last_error` and its time come from tickets.
 
-    `last_error_at` is aware; `consequence` is empty while the service answers.
+    `last_error_at` is aware; `consequence` is empty while the service answers. One that is not configured is `ok`, was not
+    asked, and has its consequence.
     """
 
     service: str
@@ -45,6 +50,11 @@ class Report:
     last_error: str = ""
     last_error_at: datetime | None = None
     consequence: str = ""
+
+    @property
+    def configured(self) -> bool:
+        """False where there is no such service."""
+        return self.mode != NOT_CONFIGURED
 
 
 class Health:
@@ -67,8 +77,8 @@ class Health:
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The names of the checked services."""
-        return tuple(check.service for check in self._checks)
+        """The names of the services that can be asked."""
+        return tuple(check.service for check in self._checks if check.probe is not None)
 
     def report(self, *, needed_only: bool = False) -> list[Report]:
         """One report per service, in a fixed order; never raises for a service that is away.
@@ -79,8 +89,9 @@ class Health:
 
     def left_alone(self) -> list[tuple[str, str]]:
         """The services that tickets go without at this moment, each with its consequence; asks nobody."""
-        consequences = {check.service: check.consequence for check in self._checks}
-        return [(name, consequences.get(name, "")) for name, state in self._states().items() if state.circuit is not Circuit.CLOSED]
+        checks = {check.service: check for check in self._checks if check.of_tickets}
+        away = [name for name, state in self._states().items() if state.circuit is not Circuit.CLOSED]
+        return [(name, checks[name].consequence) for name in away if name in checks]
 
     def test(self, service: str) -> Report:
         """Ask one service now. Raises NotFound."""
@@ -94,6 +105,10 @@ class Health:
         return all(report.ok for report in self.report(needed_only=True))
 
     def _one(self, check: Check) -> Report:
+        if check.probe is None:
+            return Report(
+                service=check.service, mode=check.mode, ok=True, needed=check.needed, detail="not asked", latency_ms=0.0, consequence=check.consequence
+            )
         started = self._stopwatch()
         try:
             ok, detail = True, self._answer(check).result(self._longest)

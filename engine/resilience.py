@@ -69,6 +69,8 @@ class Limits:
     seconds    longest time of the whole call, attempts and waits included, where the ticket's deadline is later
     at_once    calls under way at the same time, each on a thread of its own; None runs the call on the caller's thread,
                for clients whose own timeout can be trusted
+    silence    a call that fails after this many seconds or more opens the circuit at once, for the next ones would wait as
+               long; None counts it like any failure
     """
 
     attempts: int = 1
@@ -76,6 +78,7 @@ class Limits:
     longest_wait: float = 2.0
     seconds: float = 5.0
     at_once: int | None = None
+    silence: float | None = None
 
 
 class _Outcome(Generic[T]):
@@ -120,6 +123,7 @@ class Service:
         if limit.left() <= 0:
             raise DeadlineExceeded(self.name, "no time was left for it")
         self.breaker.before()
+        started = self._stopwatch()
         try:
             result = self._tried(work, limit)
         except _NoPlace as error:
@@ -127,7 +131,8 @@ class Service:
             self.breaker.failed(error) if not self.breaker.closed else None
             raise
         except ServiceUnavailable as error:
-            self.breaker.failed(error)
+            silent = self._limits.silence is not None and self._stopwatch() - started >= self._limits.silence
+            self.breaker.failed(error, decisive=silent)
             raise
         except BaseException:
             self.breaker.succeeded()

@@ -1,0 +1,48 @@
+"""Charts from a read replica, and from the primary while the replica does not answer."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from db.charts import Charts, Overview
+from engine.errors import ServiceUnavailable, StatementRefused
+from engine.figures import Tally
+from engine.timeline import ChartWindow, Level
+
+T = TypeVar("T")
+
+REPLICA = "replica"
+
+
+class ReplicaCharts:
+    """The reads that people look at. A replica that does not answer, or has not got the tables, costs nobody a figure.
+
+    Every read raises ServiceUnavailable when the primary does not answer either. What must be of this moment (alerts,
+    gauges) reads from the primary's `Charts` itself.
+    """
+
+    def __init__(self, replica: Charts, *, primary: Charts) -> None:
+        self._replica = replica
+        self._primary = primary
+
+    def overview(self, window: ChartWindow, before: ChartWindow, *, bar: Level) -> Overview:
+        """As of `Charts`; `degraded_by` names the replica where the primary answered in its place."""
+        found, instead = self._read(lambda charts: charts.overview(window, before, bar=bar))
+        return replace(found, degraded_by=(REPLICA,)) if instead else found
+
+    def totals(self, window: ChartWindow) -> Tally:
+        """As of `Charts`."""
+        return self._read(lambda charts: charts.totals(window))[0]
+
+    def choices(self, window: ChartWindow) -> tuple[list[str], list[str], list[int]]:
+        """As of `Charts`."""
+        return self._read(lambda charts: charts.choices(window))[0]
+
+    def _read(self, read: Callable[[Charts], T]) -> tuple[T, bool]:
+        try:
+            return read(self._replica), False
+        except (ServiceUnavailable, StatementRefused):
+            # Its breaker has noted what was wrong; the primary knows all that it knows, and more.
+            pass
+        return read(self._primary), True
