@@ -130,6 +130,20 @@ def test_only_one_caller_probes_while_the_others_are_refused() -> None:
     one.before()
 
 
+def test_one_long_silence_opens_the_circuit_where_the_limits_say_so() -> None:
+    for silence, failed_after, opened in ((5.0, 6.0, True), (5.0, 4.0, False), (None, 6.0, False)):
+        time = Time()
+        door = service(time, Limits(seconds=60.0, silence=silence))
+
+        def silent(_: float, seconds: float = failed_after, time: Time = time) -> None:
+            time.sleep(seconds)
+            raise DeadlineExceeded("thing", "no answer")
+
+        with pytest.raises(DeadlineExceeded):
+            door.call(silent)
+        assert (door.state().circuit is Circuit.OPEN) == opened
+
+
 def test_an_error_of_the_caller_is_no_failure_of_the_service() -> None:
     time = Time()
     door = service(time, Limits(), failures=1)
