@@ -14,7 +14,7 @@ from engine.access import Permission
 from engine.errors import ServiceUnavailable
 from engine.sessions import Session, Sessions
 from engine.tokens import Bearer
-from engine.web import forms
+from engine.web import forms, uploads
 
 COOKIE = "console_session"
 # How the gate tells the pages whose session it is; the same headers from outside are dropped.
@@ -90,6 +90,11 @@ class Gate:
             (b"x-console-sid", session.key.encode()),
         ]
         if is_http:
+            if uploads.is_upload(scope):
+                receive, name = await uploads.named(headers, receive)
+                if not uploads.allowed(name):
+                    await PlainTextResponse(uploads.REFUSAL, 415, {"Cache-Control": "no-store"})(scope, receive, send)
+                    return
             await self._app(scope, receive, send)
         else:
             await self._watched(session, scope, receive, send)
