@@ -104,7 +104,8 @@ def judge(
     """What to do about one rule, given its open alerts and pending conditions by subject.
 
     A sample under the rule's minimum is no evidence, and neither is a value that chance explains: nothing opens on it, and
-    what is open resolves, as it does when a subject has no reading any more. Between `clear` and `threshold` an open alert stays and nothing new opens.
+    what is open resolves, as it does when a subject has no reading any more. Between `clear` and `threshold` an open alert
+    stays and nothing new opens.
     """
     changes = []
     seen = set()

@@ -1,26 +1,35 @@
 """Notices arrive at real receivers: an HTTP server and a mail server on this machine."""
 from __future__ import annotations
 
+import base64
 import json
 import random
+import socket
 import socketserver
+import ssl
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_string, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
 from db.alerts import MAX_ATTEMPTS, Alerts
 from engine.adapters.alertmanager import Alertmanager
+from engine.adapters.http_post import SECONDS
 from engine.adapters.mail import Mail
 from engine.adapters.webhook import Webhook
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
 from engine.errors import NotFound, ServiceUnavailable
 from engine.notify import Notifier, Sent
+from tests.servers import certificates
+from tests.servers.certificates import Certificate
 from tests.unit.test_alerts import Quiet, unnoted
 
 START = datetime(2026, 3, 17, 8, 0, tzinfo=UTC)
@@ -52,26 +61,91 @@ class _Post(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
+class Silent:
+    """Accepts connections and never says a word; `callers` are those that wait, or have given up."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.callers: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                self.callers.append(self._listener.accept()[0])
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for caller in self.callers:
+            caller.close()
+
+
 class Postman(socketserver.ThreadingTCPServer):
-    """A small mail server that keeps its messages; `refuse` makes it answer 451 to the message."""
+    """A small mail server that keeps its messages; `refuse` makes it answer 451 to the message.
+
+    With `certificate` it speaks TLS from the first byte, or offers STARTTLS where `offer` is set; it lets in who gives `word`.
+    `heard` holds every command that came in the clear.
+    """
 
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, certificate: Certificate | None = None, offer: bool = False, word: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Smtp)
         self.refuse = False
+        self.offer, self.word = offer, word
+        self.context = None
+        if certificate is not None:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(certificate.certificate, certificate.key)
         self.mails: list[tuple[list[str], str]] = []
+        self.heard: list[str] = []
+        self.logins = 0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class _Smtp(socketserver.StreamRequestHandler):
     def handle(self) -> None:
+        self._secret = False
+        try:
+            if self.server.context is not None and not self.server.offer:
+                self._encrypt()
+            self._talk()
+        except (ssl.SSLError, ConnectionError):
+            pass  # the other side did not like the certificate
+        finally:
+            if self._secret:
+                for opened in (self.rfile, self.wfile, self.request):
+                    opened.close()
+
+    def _encrypt(self) -> None:
+        self.request = self.server.context.wrap_socket(self.request, server_side=True)
+        self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb", buffering=0)
+        self._secret = True
+
+    def _talk(self) -> None:
         receivers: list[str] = []
         self._say("220 ready")
         while line := self.rfile.readline().decode().strip():
             word = line.split()[0].upper()
-            if word == "RCPT":
+            if not self._secret:
+                self.server.heard.append(line)
+            if word == "EHLO" and self.server.context is not None:
+                self._say("250-here\r\n250 AUTH PLAIN" if self._secret else "250-here\r\n250 STARTTLS")
+            elif word == "STARTTLS":
+                self._say("220 go on")
+                self._encrypt()
+            elif word == "AUTH":
+                given = base64.b64decode(line.split()[2]).decode().split("\0")
+                if given == ["", "console", self.server.word]:
+                    self.server.logins += 1
+                    self._say("235 welcome")
+                else:
+                    self._say("535 who are you")
+            elif word == "RCPT":
                 receivers.append(line.split("<")[1].split(">")[0])
                 self._say("250 ok")
             elif word == "DATA":
@@ -256,6 +330,75 @@ def test_a_mail_arrives_in_plain_text_at_every_receiver(database: Engine, postma
     assert message["Subject"].startswith("[WARNING] Known cases answered wrongly (Sales Bcc: x@example.com)")
     assert message["Message-ID"].endswith("-opened@example.com>")
     assert "https://console.example/alerts" in message.get_content()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certificate:
+    """A certificate whose authority this machine trusts."""
+    made = certificates.made(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.authority))
+    return made
+
+
+def mail_to(postman: Postman, **more: str) -> Mail:
+    return Mail(host="127.0.0.1", port=postman.server_address[1], sender="console@example.com", receivers=["a@example.com"], **more)
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+def test_a_mail_goes_over_tls_with_the_users_password_and_nothing_of_it_in_the_clear(
+    database: Engine, certificate: Certificate, encryption: str
+) -> None:
+    with Postman(certificate=certificate, offer=encryption == "starttls", word="hush-1") as postman:
+        scene = Scene(database, {"mail": mail_to(postman, encryption=encryption, user="console", password="hush-1")})
+        scene.open()
+        assert scene.notifier.send_due() == Sent(1, 0)
+        assert (len(postman.mails), postman.logins) == (1, 1)
+        assert [line.split()[0].upper() for line in postman.heard] == (["EHLO", "STARTTLS"] if encryption == "starttls" else [])
+        postman.shutdown()
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+def test_a_wrong_password_is_said_without_the_password(certificate: Certificate, encryption: str) -> None:
+    with Postman(certificate=certificate, offer=encryption == "starttls", word="hush-1") as postman:
+        mail = mail_to(postman, encryption=encryption, user="console", password="hush-2")
+        with pytest.raises(ServiceUnavailable, match=r"SMTPAuthenticationError 535") as refused:
+            told(mail)
+        assert "hush" not in str(refused.value) and postman.mails == []
+        postman.shutdown()
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+def test_a_mail_server_that_nobody_vouches_for_gets_neither_password_nor_mail(tmp_path: Path, encryption: str) -> None:
+    with Postman(certificate=certificates.made(tmp_path), offer=encryption == "starttls", word="hush-1") as postman:
+        with pytest.raises(ServiceUnavailable, match="SSLCertVerificationError"):
+            told(mail_to(postman, encryption=encryption, user="console", password="hush-1"))
+        assert (postman.mails, postman.logins) == ([], 0)
+        assert not any(line.upper().startswith(("AUTH", "MAIL")) for line in postman.heard)
+        postman.shutdown()
+
+
+def test_a_mail_server_without_starttls_is_not_spoken_to_in_the_clear(postman: Postman) -> None:
+    with pytest.raises(ServiceUnavailable, match="SMTPNotSupportedError"):
+        told(mail_to(postman, user="console", password="hush-1"))
+    assert [line.split()[0].upper() for line in postman.heard] == ["EHLO"] and postman.mails == []
+
+
+def told(mail: Mail) -> None:
+    """Send a test by mail."""
+    Notifier(store=None, channels={"mail": mail}, page="x", clock=lambda: START, log=Quiet(), chance=random.Random(1)).test("mail", by="kim")
+
+
+def test_a_receiver_that_says_nothing_costs_one_wait_a_round_and_the_others_are_told(database: Engine, receiver: Receiver) -> None:
+    silent = Silent()
+    scene = Scene(database, {"webhook": Webhook(silent.url), "alertmanager": Alertmanager(receiver.url, clock=lambda: START)})
+    for number in range(3):
+        scene.open(f"department {number}")
+    began = time.monotonic()
+    assert scene.notifier.send_due() == Sent(3, 1)
+    assert time.monotonic() - began < 2 * SECONDS, "one time limit, not one for each alert"
+    assert {body[0]["labels"]["subject"] for _, _, body in receiver.posts} == {f"department {number}" for number in range(3)}
+    assert len(silent.callers) == 1
+    silent.close()
 
 
 def test_alertmanager_is_told_the_beginning_and_the_end(database: Engine, receiver: Receiver) -> None:

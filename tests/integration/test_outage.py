@@ -2,20 +2,30 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import requests
 from pydantic import SecretStr
+from sqlalchemy import Engine as Database
 
-from engine import bootstrap
+from db.alerts import Alerts
+from db.services import Services
+from db.session import connect
+from engine import bootstrap, telling
+from engine import outage as outage_module
 from engine.access import Role
 from engine.adapters.alertmanager import EVERY, Alertmanager
 from engine.adapters.webhook import Webhook
 from engine.alert_rules import SHIPPED
+from engine.alerts import Change
 from engine.bootstrap import Engine
 from engine.errors import ServiceUnavailable
+from engine.notice import Notice, Told
 from engine.outage import SHORTEST, Outage
 from tests.faults.conftest import socket_of, through
 from tests.integration.test_notify import Receiver
@@ -78,7 +88,7 @@ def test_alertmanager_hears_of_an_outage_as_long_as_it_lasts(receiver: Receiver)
         scene.look(seconds=EVERY.total_seconds())
     heard = [body[0] for path, _, body in receiver.posts if path == "/api/v2/alerts"]
     assert len(heard) == 5
-    assert {alert["startsAt"] for alert in heard} == {START.isoformat()} and {alert["labels"]["subject"] for alert in heard} == {"host:1"}
+    assert {alert["startsAt"] for alert in heard} == {START.isoformat()} and all("subject" not in alert["labels"] for alert in heard)
     scene.answers = True
     scene.look(seconds=5)
     ended = [body[0] for path, _, body in receiver.posts if path == "/api/v2/alerts"][5:]
@@ -120,6 +130,192 @@ def postgres(databases, learned: str) -> Iterator[tuple[str, FaultyProxy]]:  # n
     databases.drop(url)
 
 
+def told_by(receiver: Receiver) -> list[str]:
+    """The first words of what the webhook heard about the database. Availability is a figure of its own, with an alert of its own."""
+    return [
+        body["text"].split("]")[0] for path, _, body in receiver.posts
+        if path == "/hook" and ("The database does not answer" in body["text"] or RULE.title in body["text"])
+    ]
+
+
+def due(engine: Engine, *names: str) -> None:
+    """Run these tasks now."""
+    tasks = {task.name: task.run for upkeep in (engine.watch.upkeep, engine.watch.notices) for task in upkeep._tasks}
+    for name in names:
+        tasks[name]()
+
+
+def test_one_outage_is_one_alert_told_once_and_resolved_once(postgres, console_settings, receiver: Receiver) -> None:  # noqa: ANN001
+    url, proxy = postgres
+    now = [datetime.now(UTC)]
+    given = console_settings.model_copy(update={
+        "database_url": SecretStr(through(url, proxy)), "alert_webhook_url": SecretStr(f"{receiver.url}/hook"), "alertmanager_url": receiver.url,
+    })
+    engine = bootstrap.build(given, log_stream=None, clock=lambda: now[0], chance=random.Random(1))
+    watch, outage = engine.watch, engine.watch.lookout.outage
+    try:
+        for worker in (watch.upkeep, watch.notices, watch.lookout):
+            worker.close()
+        due(engine, "report", "alerts", "notices", "repeats")
+        proxy.set("refused")
+        began = now[0]
+        for _ in range(10):
+            now[0] += timedelta(seconds=15)
+            outage.look()
+            with pytest.raises(ServiceUnavailable):
+                due(engine, "report")
+        assert told_by(receiver) == ["[CRITICAL"]
+        proxy.set("ok")
+        while len(told_by(receiver)) < 2:
+            # The breaker tries again when its own time has come. What failed is not told of before the outage is stored.
+            with suppress(ServiceUnavailable):
+                due(engine, "report", "alerts", "notices", "repeats")
+            outage.look()
+        ended = now[0]
+        for _ in range(40):
+            due(engine, "report", "alerts", "notices", "repeats")
+            now[0] += timedelta(seconds=15)
+            outage.look()
+        assert told_by(receiver) == ["[CRITICAL", "[RESOLVED"]
+        pushed = [body[0] for path, _, body in receiver.posts if path == "/api/v2/alerts" and body[0]["labels"]["alertname"] == RULE.name]
+        assert len({str(alert["labels"]) for alert in pushed}) == 1 and "subject" not in pushed[0]["labels"]
+        assert datetime.fromisoformat(pushed[-1]["endsAt"]) == ended, "and nobody opened it again"
+        (row,) = [row for row in watch.alert_table.latest() if row.rule == RULE.name]
+        assert began <= row.opened_at < row.resolved_at == ended and row.subject == ""
+        assert all(notice.sent_at for notice in watch.alert_table.notices(row.id)) and len(watch.alert_table.notices(row.id)) == 4
+        failed = Services(connect(url)).totals("database", since=began)[1]
+        assert failed > 0, "the failures themselves are counted"
+        # What fails later is news.
+        minute = now[0].replace(second=0, microsecond=0)
+        Services(connect(url)).add({(minute, "database"): (9, 3)})
+        due(engine, "alerts", "notices")
+        assert told_by(receiver)[2:] == ["[CRITICAL"]
+    finally:
+        proxy.set("ok")
+        engine.close()
+
+
+def over(minutes: int, *, since: int = 0, instance: str = "host:1", heard: str = "webhook", missed: str = "") -> Told:
+    notice = Notice(
+        key=f"{instance}-resolved", event="resolved", rule=RULE.name, subject="", severity="critical", message=f"as {instance} sees it",
+        opened_at=START + timedelta(minutes=since), resolved_at=START + timedelta(minutes=minutes), link="",
+    )
+    return Told(notice=notice, heard=frozenset(heard.split()), missed=frozenset(missed.split()))
+
+
+def waiting(table: Alerts, now: datetime) -> list[tuple[str, str]]:
+    sent = []
+    while (row := table.claim(now)) is not None:
+        sent.append((row.channel, row.event))
+        table.sent(row.notice_id, now=now)
+    return sent
+
+
+def test_what_several_instances_saw_is_one_alert_and_who_missed_it_hears_both_ends_later(database: Database) -> None:
+    table, after = Alerts(database), START + timedelta(minutes=20)
+    table.cover(over(5, heard="webhook", missed="mail alertmanager"), until=START + timedelta(minutes=5, seconds=10))
+    table.cover(over(7, since=1, instance="host:2", heard="webhook alertmanager", missed="mail"), until=START + timedelta(minutes=7, seconds=10))
+    (row,) = table.latest()
+    assert (row.opened_at, row.resolved_at, row.subject) == (START, START + timedelta(minutes=7), "")
+    assert table.covered(RULE.name, START) == [(START, START + timedelta(minutes=7, seconds=10))]
+    assert waiting(table, after) == [("mail", "opened"), ("mail", "resolved")]
+    assert table.open_told("alertmanager", after) == []
+    table.cover(over(19, since=15), until=after)
+    assert len(table.latest()) == 2, "another outage is another alert"
+    assert table.covered(RULE.name, after + timedelta(minutes=1)) == []
+    assert waiting(table, after) == []
+
+
+def test_an_alert_that_was_open_before_goes_on_and_is_told_to_nobody_twice(database: Database) -> None:
+    table = Alerts(database)
+    table.apply([Change(kind="opened", rule=RULE, subject="", value=3, sample=9)], now=START, channels=("webhook", "mail"))
+    claimed = table.claim(START)
+    table.sent(claimed.notice_id, now=START)
+    assert claimed.channel == "webhook"
+    # The mail about it was still waiting when the database went away, so the instance told of the outage by mail.
+    table.cover(over(5, heard="mail", missed=""), until=START + timedelta(minutes=5))
+    (row,) = table.latest()
+    assert row.resolved_at is None and table.covered(RULE.name, START) == []
+    now = START + timedelta(minutes=12)
+    table.apply([Change(kind="resolved", rule=RULE, subject="", alert_id=row.id)], now=now, channels=())
+    assert waiting(table, now) == [("webhook", "resolved")]
+
+
+def test_whoever_knows_of_an_open_alert_is_not_told_again_but_alertmanager_goes_on_hearing(receiver: Receiver) -> None:
+    scene = Scene(receiver)
+    scene.outage.learn(RULE, quiet_until=None, told=("webhook", "am"))
+    scene.answers = False
+    for _ in range(4):
+        assert scene.look(minutes=2) == []
+    assert [path for path, *_ in receiver.posts] == ["/api/v2/alerts"] * 3
+    assert not scene.outage.settle(lambda told: None), "it goes on"
+    scene.answers, kept = True, []
+    assert scene.look(seconds=5) == []
+    assert scene.outage.settle(kept.append) and scene.outage.settle(kept.append)
+    assert [(told.heard, told.missed) for told in kept] == [(frozenset(), frozenset())]
+    assert len(receiver.posts) == 3, "the alert ends by itself"
+
+
+def test_an_outage_that_cannot_be_stored_yet_is_stored_later(receiver: Receiver) -> None:
+    scene = Scene(receiver)
+    scene.answers = False
+    scene.look()
+    scene.look(minutes=1)
+    scene.answers = True
+    scene.look(seconds=5)
+
+    def away(_: Told) -> None:
+        raise ServiceUnavailable("database", "gone again")
+
+    with pytest.raises(ServiceUnavailable):
+        scene.outage.settle(away)
+    kept: list[Told] = []
+    assert scene.outage.settle(kept.append)
+    assert [sorted(told.heard) for told in kept] == [["am", "webhook"]]
+
+
+def test_a_console_that_starts_while_its_database_is_away_tells_of_it(
+    postgres, console_settings, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: ANN001
+) -> None:
+    url, proxy = postgres
+    for name, value in {
+        "DATABASE_URL": through(url, proxy), "REDIS_URL": console_settings.redis_address, "DATA_DIR": str(tmp_path / "late"),
+        "ALERT_WEBHOOK_URL": f"{receiver.url}/hook", "PUBLIC_URL": "https://console.example",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(outage_module, "SHORTEST", timedelta(seconds=1))
+    monkeypatch.setattr(telling, "LOOK_EVERY", 0.2)
+    proxy.set("refused")
+    started: list[Engine] = []
+
+    def until(count: int) -> None:
+        limit = time.monotonic() + 90
+        while len(receiver.posts) < count:
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+
+    try:
+        bootstrap.start(started.append)
+        until(1)
+        assert not started and bootstrap.away() == "database"
+        assert receiver.posts[0][2]["text"].startswith("[CRITICAL] The database does not answer")
+        assert receiver.posts[0][2]["attachments"][0]["title_link"] == "https://console.example/alerts"
+        proxy.set("ok")
+        until(2)
+        assert receiver.posts[1][2]["text"].startswith("[RESOLVED] The database does not answer")
+        limit = time.monotonic() + 90
+        while not started:
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        due(started[0], "report", "alerts", "notices")
+        (row,) = [row for row in started[0].watch.alert_table.latest() if row.rule == RULE.name]
+        assert row.resolved_at is not None, "the engine that came later has stored it"
+        assert told_by(receiver) == ["[CRITICAL", "[RESOLVED"]
+    finally:
+        proxy.set("ok")
+        bootstrap.stop()
+
+
 def test_the_console_itself_tells_when_its_database_is_gone(postgres, console_settings, receiver: Receiver) -> None:  # noqa: ANN001
     url, proxy = postgres
     now = [datetime.now(UTC)]
@@ -129,7 +325,8 @@ def test_the_console_itself_tells_when_its_database_is_gone(postgres, console_se
     engine = bootstrap.build(given, log_stream=None, clock=lambda: now[0], chance=random.Random(1))
     try:
         engine.watch.upkeep.close()
-        look = next(one.run for one in engine.watch.upkeep._tasks if one.name == "outage")
+        engine.watch.lookout.close()
+        look = engine.watch.lookout.outage.look
         look()
         proxy.set("refused")
         for seconds in (5, 35, 35):

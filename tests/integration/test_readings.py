@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Engine, text
 
+from db.alerts import Alerts
 from db.charts import Charts
 from db.rollups import Rollups
 from db.services import Services
 from engine.alert_rules import SHIPPED, Measure, Rule
 from engine.alerts import Reading
-from engine.drift import population_stability_index
+from engine.drift import chance_index, population_stability_index
 from engine.readings import Readings
 from engine.timeline import ChartWindow
 from tests.integration.test_rollups import NOW, decision, store
@@ -35,7 +36,7 @@ class Scene:
         self.charts = Charts(database, clock=lambda: NOW)
         self.readings = Readings(
             figures=self.charts, services=self.services, waiting=lambda: self.waiting, demo=lambda: self.demo,
-            calibration=self._calibration,
+            calibration=self._calibration, covered=Alerts(database).covered,
         )
 
     def _calibration(self, since: datetime) -> tuple[float, int]:
@@ -138,6 +139,7 @@ def test_drift_compares_the_last_day_with_the_fourteen_days_before_it(scene: Sce
     before, after = [0] * 20, [0] * 20
     before[18], after[18], after[6] = 100, 100, 100
     (moved,) = scene.read(Measure.DRIFT_CONFIDENCE)
+    assert moved.chance == chance_index(100, 200, bins=2), "bins that nobody is in cannot differ"
     assert (moved.value, moved.sample) == (pytest.approx(population_stability_index(before, after)), 100)
     assert rule_of(Measure.DRIFT_CONFIDENCE).breached(moved.value)
 

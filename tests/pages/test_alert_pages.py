@@ -22,8 +22,9 @@ RULE = next(rule for rule in SHIPPED if rule.name == "memory")
 
 @pytest.fixture
 def engine(console: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """An engine with an admin on its pages, whose own look at the rules does not resolve what the test opens."""
+    """An engine with an admin on its pages, whose own threads neither resolve what the test opens nor tell of it."""
     console.watch.upkeep.close()
+    console.watch.notices.close()
     console.accounts.add("boss", role=Role.ADMIN, by="test", password="plum-tractor-evening-42", must_change=False)
     session = console.sessions.open(console.accounts.named("boss").id)
     monkeypatch.setattr(bootstrap, "running", lambda: console)
@@ -87,3 +88,35 @@ def test_a_token_that_has_expired_is_not_shown_as_active(engine: Engine) -> None
     pool.dispose()
     table = people.token_table(engine.tokens.all())
     assert dict(zip(table["Token"], table["State"], strict=True)) == {"lasting": "active", "over": "expired", "gone": "revoked"}
+
+
+def test_a_share_is_written_in_percent_as_the_table_shows_it_and_a_time_in_seconds(engine: Engine) -> None:
+    page = opened("alerts")
+
+    def form(name: str) -> dict[str, object]:
+        page.selectbox(key="rule").set_value(next(rule for rule in engine.watch.alerts.rules() if rule.name == name)).run()
+        assert not page.exception
+        return {box.label: box for box in page.number_input}
+
+    boxes = form("hit_rate_warning")
+    assert (boxes["Opens below (%)"].value, boxes["Resolves at (%)"].value) == (25.0, 28.0)
+    boxes["Opens below (%)"].set_value(30.0)
+    page.button(key="save_rule").click().run()
+    assert "it resolves at 28.0 %, which must be at least the threshold 30.0 %" in said(page)
+    {box.label: box for box in page.number_input}["Resolves at (%)"].set_value(35.0)
+    page.button(key="save_rule").click().run()
+    rule = next(rule for rule in engine.watch.alerts.rules() if rule.name == "hit_rate_warning")
+    assert (rule.threshold, rule.clear) == (0.3, 0.35)
+    assert engine.audit.find(limit=1)[0].after == {"clear": 0.35, "threshold": 0.3}, "what nobody touched is not changed"
+    assert form("processing_critical")["Opens above (s)"].value == 10.0
+    assert form("tickets_waiting")["Opens above"].value == 100.0
+    form("drift_confidence")
+    assert any("above what chance gives" in caption.value for caption in page.caption)
+
+
+def test_saving_a_rule_unchanged_changes_nothing(engine: Engine) -> None:
+    """Percent and back gives the same number for every rule."""
+    for rule in engine.watch.alerts.rules():
+        scale = 100 if rule.unit == "%" else 1
+        for number in (rule.threshold, rule.clear):
+            assert round(scale * float(number), 9) / scale == number

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine
 
 from db.alerts import Alerts as AlertTable
 from engine.alert_rules import SHARES, SHIPPED, Measure, Rule, Severity
 from engine.alerts import Alerts, OpenAlert, Reading, judge
+from engine.drift import histogram_drift
 from engine.errors import NotFound, PolicyRejected
 
 START = datetime(2026, 3, 17, 8, 0, tzinfo=UTC)
@@ -161,6 +163,44 @@ def test_a_managers_change_of_a_rule_holds_and_nonsense_is_refused(database: Eng
             scene.alerts.edit("hit_rate_warning", nonsense, by="kim")
     with pytest.raises(NotFound):
         scene.alerts.edit("nothing", {}, by="kim")
+
+
+def test_a_changed_severity_and_threshold_reach_an_alert_that_is_open(database: Engine) -> None:
+    scene = Scene(database, Measure.FALSE_HIT_RATE)
+    scene.look(0.5)
+    scene.alerts.edit("false_hits", {"severity": "critical", "threshold": 0.02}, by="kim")
+    assert scene.look(0.5) == []
+    (row,) = scene.table.latest()
+    assert (row.severity, row.threshold) == ("critical", 0.02)
+    assert scene.table.open_by_severity() == {"critical": 1}
+    assert {scene.table.claim(scene.now).severity for _ in range(2)} == {"critical"}
+
+
+def test_what_chance_explains_opens_nothing_and_lets_an_open_alert_go() -> None:
+    rule = next(rule for rule in SHIPPED if rule.name == "drift_confidence").edited({"hold_minutes": 0})
+    opened = {"": OpenAlert(id=1, rule=rule.name, subject="")}
+
+    def kinds(value: float, chance: float, opened: dict[str, OpenAlert]) -> list[str]:
+        readings = [Reading(value=value, sample=300, chance=chance)]
+        return [change.kind for change in judge(rule, readings, opened=opened, pending={}, now=START)]
+
+    assert kinds(0.22, 0.24, {}) == [], "above the threshold, but chance gives as much"
+    assert kinds(0.15, 0.05, {}) == [], "more than chance, but under the threshold"
+    assert kinds(0.25, 0.24, {}) == ["opened"]
+    assert kinds(0.25, 0.24, opened) == ["seen"]
+    assert kinds(0.22, 0.24, opened) == ["resolved"]
+
+
+def test_samples_of_the_same_mix_hardly_ever_open_a_drift_rule() -> None:
+    """At the smallest sample the threshold alone would be passed by chance again and again."""
+    rule = next(rule for rule in SHIPPED if rule.name == "drift_confidence").edited({"hold_minutes": 0})
+    rng, over, opened = np.random.default_rng(7), 0, 0
+    for _ in range(2000):
+        found = histogram_drift(*(rng.multinomial(rule.minimum, np.full(20, 0.05)) for _ in range(2)))
+        over += rule.breached(found.index)
+        reading = Reading(value=found.index, sample=rule.minimum, chance=found.chance)
+        opened += bool(judge(rule, [reading], opened={}, pending={}, now=START))
+    assert over > 60 and opened <= 30
 
 
 def test_two_instances_that_judge_at_once_open_one_alert(database: Engine) -> None:

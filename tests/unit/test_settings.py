@@ -64,6 +64,11 @@ def test_a_dotenv_file_is_read_and_the_environment_wins_over_it(monkeypatch: pyt
         ({"CLOUDWATCH_ACCESS_KEY": "id"}, ["CLOUDWATCH_SECRET_KEY"]),
         ({"CLOUDWATCH_SECRET_KEY": "hush"}, ["CLOUDWATCH_ACCESS_KEY"]),
         ({"EMBEDDER_MODEL_PATH": "/models/m.onnx"}, ["EMBEDDER_TOKENIZER_PATH"]),
+        ({"SMTP_HOST": "mail.example"}, ["ALERT_MAIL_TO"]),
+        ({"ALERT_MAIL_TO": "boss@example.com"}, ["SMTP_HOST"]),
+        ({"SMTP_PASSWORD": "hush"}, ["SMTP_HOST", "ALERT_MAIL_TO"]),
+        ({"SMTP_PORT": "25"}, ["SMTP_HOST", "ALERT_MAIL_TO"]),
+        ({"ALERT_MAIL_FROM": "console@example.com", "SMTP_HOST": "mail.example"}, ["ALERT_MAIL_TO"]),
     ],
 )
 def test_a_half_given_group_is_refused_and_names_what_is_missing(
@@ -78,6 +83,19 @@ def test_a_half_given_group_is_refused_and_names_what_is_missing(
     for name in values:
         assert name in given_part
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given_one", "missing"), [({"SMTP_USER": "console"}, "SMTP_PASSWORD"), ({"SMTP_PASSWORD": "hush"}, "SMTP_USER")]
+)
+def test_a_mail_servers_user_and_password_belong_together(
+    monkeypatch: pytest.MonkeyPatch, given_one: dict[str, str], missing: str
+) -> None:
+    given(monkeypatch, SMTP_HOST="mail.example", ALERT_MAIL_TO="boss@example.com")
+    assert load().smtp_host == "mail.example"
+    given(monkeypatch, **given_one)
+    with pytest.raises(ConfigurationError, match=f"{next(iter(given_one))} is set, so {missing} must be set too"):
+        load()
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,15 @@ def test_each_task_runs_at_its_own_pace_and_not_before_its_first_time_has_come()
     assert upkeep.run_due() == []
 
 
+def test_a_task_that_is_wanted_at_once_runs_with_the_start_and_then_at_its_pace() -> None:
+    watch, ran = Watchword(), []
+    upkeep = Upkeep([Task("early", 15.0, lambda: ran.append(watch.now), at_once=True)], log=Heard(), stopwatch=watch)
+    assert upkeep.run_due() == ["early"]
+    assert upkeep.run_due() == []
+    watch.now += 15.0
+    assert upkeep.run_due() == ["early"]
+
+
 def test_a_failing_task_is_told_once_for_each_outage_and_the_others_go_on() -> None:
     log, watch, ran = Heard(), Watchword(), []
     errors: list[Exception | None] = [ServiceUnavailable("database", "is away"), ServiceUnavailable("database", "is away"), None,
