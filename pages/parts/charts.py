@@ -1,7 +1,7 @@
 """Figures from tallies: every one with units, and the number of decisions it rests on."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,6 +49,11 @@ def distribution_over_time(bars: Bars, level: Level, *, n: int) -> go.Figure:
                 hovertemplate="from %{customdata} UTC: %{y:,} tickets",
             )
     figure.update_layout(barmode="stack")
+    _wide_enough(figure, [_middle(bar, level) for bar, _, _ in bars], level)
+    totals: dict[datetime, int] = {}
+    for bar, _, tally in bars:
+        totals[bar] = totals.get(bar, 0) + tally.n
+    figure.update_yaxes(dtick=_tick(totals.values()))
     return _finished(figure, "How tickets were routed", f"n = {n:,} decisions", y=f"tickets per {BAR_NAME[level]}", x="time (UTC)", rows=2)
 
 
@@ -93,6 +98,7 @@ def confidence(tally: Tally) -> go.Figure:
             name=f"{name}, {BAND_LIMITS[name]}: {band.n / max(1, tally.n):.0%}, {right}", hovertemplate="%{y:,} tickets around %{x:.0%}",
         )
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    figure.update_yaxes(dtick=_tick(tally.confidence.tolist()))
     figure.update_layout(legend={"orientation": "v", "traceorder": "normal"})
     return _finished(figure, "Shown confidence, and how often it was right", f"n = {tally.n:,} decisions", x="confidence", y="tickets", rows=3)
 
@@ -112,6 +118,7 @@ def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.
                 marker_color=METHOD_COLOUR[method.value], hovertemplate="%{y}: %{x:,} tickets",
             )
     figure.update_layout(barmode="stack")
+    figure.update_xaxes(dtick=_tick(totals.values()))
     return _finished(figure, "Where tickets went", f"n = {sum(totals.values()):,} decisions", x="tickets", rows=tall, lines=len(order))
 
 
@@ -172,6 +179,11 @@ def flows(rows: Sequence[Any], *, labels: int) -> go.Figure:
 def _middle(bar: datetime, level: Level) -> datetime:
     # Bars are drawn around their x: the middle of the interval keeps them over it. Months are drawn at their beginning.
     return bar + WIDTH[level] / 2 if level in WIDTH else bar
+
+
+def _tick(counts: Iterable[int]) -> int | None:
+    # Plotly would draw halves and fifths of a ticket.
+    return 1 if max(counts, default=0) <= 5 else None
 
 
 def _wide_enough(figure: go.Figure, times: Sequence[datetime], level: Level) -> None:

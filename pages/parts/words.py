@@ -76,7 +76,7 @@ def percent(value: float) -> str:
 
 
 def percents(values: Iterable[float]) -> list[str]:
-    """Confidences in [0, 1] for a table's column: as `percent` says them, in texts that sort as the numbers do."""
+    """Confidences in [0, 1] for a table's column: as `percent` says them, padded so that a click on its title sorts them by size."""
     return [f"{percent(float(value)):>4}" for value in values]
 
 

@@ -96,6 +96,15 @@ def test_a_single_point_in_time_has_hours_around_it_and_no_fractions_of_a_second
     assert charts.latency_over_time(many, Level.HALF_HOUR).layout.xaxis.range is None
 
 
+def test_few_tickets_are_counted_in_whole_ones() -> None:
+    at = datetime(2026, 3, 17, 14, tzinfo=UTC)
+    few, many = [(at, "cached", tally(2, 0)), (at, "learned", tally(3, 0))], [(at, "cached", tally(2, 0)), (at, "learned", tally(4, 0))]
+    for bars, dtick in ((few, 1), (many, None)):
+        routed = charts.distribution_over_time(bars, Level.HALF_HOUR, n=0)
+        assert routed.layout.yaxis.dtick == dtick and routed.layout.xaxis.range is not None
+        assert charts.departments([("Billing", method, one) for _, method, one in bars]).layout.xaxis.dtick == dtick
+
+
 def test_with_many_departments_every_name_has_its_line() -> None:
     names = [f"Department {number}" for number in range(30)]
     rows = [(name, "cached", tally(50, 40)) for name in names]
