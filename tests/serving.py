@@ -19,6 +19,8 @@ from tests import signin
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120
+# Where consoles log to; the run's conftest puts the folder here that is searched at the end. Without it, into each one's own.
+LOGS: Path | None = None
 
 
 def free_port() -> int:
@@ -38,7 +40,7 @@ class Served:
         self.url = f"http://127.0.0.1:{self.port}"
         more = {name: value.replace("{url}", self.url) if isinstance(value, str) else value for name, value in more.items()}
         self.folder = folder
-        self.log = folder / "console.log"
+        self.log = (LOGS or folder) / f"console-{self.port}.log"
         self.settings: Settings = settings.load(
             database_url=database_url, redis_url=redis_url, data_dir=folder / "data", cookie_secret=secrets.token_hex(24),
             admin_user="first", admin_password=secrets.token_hex(12), **{"password_memory_kib": 8, "password_time_cost": 1, **more},

@@ -32,7 +32,6 @@ def served(databases, learned, servers, tmp_path_factory, overheard, provider: I
         url, f"{servers.redis_url}?db=2", tmp_path_factory.mktemp("oidc"), public_url="{url}", oidc_issuer=provider.url, oidc_client_id=CLIENT,
         oidc_client_secret=SECRET, oidc_role_claim="realm.groups", oidc_roles="console-bosses=admin,console-people=agent",
     )
-    console.log = overheard.folder / f"console-{console.port}.log"
     try:
         yield console.start()
         assert console.leaked(SECRET) == []
