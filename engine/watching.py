@@ -216,12 +216,12 @@ def watch(
     )
 
 
-def figures(readings: Callable[[Rule, datetime], Sequence[Reading]], now: datetime) -> dict[str, tuple[float, int]]:
-    """What the shipped rules read of the whole console at `now`, with its sample, by measure; only what is exported as a figure."""
+def figures(readings: Callable[[Rule, datetime], Sequence[Reading]], now: datetime) -> dict[str, Reading]:
+    """What the shipped rules read of the whole console at `now`, by measure; only what is exported as a figure."""
     found = {}
     for rule in SHIPPED:
         if rule.measure in FIGURES and rule.measure not in found:
             whole = next((r for r in readings(rule, now) if r.subject == SUBJECT_OF_ALL), None)
             if whole is not None and whole.sample >= (FEWEST_CALIBRATION_LABELS if rule.measure is Measure.CALIBRATION_ERROR else 1):
-                found[rule.measure] = (whole.value, whole.sample)
-    return {measure.value: figure for measure, figure in found.items()}
+                found[rule.measure] = whole
+    return {measure.value: reading for measure, reading in found.items()}

@@ -17,6 +17,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.process_collector import ProcessCollector
 
+from engine.alerts import Reading
 from engine.breaker import ServiceState
 from engine.domain import Decision, Method, Ticket
 from engine.telemetry import shared
@@ -27,6 +28,7 @@ RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 # A second series per counter that tells when it began doubles what is scraped, and nobody reads it.
 disable_created_metrics()
+_UNKNOWN = Reading(value=float("nan"), sample=0)
 BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -75,6 +77,7 @@ class Metrics:
         self.labels = counter("labels", "Labels given by supervisors.", "department", "outcome")
         self.overrules = counter("overrules", "Departments that agents chose themselves.", "department")
         self.spooled_tickets = counter("spooled_tickets", "Accepted tickets kept on disk because the database was away.")
+        self.unchecked = counter("rate_limit_unchecked", "Requests let through because the shared counter did not answer.", "kind")
         self.processing = histogram("processing_seconds", "Time from accepting a ticket to its decision.", SECONDS, "method")
         self.stages = histogram("stage_seconds", "Time of one stage for one ticket, by the method that decided it.", SECONDS, "stage", "method")
         self.confidence = histogram("confidence_ratio", "Shown confidence of stored decisions.", RATIOS, "method")
@@ -90,6 +93,7 @@ class Metrics:
         self.calibration = read("calibration_error_ratio", "Calibration error of the labels of the last 30 days, without the part of chance; NaN under 200 labels.")
         self.samples = read("sample_size", "Decisions or labels that a figure rests on.", "figure")
         self.drift = read("drift_index", "Population stability index of the last day against the 14 days before.", "distribution")
+        self.drift_by_chance = read("drift_chance_index", "What that index stays under in 99 of 100 comparisons of such samples without drift.", "distribution")
         self.ready = read("ready", "1 when all that routing needs has answered the last probe, else 0.")
         self.waiting = gauge("tickets_waiting", "Accepted tickets that are not routed yet.")
         self.spool = gauge("tickets_spooled", "Accepted tickets on this machine's disk that wait for the database.")
@@ -139,6 +143,8 @@ class Metrics:
             self.overrules.labels(str(fields.get("department", ""))).inc()
         elif name == "ticket_spooled":
             self.spooled_tickets.inc()
+        elif name == "rate_limit_unchecked":
+            self.unchecked.labels(str(fields.get("kind", ""))).inc()
 
     def services(self, states: Mapping[str, ServiceState]) -> None:
         """Take over what the services' breakers have counted since the last time."""
@@ -159,8 +165,8 @@ class Metrics:
         for reason, number in usage.unusable.items():
             self.unusable.labels(reason).inc(number - before.unusable.get(reason, 0))
 
-    def set_figures(self, figures: Mapping[str, tuple[float, int]]) -> None:
-        """Figures read from the database, each with its sample; one that is missing is shown as NaN, not as 0, with a sample of 0.
+    def set_figures(self, figures: Mapping[str, Reading]) -> None:
+        """Figures read from the database; one that is missing is shown as NaN, not as 0, with a sample of 0.
 
         Names are those of `engine.alert_rules.Measure`.
         """
@@ -169,9 +175,11 @@ class Metrics:
             ("calibration_error", self.calibration), ("drift_confidence", self.drift.labels("confidence")),
             ("drift_department", self.drift.labels("department")),
         ):
-            value, sample = figures.get(name, (float("nan"), 0))
-            gauge.set(value)
-            self.samples.labels(name).set(sample)
+            figure = figures.get(name, _UNKNOWN)
+            gauge.set(figure.value)
+            self.samples.labels(name).set(figure.sample)
+            if name.startswith("drift_"):
+                self.drift_by_chance.labels(name.removeprefix("drift_")).set(_UNKNOWN.value if figure.chance is None else figure.chance)
 
     def set_alerts(self, opened: Mapping[str, int] | None) -> None:
         """How many alerts are open by severity, those that are missing 0; None while nobody knows."""

@@ -11,6 +11,7 @@ import requests
 
 from engine import settings
 from engine.adapters.cloudwatch import NAMESPACE, CloudWatch
+from engine.alerts import Reading
 from engine.telemetry.metrics import Metrics
 from tests.made_up import decision, ticket
 
@@ -100,7 +101,7 @@ def test_the_consoles_own_figures_are_sent_once_they_have_been_read(endpoint: st
     made = CloudWatch(exporter(endpoint)._client, standing=metrics.standing)
     assert made.flush()
     assert made._client.list_metrics(Namespace=NAMESPACE)["Metrics"] == [], "a command that has read nothing says nothing"
-    metrics.set_figures({"accuracy": (0.8, 40)})
+    metrics.set_figures({"accuracy": Reading(value=0.8, sample=40)})
     metrics.set_alerts({"critical": 1, "warning": 2})
     metrics.waiting.set(5)
     assert made.flush()

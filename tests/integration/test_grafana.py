@@ -55,6 +55,8 @@ def test_every_shipped_rule_has_its_twin_and_every_twin_says_what_its_rule_says(
         assert (">" if rule.above else "<", rule.threshold) == (compared[0][0], float(compared[0][1])), expression
         # One reading of memory or of the database is always there, and so is what waits.
         assert [(">=", rule.minimum)] * (rule.minimum > 1) == [(sign, int(number)) for sign, number in compared[1:]], expression
+        if rule.measure in (Measure.DRIFT_CONFIDENCE, Measure.DRIFT_DEPARTMENT):
+            assert re.search(r"routing_drift_index\{[^}]*\}\) > bool max\(routing_drift_chance_index", expression)
         if rule.window <= LONGEST_READ and rule.measure not in READ_NOW:
             minutes = rule.window.seconds // 60
             ranges = set(re.findall(r"\[(\w+)[:\]]", expression))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engine.alerts import Reading
 from engine.breaker import Circuit, ServiceState
 from engine.errors import ConfigurationError
 from engine.telemetry.fanout import Telemetry
@@ -22,7 +23,7 @@ BASE_UNITS = ("seconds", "ratio", "bytes", "total", "info")
 # Plain counts of things that exist have no unit.
 COUNTS = {"routing_tickets_waiting", "routing_tickets_spooled", "routing_tickets_set_aside", "routing_alerts_open", "routing_rollup_pending_facts",
           "routing_database_pool_connections", "routing_sessions", "routing_service_breaker_state",
-          "routing_sample_size", "routing_drift_index", "routing_ready"}
+          "routing_sample_size", "routing_drift_index", "routing_drift_chance_index", "routing_ready"}
 
 
 def families(metrics: Metrics) -> dict[str, object]:
@@ -43,7 +44,10 @@ def used() -> Metrics:
     metrics.event("ticket_reviewed", department="Billing", correct=False)
     metrics.services({"index": ServiceState(service="index", circuit=Circuit.OPEN, calls=7, failures=3, refused=1, retries=2, last_error="",
                                             last_error_at=None, retry_in=1.0)})
-    metrics.set_figures({"hit_rate": (0.4, 60), "accuracy": (0.9, 31), "calibration_error": (0.01, 250), "drift_department": (0.3, 400)})
+    metrics.set_figures({
+        "hit_rate": Reading(value=0.4, sample=60), "accuracy": Reading(value=0.9, sample=31),
+        "calibration_error": Reading(value=0.01, sample=250), "drift_department": Reading(value=0.3, sample=400, chance=0.06),
+    })
     metrics.alerts.labels("critical").set(1)
     metrics.pool.labels("idle").set(2)
     metrics.language_model(Usage(calls=3, input_tokens=500, output_tokens=40, cost=0.002, unusable={"empty": 1}))
@@ -82,6 +86,7 @@ def test_decisions_hits_labels_and_services_are_counted() -> None:
     assert value(metrics, "routing_sample_size", figure="hit_rate") == 60
     assert value(metrics, "routing_sample_size", figure="false_hit_rate") == 0, "what is not known rests on nothing"
     assert value(metrics, "routing_drift_index", distribution="department") == 0.3
+    assert value(metrics, "routing_drift_chance_index", distribution="department") == 0.06
     assert SECRET not in metrics.render().decode()
 
 
@@ -106,9 +111,9 @@ def test_what_nobody_has_read_yet_is_unknown_and_not_zero(tmp_path: Path) -> Non
     metrics.set_alerts({"warning": 2})
     assert (value(metrics, "routing_alerts_open", severity="critical"), value(metrics, "routing_alerts_open", severity="warning")) == (0, 2)
     # In a folder of several processes one that has read nothing must not speak over the others.
-    code = ("from pathlib import Path; from engine.telemetry.metrics import Metrics; import os; "
+    code = ("from pathlib import Path; from engine.alerts import Reading; from engine.telemetry.metrics import Metrics; import os; "
             f"folder = Path({str(tmp_path)!r}); m = Metrics(multiprocess_dir=folder); print(m.render().decode()); "
-            "m.set_figures({'hit_rate': (0.4, 60)}); m.set_alerts({}); other = os.fork(); "
+            "m.set_figures({'hit_rate': Reading(value=0.4, sample=60)}); m.set_alerts({}); other = os.fork(); "
             "other or (Metrics(multiprocess_dir=folder), os._exit(0)); os.waitpid(other, 0); print('LATER'); print(m.render().decode())")
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
@@ -141,7 +146,7 @@ def test_a_broken_sink_loses_no_ticket_and_no_other_sink() -> None:
 
 def test_several_processes_add_up(tmp_path: Path) -> None:
     """Two processes count into one folder; a third answers for both."""
-    code = ("from pathlib import Path; from engine.telemetry.metrics import Metrics; from tests.made_up import *; "
+    code = ("from pathlib import Path; from engine.alerts import Reading; from engine.telemetry.metrics import Metrics; from tests.made_up import *; "
             f"m = Metrics(multiprocess_dir=Path({str(tmp_path)!r})); ")
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
 
