@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
+from engine.intervals import clopper_pearson_lower
+
 BAND_HIGH_FROM = 0.85
 BAND_MEDIUM_FROM = 0.60
 MINIMUM_LABELS = 30
-# One or two wrong labels are bad luck for anybody; so many say something even before the minimum is reached.
+# From so many labels on, the share of right ones says something by itself, even before the minimum is reached.
 FEWEST_TO_GATE = 10
+# One wrong label is bad luck for anybody, however high the threshold.
+FEWEST_WRONG = 2
+# How often wrong labels of a group that keeps the threshold may look like evidence against it.
+_DOUBT = 0.05
+# Keeps n even labels from counting as less or more than n by rounding.
+_ROUNDING = 1e-9
 
 
 class Band(StrEnum):
@@ -126,12 +135,21 @@ class AccuracySnapshot:
     def gated(self, department: str, method: str, *, threshold: float, minimum: int = MINIMUM_LABELS) -> Gate:
         """Whether decisions for `department` by `method` must not be answered automatically.
 
-        Gated when, on at least `minimum` effective labels, the lower end of the 95 % interval is under `threshold`
-        (in [0, 1]), or when the recent view, on at least FEWEST_TO_GATE, lies under it with its whole interval, so that a
-        fall is not hidden by a long good past. With fewer labels the interval is wide whatever the truth, so being under
-        the threshold would only say that labels are few: that is `unproven`, its own state, which does not gate (the
-        calibrated confidence still has to pass) and is to be shown as such. FEWEST_TO_GATE labels or more that already
-        exclude the threshold (upper end of the interval under it) do gate.
+        On at least `minimum` effective labels: gated when the lower end of the 95 % interval is under `threshold` (in
+        [0, 1]), or when the recent view, on at least FEWEST_TO_GATE, lies under it with its whole interval, so that a fall
+        is not hidden by a long good past.
+
+        With fewer labels the lower end is under any usual threshold whatever the truth (nine right ones of nine prove
+        70 %), so it would only say that labels are few, and nothing could ever begin: that is `unproven`, its own state,
+        which does not gate (the calibrated confidence still has to pass) and is to be shown as such. It ends as soon as the
+        labels themselves speak against the threshold: when the exact lower bound (Clopper-Pearson, 5 %) of the error rate
+        is above 1 - threshold with FEWEST_WRONG wrong ones or more, or when on at least FEWEST_TO_GATE effective labels
+        the share of right ones is under the threshold. Closing early costs a click, staying open costs wrong answers that
+        nobody sees; and a decision that is held back always goes to the review queue, so the labels that may open the
+        gate again come faster than before.
+
+        Of two groups with the same labels but for one that is right here and wrong there, the better one is never gated
+        alone. Effective labels are rounded in favour of the group for the exact bound, which needs whole counts.
         """
         if not 0.0 <= threshold <= 1.0:
             raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
@@ -139,10 +157,12 @@ class AccuracySnapshot:
             raise ValueError(f"minimum must not be negative, got {minimum}")
         cell = self.cell(department, method)
         seen = f"{cell.successes} of {cell.n} reviewed {method} decisions for {department} were right"
-        # The tiny slack keeps n even labels from counting as less than n by rounding.
-        if cell.effective >= min(FEWEST_TO_GATE, minimum) - 1e-9 and cell.n and cell.upper < threshold:
-            return Gate(GateState.GATED, f"{seen}: at most {cell.upper:.1%} accurate, under {threshold:.1%}")
-        if cell.n == 0 or cell.effective < minimum - 1e-9:
+        if cell.n == 0 or cell.effective < minimum - _ROUNDING:
+            most = _at_most(cell)
+            if most < threshold:
+                return Gate(GateState.GATED, f"{seen}: at most {most:.1%} accurate, under {threshold:.1%}")
+            if cell.rate is not None and cell.effective >= FEWEST_TO_GATE - _ROUNDING and cell.rate < threshold - _ROUNDING:
+                return Gate(GateState.GATED, f"{seen}: {cell.rate:.1%} accurate so far, under {threshold:.1%}")
             worth = f" (worth {cell.effective:.0f} even ones)" if cell.effective < cell.n - 0.5 else ""
             return Gate(GateState.UNPROVEN, f"unproven: {cell.n} reviewed{worth} of {minimum} needed")
         if cell.lower < threshold:
@@ -152,3 +172,12 @@ class AccuracySnapshot:
                 GateState.GATED, f"{seen}, but lately at most {cell.recent_upper:.1%}, under {threshold:.1%}"
             )
         return Gate(GateState.PROVEN, f"{seen}: at least {cell.lower:.1%} accurate")
+
+
+def _at_most(cell: Cell) -> float:
+    """The accuracy that few labels exclude to be higher, with a doubt of 5 %; 1.0 while too few of them are wrong."""
+    if cell.rate is None:
+        return 1.0
+    trials = math.ceil(cell.effective - _ROUNDING)
+    wrong = math.floor(cell.effective * (1.0 - cell.rate) + _ROUNDING)
+    return 1.0 - clopper_pearson_lower(wrong, trials, delta=_DOUBT) if wrong >= FEWEST_WRONG else 1.0

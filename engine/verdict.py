@@ -17,7 +17,10 @@ ALTERNATIVES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A stage's answer. `second` is the department that the language model would choose next, "" without one."""
+    """A stage's answer. `second` is the department that the language model would choose next, "" without one.
+
+    `repeats` is the method that decided an exact repeat at first, "" for what is no repeat.
+    """
 
     department: str
     method: Method
@@ -27,6 +30,7 @@ class Verdict:
     reason: str
     topic: str = ""
     exact: bool = False
+    repeats: str = ""
     second: str = ""
     alternatives: tuple[Candidate, ...] = ()
     evidence: tuple[Neighbour, ...] = ()
@@ -37,7 +41,7 @@ class Verdict:
         return cls(
             department=route.department, method=Method.CACHED, raw_score=route.raw_score, confidence=route.confidence,
             source=f"ticket:{route.ticket_id}", reason=f"The same text was routed before as ticket {route.ticket_id}.",
-            topic=route.topic, exact=True, alternatives=route.alternatives, evidence=route.evidence,
+            topic=route.topic, exact=True, repeats=route.method, alternatives=route.alternatives, evidence=route.evidence,
         )
 
     @classmethod
@@ -146,8 +150,12 @@ def _automation(verdict: Verdict, state: RoutingState) -> tuple[Automation, str]
     if verdict.method is Method.FALLBACK:
         return Automation.SUGGEST, ""
     if verdict.confidence >= thresholds.auto:
-        gated = state.accuracy.gated(verdict.department, verdict.method.value, threshold=state.policy.accuracy)
-        return (Automation.PRESELECT, f"Held back for a click: {gated.reason}.") if gated.gated else (Automation.AUTO, "")
+        # A repeat is as accurate as what it repeats, however good repeats are in general.
+        for method in dict.fromkeys((verdict.repeats or verdict.method.value, verdict.method.value)):
+            gate = state.accuracy.gated(verdict.department, method, threshold=state.policy.accuracy)
+            if gate.gated:
+                return Automation.PRESELECT, f"Held back for a click: {gate.reason}."
+        return Automation.AUTO, ""
     return (Automation.PRESELECT if verdict.confidence >= thresholds.preselect else Automation.SUGGEST), ""
 
 

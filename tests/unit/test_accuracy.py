@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.accuracy import AccuracySnapshot, AccuracyTracker, Band, GateState, ReviewedLabel, band_of
-from engine.intervals import wilson
+from engine.accuracy import AccuracySnapshot, AccuracyTracker, Band, Gate, GateState, ReviewedLabel, band_of
+from engine.intervals import clopper_pearson_lower, wilson
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -194,11 +194,63 @@ def test_a_lower_bound_under_the_threshold_gates_and_says_why() -> None:
     assert not snapshot.gated("billing", "cached", threshold=0.8, minimum=30).gated
 
 
-@pytest.mark.parametrize("wrong", [1, 2, 5, 9])
-def test_a_few_wrong_labels_alone_close_nothing(wrong: int) -> None:
+def gate_of(right: int, wrong: int, *, threshold: float = 0.8, rate: float = 1.0) -> Gate:
+    drawn = [label(i, i < right, sampling_rate=rate) for i in range(right + wrong)]
+    return AccuracyTracker.from_labels(drawn).snapshot(NOW).gated("billing", "learned", threshold=threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8, 0.95, 0.99, 1.0])
+@pytest.mark.parametrize("right", [0, 1, 4, 8])
+def test_one_wrong_label_among_few_closes_nothing_however_high_the_threshold(right: int, threshold: float) -> None:
     """The interval of 0 of 1 ends at 79.3 %, under the default of 80 %; one unlucky label is no evidence."""
-    snapshot = AccuracyTracker.from_labels(label(i, False) for i in range(wrong)).snapshot(NOW)
-    assert snapshot.gated("billing", "learned", threshold=0.8).state is GateState.UNPROVEN
+    assert gate_of(right, 1, threshold=threshold).state is GateState.UNPROVEN
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(0, 2), (0, 3), (0, 9), (1, 3), (3, 4)])
+def test_labels_that_speak_against_the_threshold_gate_however_few_they_are(right: int, wrong: int) -> None:
+    gate = gate_of(right, wrong)
+    most = 1 - clopper_pearson_lower(wrong, right + wrong, delta=0.05)
+    assert gate.gated
+    assert gate.reason.endswith(f"{right} of {right + wrong} reviewed learned decisions for billing were right: at most {most:.1%} accurate, under 80.0%")
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(2, 2), (4, 4), (6, 3)])
+def test_fewer_than_ten_labels_that_chance_explains_gate_nothing(right: int, wrong: int) -> None:
+    """Six of nine is under 80 %, but 80 % shows no more than that in one of four cases."""
+    assert gate_of(right, wrong).state is GateState.UNPROVEN
+
+
+@pytest.mark.parametrize(("right", "wrong", "gated"), [(7, 3, True), (8, 2, False), (20, 9, True), (23, 6, True), (24, 5, False)])
+def test_from_ten_labels_on_the_share_of_right_ones_gates(right: int, wrong: int, gated: bool) -> None:
+    gate = gate_of(right, wrong)
+    assert gate.gated is gated
+    assert f"{right / (right + wrong):.1%} accurate so far, under 80.0%" in gate.reason or not gated
+
+
+@given(st.integers(1, 60), st.floats(0, 1), st.sampled_from([1.0, 0.3, 0.05]), st.data())
+def test_more_right_answers_of_as_many_never_close_the_gate(n: int, threshold: float, rate: float, data: st.DataObject) -> None:
+    right = data.draw(st.integers(0, n - 1))
+    fewer, more = (gate_of(count, n - count, threshold=threshold, rate=rate) for count in (right, right + 1))
+    assert fewer.gated or not more.gated
+
+
+@given(st.lists(st.sampled_from([1.0, 0.3, 0.05]), min_size=1, max_size=40), st.floats(0, 1), st.data())
+def test_a_wrong_answer_turned_right_never_closes_the_gate_whatever_the_labels_weigh(rates: list[float], threshold: float, data: st.DataObject) -> None:
+    correct = data.draw(st.lists(st.booleans(), min_size=len(rates), max_size=len(rates)))
+    turned = list(correct)
+    turned[data.draw(st.integers(0, len(rates) - 1))] = True
+    before, after = (
+        AccuracyTracker.from_labels(label(i, flags[i], sampling_rate=rate) for i, rate in enumerate(rates))
+        .snapshot(NOW).gated("billing", "learned", threshold=threshold)
+        for flags in (correct, turned)
+    )
+    assert before.gated or not after.gated
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.floats(0, 1), st.floats(0, 1))
+def test_a_lower_threshold_never_closes_the_gate(right: int, wrong: int, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert gate_of(right, wrong, threshold=high).gated or not gate_of(right, wrong, threshold=low).gated
 
 
 def test_one_wrong_label_today_does_not_close_what_a_long_past_has_proven() -> None:
