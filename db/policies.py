@@ -1,10 +1,12 @@
 """Policies: numbered, never changed, exactly one live."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, insert, select, text, update
 
+from db.locks import Lock
 from db.models import policies
 from db.session import reading, writing
 from db.taxonomy import raise_counter
@@ -23,8 +25,7 @@ class Policies:
     def live(self) -> Policy:
         """The policy in force; the built-in defaults as number 0 while none was ever saved."""
         with reading(self._engine) as connection:
-            row = connection.execute(select(policies).where(policies.c.live)).first()
-        return policy_from(row) if row else Policy(number=0)
+            return _live(connection)
 
     def all(self) -> list[Row]:
         """Every policy, newest first."""
@@ -39,15 +40,31 @@ class Policies:
             raise NotFound(f"policy {number} does not exist. The live policy was not changed.")
         return policy_from(row)
 
-    def add(self, policy: Policy, *, author: str, reason: str) -> Policy:
-        """Store a checked policy under the next number and make it the live one."""
+    def add(
+        self, policy: Policy, *, author: str, reason: str, also: Callable[[Connection, Policy, Policy], None] | None = None
+    ) -> Policy:
+        """Store a checked policy under the next number and make it the live one.
+
+        `also` runs at the end of the transaction, with its connection, the policy that was in force, and the new one.
+        """
         with writing(self._engine) as connection:
+            # Two at once are stored one after the other, and the later one is in force.
+            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.POLICIES})
+            before = _live(connection)
             connection.execute(update(policies).where(policies.c.live).values(live=False))
-            number = connection.execute(
-                insert(policies).values(config=config_of(policy), author=author, reason=reason, live=True).returning(policies.c.number)
-            ).scalar_one()
+            row = connection.execute(
+                insert(policies).values(config=config_of(policy), author=author, reason=reason, live=True).returning(policies)
+            ).one()
             raise_counter(connection, POLICY_VERSION)
-        return self.find(number)
+            saved = policy_from(row)
+            if also is not None:
+                also(connection, before, saved)
+        return saved
+
+
+def _live(connection: Connection) -> Policy:
+    row = connection.execute(select(policies).where(policies.c.live)).first()
+    return policy_from(row) if row else Policy(number=0)
 
 
 def config_of(policy: Policy) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class StateLoader:
     def stamp(self) -> tuple[int, ...]:
         """Changes when a state built now would differ from one built before. Raises ServiceUnavailable."""
         versions = self._versions()
-        return (self._tracking.demo, *(versions.get(name, 0) for name in WATCHED))
+        # What the tracker counts lately fades with the days, whether labels come or not.
+        return (self._tracking.demo, self._tracking.day, *(versions.get(name, 0) for name in WATCHED))
 
     def load(self) -> RoutingState:
         """The state as of now; the model's arrays are read only when its number has changed. Raises ServiceUnavailable."""

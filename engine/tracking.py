@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC
 from threading import Lock
 
 import numpy as np
@@ -45,13 +46,14 @@ class Evidence:
         )
 
     def comparable(self, live: Collection[str], *, embedder: str) -> Evidence:
-        """What can speak for coming tickets: answers of this embedder's models among departments that are still live.
+        """What can speak for coming tickets: answers of this embedder's models that named a department that is still live.
 
-        A ticket that went to a retired department, or belonged to one, cannot come again. Models of the same embedder
+        No ticket goes to a retired department again. A ticket that belonged to one and went elsewhere stays in: it is always
+        a mistake, its like will come again, and leaving it out would make the answers seem better than they are. Models of the same embedder
         and earlier policies stay in: a refit comes with every few labels, and the shown confidence is calibrated anew
         with it. That it means the same under all of them is an assumption of whatever is derived.
         """
-        known = np.array([a in live and b in live for a, b in zip(self.departments, self.actual, strict=True)], dtype=bool)
+        known = np.array([name in live for name in self.departments], dtype=bool)
         same = np.array([name == embedder for name in self.embedders], dtype=bool)
         return replace(self.chosen(known & same), retired=int((~known).sum()), foreign=int((known & ~same).sum()))
 
@@ -80,6 +82,11 @@ class Tracking:
         """True while only demo labels are counted. Raises ServiceUnavailable."""
         with self._lock:
             return self._only_demo()
+
+    @property
+    def day(self) -> int:
+        """The number of today's UTC day; a snapshot of another day differs, without any new label."""
+        return self._clock().astimezone(UTC).toordinal()
 
     def snapshot(self) -> AccuracySnapshot:
         """Take the labels in that came since the last call, and return the counts as of now. Raises ServiceUnavailable."""

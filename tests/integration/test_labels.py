@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from db.session import reading
 from engine.bootstrap import Engine
-from engine.domain import Method, Outcome, Overrule, TicketDraft
+from engine.domain import Decision, Method, Outcome, Overrule, TicketDraft
 from engine.errors import ServiceUnavailable
 
 TEXT = "you took the money twice for my october bill"
@@ -108,6 +108,44 @@ def test_an_identical_ticket_decided_before_the_correction_and_kept_after_it_doe
     after = console.router.route(TicketDraft(body=TEXT + " again please"))
     assert (after.department, after.source.startswith("exemplar:")) == ("Complaints", True)
     assert first.department == "Billing and Payments"
+
+
+def test_correcting_a_correction_removes_the_answer_that_the_first_one_made(console, monkeypatch) -> None:
+    """The mark of the first label is gone by then, so that its answer was kept; the last label confirms the decision."""
+    briefly(console, monkeypatch)
+    one = asked(console)
+    console.router.review(label(console, one.ticket_id, "Complaints"))
+    time.sleep(1.2)
+    asked(console)
+    kept = asked(console)
+    assert (kept.department, kept.source.startswith("ticket:")) == ("Complaints", True)
+    console.router.review(label(console, one.ticket_id, one.department))
+    assert active(console) == [(one.ticket_id, one.department, "confirmed")]
+    after = asked(console)
+    assert (after.department, after.source.startswith("exemplar:")) == (one.department, True)
+
+
+def test_confirming_another_ticket_of_a_corrected_text_removes_the_answer_that_the_correction_made(console, monkeypatch) -> None:
+    briefly(console, monkeypatch)
+    one, other = asked(console), asked(console)
+    console.router.review(label(console, one.ticket_id, "Complaints"))
+    time.sleep(1.2)
+    asked(console)
+    assert asked(console).department == "Complaints"
+    console.router.review(label(console, other.ticket_id, other.department))
+    assert asked(console).department == other.department == one.department
+
+
+def asked(console) -> Decision:  # noqa: ANN001
+    """The decision for the test's text, once it is in the cache."""
+    decision = console.router.route(TicketDraft(body=TEXT))
+    console.router.settle()
+    return decision
+
+
+def briefly(console, monkeypatch) -> None:  # noqa: ANN001
+    """A label keeps answers of its text out of the cache for a second."""
+    monkeypatch.setattr(console.router._exact._cache._cache, "_forgotten", 1)
 
 
 def test_two_supervisors_labelling_one_ticket_at_once_leave_one_exemplar_that_is_the_last_label(console) -> None:

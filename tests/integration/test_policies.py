@@ -1,12 +1,15 @@
 """Policies and tracked accuracy in force: numbered, live on every instance, and holding back what is not accurate."""
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from engine import policy as policies
-from engine.domain import Automation, Method, Outcome, Policy, Stage, Thresholds, TicketDraft
+from engine.domain import Automation, Decision, Method, Outcome, Policy, Stage, Thresholds, TicketDraft
 from engine.errors import PolicyRejected
 
 BILL = "you took the money twice for my october bill"
@@ -66,6 +69,100 @@ def test_a_department_whose_labels_are_mostly_wrong_is_held_back_and_the_decisio
     held = console.router.route(TicketDraft(body=BILL))
     assert held.automation is Automation.PRESELECT
     assert "of 12 reviewed learned decisions for Billing and Payments were right" in held.gated_by
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["single", "batch"])
+def test_an_exact_repeat_does_not_go_alone_where_the_method_that_decided_at_first_is_held_back(console, batch: bool) -> None:
+    policies.save(
+        replace(Policy(), review_rate=1.0, audit_rate=0.0, stages=frozenset({Stage.EXACT, Stage.LEARNED})), console.policies,
+        departments=names(console), author="m", reason="review everything",
+    )
+    console.state.refresh()
+
+    def route(body: str) -> Decision:
+        draft = TicketDraft(body=body)
+        decision = console.router.route_tickets([console.router.admit(draft)])[0] if batch else console.router.route(draft)
+        console.router.settle()
+        return decision
+
+    open_ = route(BILL)
+    assert (open_.automation, route(BILL).automation) == (Automation.AUTO, Automation.AUTO)
+    for number in range(12):
+        decision = route(f"{BILL}, call {'abcdefghijkl'[number]}")
+        console.router.review(Outcome(ticket_id=decision.ticket_id, department="Complaints", labelled_by="t"), learn=False)
+    console.state.refresh()
+    first, repeat = (route(f"{BILL} please help") for _ in range(2))
+    assert (first.method, repeat.method, repeat.source) == (Method.LEARNED, Method.CACHED, f"ticket:{first.ticket_id}")
+    assert (first.automation, repeat.automation) == (Automation.PRESELECT, Automation.PRESELECT)
+    assert repeat.gated_by == first.gated_by
+    assert "reviewed learned decisions for Billing and Payments were right" in repeat.gated_by
+    # Nor does an answer that went alone before its method was held back.
+    late = route(BILL)
+    assert (late.source, late.automation) == (f"ticket:{open_.ticket_id}", Automation.PRESELECT)
+
+
+def test_an_exact_repeat_does_not_go_alone_where_cached_answers_are_held_back(console) -> None:
+    policies.save(
+        replace(Policy(), review_rate=1.0, audit_rate=0.0, stages=frozenset({Stage.EXACT, Stage.LEARNED})), console.policies,
+        departments=names(console), author="m", reason="review everything",
+    )
+    console.state.refresh()
+    console.router.route(TicketDraft(body=BILL))
+    console.router.settle()
+    repeats = [console.router.route(TicketDraft(body=BILL)) for _ in range(3)]
+    assert all((r.method, r.automation) == (Method.CACHED, Automation.AUTO) for r in repeats)
+    for repeat in repeats:
+        console.router.review(Outcome(ticket_id=repeat.ticket_id, department="Complaints", labelled_by="t"), learn=False)
+    console.state.refresh()
+    first, again = (_settled(console, f"{BILL} please help") for _ in range(2))
+    assert (first.method, first.automation) == (Method.LEARNED, Automation.AUTO)
+    assert (again.method, again.automation) == (Method.CACHED, Automation.PRESELECT)
+    assert "0 of 3 reviewed cached decisions" in again.gated_by
+
+
+def _settled(console, body: str) -> Decision:
+    decision = console.router.route(TicketDraft(body=body))
+    console.router.settle()
+    return decision
+
+
+def test_what_was_right_lately_fades_with_the_days_while_no_label_comes(build) -> None:
+    now = [datetime(2026, 3, 1, 23, 30, tzinfo=UTC)]
+    console = build(working=False, clock=lambda: now[0])
+    policies.save(replace(Policy(), review_rate=1.0), console.policies, departments=names(console), author="m", reason="all")
+    decision = console.router.route(TicketDraft(body=BILL))
+    console.router.review(Outcome(ticket_id=decision.ticket_id, department=decision.department, labelled_by="t"), learn=False)
+    console.state.refresh()
+
+    def lately() -> float:
+        return console.state.current().accuracy.cell(decision.department).recent_effective
+
+    assert lately() == pytest.approx(1.0)
+    now[0] += timedelta(minutes=29)
+    assert not console.state.refresh(), "the same day in UTC"
+    now[0] += timedelta(minutes=2)
+    assert console.state.refresh()
+    now[0] += timedelta(days=13)
+    assert console.state.refresh()
+    assert lately() == pytest.approx(0.5)
+    assert console.state.current().accuracy.taken_at == now[0]
+
+
+def test_managers_who_save_at_the_same_moment_are_stored_one_after_the_other(console) -> None:
+    together, known = threading.Barrier(4), names(console)
+
+    def save(number: int) -> int:
+        together.wait(60)
+        return policies.save(
+            replace(Policy(), accuracy=0.7 + number / 100), console.policies, departments=known, author=f"m{number}", reason="at once"
+        ).number
+
+    for _ in range(5):
+        with ThreadPoolExecutor(4) as pool:
+            saved = list(pool.map(save, range(4)))
+        assert len(set(saved)) == 4
+        assert [row.number for row in console.policies.all() if row.live] == [max(saved)]
+    assert len(console.policies.all()) == 20
 
 
 def test_accuracy_counts_only_tickets_that_chance_put_into_the_queue(console) -> None:

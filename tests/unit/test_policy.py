@@ -129,6 +129,12 @@ def test_labels_of_retired_departments_and_of_another_embedder_are_left_out_and_
     assert kept.of_model("7") == sum(name == "7+3" for name in kept.models) == 24
 
 
+def test_a_ticket_of_a_retired_department_that_went_elsewhere_stays_a_mistake() -> None:
+    seen = replace(evidence(90), actual=("Gone",) * 30 + evidence(90).departments[30:], correct=np.arange(90) >= 30)
+    kept = seen.comparable(DEPARTMENTS, embedder="minilm")
+    assert (len(kept), kept.retired, int((~kept.correct).sum())) == (90, 0, 30)
+
+
 def test_the_order_of_departments_changes_nothing() -> None:
     asked = replace(Policy(), target_accuracy=0.9)
     one, _ = policies.derived(asked, evidence(2000), DEPARTMENTS)
