@@ -141,7 +141,9 @@ class Accounts:
     def change_password(self, user: str, old: str, new: str, *, keep_session: str = "") -> None:
         """Change one's own password; all other sessions end. Raises AccountRejected, SignInRefused."""
         row = self.named(user)
-        key, now = _key("account", row.name), self._clock()
+        # Whoever asks is signed in already: a count of its own, so that strangers who guess at the sign-in page cannot keep
+        # the owner from changing the password, nor a page left open from guessing it.
+        key, now = _key("old password", row.name), self._clock()
         if row.source != "local":
             raise AccountRejected("password: this account signs in with the identity provider. Nothing was changed.")
         if self._attempts.reserve(key, free=self._free, now=now) is None:
@@ -166,7 +168,7 @@ class Accounts:
         values = {"password_hash": self._passwords.hashed(new), "must_change": True}
         self._users.change(row.id, values, noted=self._noted(by, "password_reset"))
         self._sessions.end_all(row.id)
-        self._attempts.clear(_key("account", row.name), now=self._clock())
+        self._attempts.clear(_key("account", row.name), _key("old password", row.name), now=self._clock())
         return new
 
     def set_role(self, user: str, role: str, *, by: str) -> None:
