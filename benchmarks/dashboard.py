@@ -2,8 +2,8 @@
 
     python -m benchmarks.dashboard --rows 100000,1000000,10000000 --json OUT
 
-Decisions are generated straight into Postgres, one database for each size, spread evenly over twelve months; then the
-page's queries run on all sizes in turn, so that each meets the same noise.
+There is one database for each size (`benchmarks.rows`); the page's queries run on all sizes in turn, so that each meets the
+same noise. Disk is told for the largest size, from a million on.
 """
 from __future__ import annotations
 
@@ -14,31 +14,30 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, event, text
 
 from benchmarks.report import Report
-from db import migrate
+from benchmarks.rows import DECISION_SHAPE, TICKET_SHAPE, Filled, dropped, filled, generate
 from db.alerts import Alerts
 from db.charts import Charts
 from db.embedded import EmbeddedServers
 from db.retention import Retention
 from db.rollups import Rollups
-from db.session import connect
+from db.services import Services
+from db.taxonomy import Taxonomy
+from engine.readings import ALIVE
 from engine.timeline import SPANS, ChartWindow, Span
 
-# Shares of eleven departments and of the methods, as busy and quiet ones are found in practice.
-DEPARTMENTS = (22, 18, 14, 11, 9, 8, 6, 5, 4, 2, 1)
-METHODS = (("cached", 55), ("learned", 30), ("rag_llm", 5), ("fallback", 10))
-TICKET_SHAPE = "insert into tickets (id, body, channel, priority, fingerprint, origin, created_at)"
-DECISION_SHAPE = """insert into routing_history (ticket_id, department, confidence, method, created_at, actual_outcome, raw_score,
-    automation, source, reason, alternatives, evidence, timings, total_ms, versions, policy, degraded_by, channel, demo,
-    audit_department, review_probability, review_wanted)"""
+# Under this size the rollups' fixed part (every minute, hour and day of the year) says more about the year than about decisions.
+DISK_FROM = 1_000_000
+DISK_MIB, ROLLUPS_MIB = 1_000.0, 300.0
 # How often the roller looks (engine/watching.py).
 ROLL_SECONDS = 5
-INDEXES = ("ix_routing_history_created_at", "ix_routing_history_department", "ix_routing_history_waiting", "ix_routing_history_reviewed")
 
 
 def main() -> int:
@@ -57,7 +56,10 @@ def main() -> int:
         made: dict[int, Engine] = {}
         try:
             for size in sizes:
-                made[size] = _filled(servers.postgres_url, size)
+                last = filled(servers.postgres_url, size)
+                made[size] = last.engine
+            if sizes[-1] >= DISK_FROM:
+                disk(last, report)
             pages(made, report, repeats=arguments.repeats)
             upkeep(made[sizes[0]], report)
             deletion(made[sizes[-1]], sizes[-1])
@@ -65,12 +67,18 @@ def main() -> int:
         finally:
             for engine in made.values():
                 engine.dispose()
-            _dropped(servers.postgres_url, sizes)
+            dropped(servers.postgres_url, sizes)
             servers.close()
     report.print()
     if arguments.json:
         report.write(arguments.json)
     return report.exit_code
+
+
+def disk(last: Filled, report: Report) -> None:
+    """What a million decisions take: their rows and indexes with short texts, and the rollups that charts read."""
+    report.add("disk_mib_per_million_decisions", round(last.raw), DISK_MIB, "max")
+    report.add("disk_rollups_mib_per_million_decisions", round(last.rolled), ROLLUPS_MIB, "max")
 
 
 def pages(made: dict[int, Engine], report: Report, *, repeats: int) -> None:
@@ -80,9 +88,9 @@ def pages(made: dict[int, Engine], report: Report, *, repeats: int) -> None:
     times: dict[tuple[int, str, str], list[float]] = {}
     for turn in range(repeats + 2):
         for size, engine in made.items():
-            charts, alerts = Charts(engine), Alerts(engine)
+            shown = Page(Charts(engine), Alerts(engine), Services(engine), Taxonomy(engine))
             for span in SPANS.values():
-                for name, seconds in _page(charts, alerts, span, now).items():
+                for name, seconds in shown.read(span, now).items():
                     # The first turns fill the caches of Postgres and of the machine.
                     if turn >= 2:
                         times.setdefault((size, span.key, name), []).append(1000 * seconds)
@@ -95,17 +103,31 @@ def pages(made: dict[int, Engine], report: Report, *, repeats: int) -> None:
             report.add(f"dashboard_page_{span}_largest_to_smallest", round(page[largest] / page[smallest], 3), 1.5, "max")
 
 
-def _page(charts: Charts, alerts: Alerts, span: Span, now: datetime) -> dict[str, float]:
-    window, before = ChartWindow(*span.window(now)), ChartWindow(*span.before(now))
-    marks = [time.perf_counter()]
-    charts.overview(window, before, bar=span.level)
-    marks.append(time.perf_counter())
-    charts.choices(window)
-    marks.append(time.perf_counter())
-    alerts.latest(limit=20)
-    marks.append(time.perf_counter())
-    names = ("figures", "filters", "alerts")
-    return {**{name: b - a for name, a, b in zip(names, marks, marks[1:], strict=False)}, "page": marks[-1] - marks[0]}
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything that pages/parts/overview.py reads, in its order: what the controls offer, then what the page shows."""
+
+    charts: Charts
+    alerts: Alerts
+    services: Services
+    taxonomy: Taxonomy
+
+    def read(self, span: Span, now: datetime) -> dict[str, float]:
+        """Seconds by part, and of the whole `page`."""
+        window, before = ChartWindow(*span.window(now)), ChartWindow(*span.before(now))
+        parts: dict[str, Callable[[], object]] = {
+            "filters": lambda: (self.charts.choices(window), self.taxonomy.departments()),
+            "figures": lambda: self.charts.overview(window, before, bar=span.level),
+            "alerts": lambda: (self.alerts.latest(limit=20), self.alerts.open_by_severity(), self.alerts.open_at(window.start)),
+            "waiting": lambda: self.services.alive(since=now - ALIVE),
+            "targets": self.alerts.edits,
+        }
+        taken = {}
+        for name, read in parts.items():
+            started = time.perf_counter()
+            read()
+            taken[name] = time.perf_counter() - started
+        return taken | {"page": sum(taken.values())}
 
 
 def upkeep(engine: Engine, report: Report, *, tickets: int = 400) -> None:
@@ -131,7 +153,7 @@ def upkeep(engine: Engine, report: Report, *, tickets: int = 400) -> None:
     facts = max(1, round(ROLL_SECONDS / ticket))
     rollups, rolled = Rollups(engine), []
     for turn in range(15):
-        _generate(engine, facts, first=10_000_000_000 + turn * facts, seconds=ROLL_SECONDS, triggers=True)
+        generate(engine, facts, first=10_000_000_000 + turn * facts, seconds=ROLL_SECONDS, triggers=True)
         started = time.perf_counter()
         rollups.roll()
         rolled.append((time.perf_counter() - started) / facts)
@@ -235,90 +257,6 @@ def purge(engine: Engine, size: int) -> None:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _filled(url: str, size: int) -> Engine:
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"drop database if exists rows_{size} with (force)"))
-        connection.execute(text(f"create database rows_{size}"))
-    admin.dispose()
-    engine = connect(url.replace("/postgres?", f"/rows_{size}?"))
-    migrate.upgrade(engine)
-    started = time.perf_counter()
-    with engine.begin() as connection:
-        definitions = connection.execute(text("select indexdef from pg_indexes where indexname = any(:names)"), {"names": list(INDEXES)}).scalars().all()
-        for name in INDEXES:
-            connection.execute(text(f"drop index if exists {name}"))
-    for first in range(0, size, 500_000):
-        _generate(engine, min(500_000, size - first), first=first, seconds=364 * 86400)
-    with engine.begin() as connection:
-        connection.execute(text("set local statement_timeout = 0"))
-        connection.execute(text("set local maintenance_work_mem = '512MB'"))
-        for definition in definitions:
-            connection.execute(text(definition))
-    generated = time.perf_counter()
-    Rollups(engine).rebuild()
-    rebuilt = time.perf_counter()
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("set statement_timeout = 0"))
-        connection.execute(text("vacuum analyze"))
-        sizes = dict(connection.execute(text(
-            "select relname, pg_total_relation_size(oid) from pg_class where relname in ('routing_history', 'tickets', 'rollups', 'rollup_flows')"
-        )).all())
-        connection.execute(text("set statement_timeout = '15s'"))
-    raw, rolled = sizes["routing_history"] + sizes["tickets"], sizes["rollups"] + sizes["rollup_flows"]
-    _say(f"{size:,} rows: generated in {generated - started:.0f} s, rollups rebuilt in {rebuilt - generated:.0f} s, "
-                f"per million decisions {raw / size * 1e6 / 2**20:.0f} MiB raw and {rolled / size * 1e6 / 2**20:.0f} MiB rollups")
-    return engine
-
-
-def _generate(engine: Engine, count: int, *, first: int, seconds: int, triggers: bool = False) -> None:
-    """`count` decisions spread over the last `seconds`, each with its ticket."""
-    with engine.begin() as connection:
-        connection.execute(text("set local statement_timeout = 0"))
-        if not triggers:
-            # Neither foreign keys nor triggers: both would only slow the filling down, and the rebuild counts everything.
-            connection.execute(text("set local session_replication_role = replica"))
-        parameters = {"low": first + 1, "high": first + count}
-        connection.execute(text(
-            f"{TICKET_SHAPE} select 'G-' || g, 'they took the money twice for my bill of last month', 'web', 'normal', 'f', "
-            f"'api', now() - cast(:high - g as float8) / :many * interval '{seconds} seconds' from generate_series(cast(:low as bigint), cast(:high as bigint)) g"
-        ), parameters | {"many": count})
-        connection.execute(text(f"""
-            {DECISION_SHAPE}
-            select 'G-' || g, 'Department ' || d, case m when 'fallback' then 0.75 * a else 0.6 + 0.4 * sqrt(a) end, m,
-                now() - b * interval '{seconds} seconds', case when c < 0.05 then 'Department ' || (case when c < 0.003 then d % 11 + 1 else d end) end,
-                a, case when m = 'fallback' then 'suggest' when a > 0.3 then 'auto' else 'preselect' end, 'model:1', 'learned',
-                '[["Department 1", 0.9], ["Department 2", 0.05], ["Department 3", 0.02]]', '[[1, "Department 1", "topic", 0.91, "seed"]]',
-                '{{"embed": 3.1, "classify": 0.4, "total": 5.2}}', case m when 'cached' then 3 when 'rag_llm' then 900 else 7 end * exp(2 * a * b),
-                '{{"policy": "1", "model": "1"}}', 1 + (b < 0.5)::int, '{{}}',
-                (array['phone', 'email', 'chat', 'web', 'social', 'other'])[1 + floor(6 * e * e)::int], false,
-                case when m = 'cached' and e < 0.02 then 'Department ' || d end, 0.05 + 0.95 * (m = 'fallback')::int, c < 0.1
-            from (
-                select g, a, b, c, e, width_bucket(d, array[{_cumulated(DEPARTMENTS)}]) + 1 as d,
-                    (array[{_quoted([name for name, _ in METHODS])}])[width_bucket(f, array[{_cumulated([n for _, n in METHODS])}]) + 1] as m
-                from (select g, random() a, random() b, random() c, random() d, random() e, random() f
-                    from generate_series(cast(:low as bigint), cast(:high as bigint)) g) as dice
-            ) as x
-        """), parameters)
-
-
-def _cumulated(shares: tuple[int, ...] | list[int]) -> str:
-    total = sum(shares)
-    return ", ".join(str(sum(shares[: i + 1]) / total) for i in range(len(shares) - 1))
-
-
-def _quoted(names: list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
-
-
-def _dropped(url: str, sizes: list[int]) -> None:
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        for size in sizes:
-            connection.execute(text(f"drop database if exists rows_{size} with (force)"))
-    admin.dispose()
 
 
 def _p95(values: list[float]) -> float:
