@@ -73,7 +73,7 @@ class Decisions:
             return set(connection.execute(select(tickets.c.id).where(tickets.c.id.in_(list(ids)))).scalars())
 
     def bodies(self, ids: Sequence[str]) -> dict[str, str]:
-        """The stored bodies of those of `ids` that are stored, by id."""
+        """The stored bodies of those of `ids` that are stored, by id; empty where the text was removed, which a ticket's never is."""
         with reading(self._engine, patience=2 * TICKET_PATIENCE) as connection:
             return dict(connection.execute(select(tickets.c.id, tickets.c.body).where(tickets.c.id.in_(list(ids)))).all())
 

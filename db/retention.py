@@ -16,6 +16,8 @@ _NEXT = text(
 _STEPS = (
     "update outcomes set note = '' where note <> '' and ticket_id = any(:ids)",
     "update overrules set reason = '' where reason <> '' and ticket_id = any(:ids)",
+    # A language model says in its own words what the customer wants.
+    "update routing_history set reason = 'The text of this ticket was removed.' where method = 'rag_llm' and ticket_id = any(:ids)",
     # A vector can be turned back into much of its text, so it goes with the text.
     "delete from exemplar_vectors where exemplar_id in (select id from exemplars where ticket_id = any(:ids))",
     "update exemplars set text = '', active = false where ticket_id = any(:ids)",

@@ -1,16 +1,20 @@
 """After a purge nothing of the old tickets' words is left anywhere, and every count is what it was."""
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from db import retention
 from db.session import connect
+from engine import imports
 from engine.bootstrap import Engine
-from engine.domain import Outcome, Overrule, TicketDraft
+from engine.domain import Channel, Outcome, Overrule, Priority, Ticket, TicketDraft
 from engine.errors import StatementRefused
+from engine.set_aside import SetAside
 
 WORD = "xylophone"
 
@@ -62,3 +66,67 @@ def test_a_purge_goes_in_batches_and_one_that_was_broken_off_goes_on(console: En
     assert 0 < gone < 9 and gone % 2 == 0, "whole batches"
     assert console.retention.purge(before=now + timedelta(seconds=1), now=now) == 9 - gone
     assert WORD not in everything(console)
+
+
+def test_what_a_language_model_said_about_the_customer_goes_too(console: Engine) -> None:
+    asked, other = (console.router.route(TicketDraft(body=text)) for text in (f"my {WORD} parcel is lost", "where is my parcel"))
+    pool = connect(console.settings.postgres_url)
+    with pool.begin() as connection:
+        said = text("update routing_history set method = 'rag_llm', reason = :reason where ticket_id = :id")
+        connection.execute(said, {"id": asked.ticket_id, "reason": f"The customer has lost a {WORD}."})
+    pool.dispose()
+    now = datetime.now(UTC)
+    console.retention.purge(before=now + timedelta(seconds=1), now=now)
+    assert WORD not in everything(console)
+    assert console.decisions.find(asked.ticket_id)[1].reason == "The text of this ticket was removed."
+    assert console.decisions.find(other.ticket_id)[1].reason == other.reason
+
+
+def test_a_ticket_without_its_text_waits_for_no_label(console: Engine) -> None:
+    """Nobody could say where it belonged. Those that still have theirs wait on."""
+    old = console.router.route(TicketDraft(body=f"my {WORD} parcel is lost"))
+    other = next(d.name for d in console.taxonomy.departments() if d.name != old.department)
+    console.router.overrule(Overrule(ticket_id=old.ticket_id, department=other, by="ann"))
+    assert [row.ticket_id for row in console.outcomes.queue()] == [old.ticket_id]
+    assert console.outcomes.waiting() == 1
+    now = datetime.now(UTC)
+    console.retention.purge(before=now + timedelta(seconds=1), now=now)
+    assert (console.outcomes.queue(), console.outcomes.waiting()) == ([], 0)
+    new = console.router.route(TicketDraft(body="where is my parcel"))
+    console.router.overrule(Overrule(ticket_id=new.ticket_id, department=other, by="ann"))
+    assert console.outcomes.waiting() == 1
+
+
+def test_a_file_that_was_stored_before_a_purge_is_stored_already(console: Engine) -> None:
+    content = f"ticket_id,body\nA-1,my {WORD} parcel is lost\nA-2,where is my {WORD}\n".encode()
+
+    def imported() -> imports.ImportResult:
+        file = imports.read(content, name="old.csv", router=console.router)
+        return imports.run(file, router=console.router, store=console.decisions)
+
+    assert len(imported().decisions) == 2
+    now = datetime.now(UTC)
+    console.retention.purge(before=now + timedelta(seconds=1), now=now)
+    again = imported()
+    assert (again.decisions, again.already_stored) == ((), 2)
+    console.router.settle()
+    assert WORD not in everything(console)
+
+
+def test_tickets_that_were_set_aside_go_by_their_age(tmp_path: Path) -> None:
+    """A readable one by the time it was accepted, the rest by the time it was set aside."""
+    now = datetime.now(UTC)
+    aside = SetAside(tmp_path / "refused")
+    for days in (100, 10):
+        ticket = Ticket(
+            id=f"T-{days}", subject="", body=f"my {WORD}", channel=Channel.WEB, customer_ref="", priority=Priority.NORMAL,
+            created_at=now - timedelta(days=days),
+        )
+        aside.refuse(ticket, "another ticket with this id is stored")
+    aside.broken("0000000001-1-abcd", [b"torn"])
+    assert aside.forget(before=now - timedelta(days=90)) == 1
+    assert sorted(record.ticket_id for record in aside.records()) == ["", "T-10"]
+    torn = next(tmp_path.rglob("*.torn"))
+    os.utime(torn, (now.timestamp() - 100 * 86_400,) * 2)
+    assert aside.forget(before=now - timedelta(days=90)) == 1
+    assert [record.ticket_id for record in aside.records()] == ["T-10"]
