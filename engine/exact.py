@@ -76,9 +76,15 @@ class ExactAnswers:
         """
         self._afterwards.submit(self._remove, print_).result()
 
-    def _remove(self, print_: str) -> None:
+    def agree(self, print_: str, department: str, state: RoutingState) -> None:
+        """As `forget`, but an answer of this epoch that names the department already stays."""
+        self._afterwards.submit(self._remove, print_, department, state.epoch).result()
+
+    def _remove(self, print_: str, agreed: str = "", epoch: str = "") -> None:
         try:
-            self._cache.remove(print_)
+            held = self._cache.get([print_], epoch)[0] if agreed else None
+            if held is None or held.department != agreed:
+                self._cache.remove(print_)
         except ServiceUnavailable as error:
             self._log.event("service_unavailable", service=error.service)
             # The entry would be there when the cache is back, and nobody would know: leave the whole epoch behind.

@@ -155,11 +155,11 @@ class ConfidenceRouter:
         print_ = fingerprint(self._outcomes.decided(outcome.ticket_id).text)
         # Before the label is stored, so that no end of this process in between leaves a wrong answer behind. A label that confirms
         # its own ticket's decision may contradict an answer that came from an earlier label or from another ticket of this text.
-        self._exact.forget(print_)
+        self._exact.agree(print_, outcome.department, self._state.current())
         reviewed = self._outcomes.label(outcome, now=at or self._clock(), learn=learn)
         late = self._late(lambda: self._learn(reviewed)) if learn else ""
         # And after it, for what was decided in between without the cache.
-        late = self._late(lambda: self._exact.forget(print_)) or late
+        late = self._late(lambda: self._exact.agree(print_, outcome.department, self._state.current())) or late
         self._log.event("ticket_reviewed", ticket_id=outcome.ticket_id, correct=reviewed.correct, department=reviewed.predicted)
         return replace(reviewed, late=late)
 

@@ -136,6 +136,12 @@ def test_confirming_another_ticket_of_a_corrected_text_removes_the_answer_that_t
     assert asked(console).department == other.department == one.department
 
 
+def test_a_label_that_the_cached_answer_agrees_with_leaves_it_there(console) -> None:
+    one = asked(console)
+    console.router.review(label(console, one.ticket_id, one.department))
+    assert asked(console).source == f"ticket:{one.ticket_id}"
+
+
 def asked(console) -> Decision:  # noqa: ANN001
     """The decision for the test's text, once it is in the cache."""
     decision = console.router.route(TicketDraft(body=TEXT))
