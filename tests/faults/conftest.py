@@ -65,6 +65,8 @@ def world(servers: EmbeddedServers, databases, learned: str, tmp_path_factory: p
         stages = frozenset({Stage.EXACT, Stage.RAG_LLM})
         # And the language model answers, however often it has been corrected here.
         engine.policies.add(replace(Policy(), confidence=0.05, stages=stages, audit_rate=0.0), author="test", reason="the long way")
+        # Otherwise the new policy would have a model fitted in the background, in the middle of some test.
+        engine.trainer.train()
         engine.state.refresh()
         engine.reindexer.run()
         truth = create_engine(url)

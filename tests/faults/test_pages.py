@@ -147,7 +147,9 @@ def test_the_system_page_has_a_row_for_each_service_tests_it_on_demand_and_count
     table = next(frame.value for frame in page.dataframe if "Service" in frame.value).set_index("Service")
     assert set(table.index) == {"Database", "Exact cache", "Embedder", "Learned router", "Vector index", "Language model", "Spool"}
     away = table.loc["Vector index"]
-    assert (away["Backend"], away["State"], away["By tickets"]) == ("configured", "away", "left alone for a while")
+    assert (away["Backend"], away["State"]) == ("configured", "away")
+    # The pause is a second at first, which opening a page may take.
+    assert away["By tickets"] in {"left alone for a while", "tried again with the next ticket"}
     assert "503" in away["Last error"]
     assert away["Degraded"] == "The copy in Postgres answers; nothing is lost."
     assert table.loc["Language model", "State"] == "answers"

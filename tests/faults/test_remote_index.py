@@ -11,7 +11,7 @@ from engine import imports
 from engine.breaker import Circuit
 from engine.domain import Decision
 from tests.faults.conftest import World
-from tests.faults.test_matrix import DOUBTFUL, heal, route, word
+from tests.faults.test_matrix import heal, route, table, word
 from tests.servers.faulty import Fault
 
 
@@ -29,8 +29,8 @@ def test_an_imported_file_uses_an_index_that_takes_thirty_milliseconds_for_an_an
     world.gemini.stop_listening()
     world.pinecone.pause = 0.03
     before = world.engine.services.states()["index"]
-    lines = "\n".join(DOUBTFUL.format(word(10_000 + number)) for number in range(3 * imports.BATCH))
-    file = imports.read(f"body\n{lines}\n".replace(", it", " it").encode(), name="tickets.csv", router=world.engine.router)
+    content = table(*(word(10_000 + number) for number in range(3 * imports.BATCH)))
+    file = imports.read(content, name="tickets.csv", router=world.engine.router)
     found = imports.run(file, router=world.engine.router, store=world.engine.decisions).decisions
     assert len(found) == 3 * imports.BATCH
     assert not [decision for decision in found if "index" in decision.degraded_by]
