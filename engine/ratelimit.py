@@ -1,7 +1,6 @@
 """Limits for users and tokens in a span of time; when the counter's server is away, everything passes and that is counted."""
 from __future__ import annotations
 
-import threading
 from typing import Protocol
 
 from engine.errors import ServiceUnavailable, TooManyRequests
@@ -26,13 +25,6 @@ class RateLimiter:
         self._limits = limits
         self._clock = clock
         self._log = log
-        self._lock = threading.Lock()
-        self._passed_unchecked = 0
-
-    @property
-    def passed_unchecked(self) -> int:
-        """How often a request passed because the counter did not answer, since the start."""
-        return self._passed_unchecked
 
     def take(self, kind: str, holder: str, *, amount: int = 1) -> None:
         """Use up some of the holder's limit, or nothing of it when that much is not left. Raises TooManyRequests."""
@@ -45,8 +37,6 @@ class RateLimiter:
                 # A smaller file may still fit.
                 self._counter.add(name, amount=-amount, seconds=2 * length)
         except ServiceUnavailable as error:
-            with self._lock:
-                self._passed_unchecked += 1
             self._log.event("rate_limit_unchecked", service=error.service, kind=kind)
             return
         if used > limit:

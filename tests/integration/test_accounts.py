@@ -191,6 +191,21 @@ def test_a_changed_password_ends_the_other_sessions(engine: Engine) -> None:
     assert engine.accounts.sign_in("ann", "seven-quiet-boats").name == "ann"
 
 
+def test_strangers_who_guess_do_not_keep_the_owner_from_changing_the_password(engine: Engine) -> None:
+    """Nor does a wrong old password lock the sign-in; it is counted by itself."""
+    for _ in range(10):
+        with pytest.raises(SignInRefused):
+            engine.accounts.sign_in("ann", "wrong", address="10.9.9.9")
+    assert refused(engine, "ann", GOOD, address="10.9.9.9") > 0, "the account is locked for strangers"
+    engine.accounts.change_password("ann", GOOD, "seven-quiet-boats")
+    for _ in range(6):
+        with pytest.raises(AccountRejected, match="old password"):
+            engine.accounts.change_password("root", "wrong", "seven-quiet-boats")
+    with pytest.raises(SignInRefused):
+        engine.accounts.change_password("root", GOOD, "seven-quiet-boats")
+    assert engine.accounts.sign_in("root", GOOD).name == "root"
+
+
 @pytest.mark.parametrize("password", ["short", "a" * 20, "passwordpassword1", "ann-likes-green-tea", "Password12345!", "x" * 300])
 def test_weak_passwords_are_refused(engine: Engine, password: str) -> None:
     with pytest.raises(AccountRejected):
@@ -291,7 +306,7 @@ def test_limits_let_everything_pass_and_count_it_while_the_counter_is_away(cheap
     try:
         for _ in range(8):
             engine.limits.take("submit", "ann")
-        assert engine.limits.passed_unchecked == 8
+        assert 'routing_rate_limit_unchecked_total{kind="submit"} 8.0' in engine.watch.metrics.render().decode()
     finally:
         engine.close()
 
