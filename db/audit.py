@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, event, insert, select, text
+from sqlalchemy import Column, Connection, Engine, Row, event, insert, select, text
 
 from db.models_access import audit_head, audit_log
 from db.session import reading, translated, writing
@@ -60,8 +60,15 @@ class AuditTable:
 
     def actions(self) -> list[str]:
         """The actions that occur."""
+        return self._values(audit_log.c.action)
+
+    def actors(self) -> list[str]:
+        """Everybody and everything that did something: users, tokens' owners, the command line."""
+        return self._values(audit_log.c.actor)
+
+    def _values(self, column: Column[str]) -> list[str]:
         with reading(self._engine) as connection:
-            return list(connection.execute(select(audit_log.c.action).distinct().order_by(audit_log.c.action)).scalars())
+            return list(connection.execute(select(column).distinct().order_by(column)).scalars())
 
     @contextmanager
     def chain(self) -> Iterator[tuple[Iterator[Row], Row]]:

@@ -76,12 +76,12 @@ class Outcomes:
 
         return transact(self._engine, work)
 
-    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> str | None:
+    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any, str], None] | None = None) -> str | None:
         """Store an agent's own choice; the ticket goes to the front of the review queue. Raises NotFound, and
         OutcomeRejected for a department that is unknown or retired.
 
         A supervisor's label stands: where there is one, the overrule is noted beside it, changes nothing, and the label's
-        department is returned. `also` as for `label`.
+        department is returned. `also` as for `label`, with the department that was in force so far.
         """
         def work(connection: Connection) -> str | None:
             _must_exist(connection, overrule.department, live=True)
@@ -99,7 +99,7 @@ class Outcomes:
                 )
             )
             if also is not None:
-                also(connection)
+                also(connection, row.actual_outcome or row.overruled_to or row.department)
             return row.actual_outcome
 
         return transact(self._engine, work)
@@ -171,7 +171,15 @@ def _labelled(connection: Connection, outcome: Outcome, *, now: datetime) -> Rev
     )
     return Reviewed(
         ticket=ticket_from(row), fingerprint=row.fingerprint, predicted=row.department, actual=outcome.department,
-        method=row.method, topic=row.topic,
+        method=row.method, topic=row.topic, earlier=_label_of(row) if was_labelled else None,
+    )
+
+
+def _label_of(row: Row) -> Outcome:
+    hours, stars = row.resolution_time_hours, row.customer_satisfaction
+    return Outcome(
+        ticket_id=row.ticket_id, department=row.actual_outcome, labelled_by=row.reviewed_by or "",
+        resolution_hours=None if hours is None else float(hours), satisfaction=None if stars is None else int(stars),
     )
 
 

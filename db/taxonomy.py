@@ -1,7 +1,7 @@
 """Departments and topics."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -38,9 +38,19 @@ class Taxonomy:
         with reading(self._engine) as connection:
             return [Topic(*row) for row in connection.execute(query)]
 
-    def save(self, new_departments: Sequence[Department], new_topics: Sequence[Topic] = ()) -> None:
-        """Add or change departments and topics, in one transaction. Those not named stay as they are."""
-        transact(self._engine, lambda connection: save(connection, new_departments, new_topics))
+    def save(
+        self, new_departments: Sequence[Department], new_topics: Sequence[Topic] = (), *, also: Callable[[Connection], None] | None = None
+    ) -> None:
+        """Add or change departments and topics, in one transaction. Those not named stay as they are.
+
+        `also` runs at the end of it, with its connection, and may run again after a deadlock.
+        """
+        def work(connection: Connection) -> None:
+            save(connection, new_departments, new_topics)
+            if also is not None:
+                also(connection)
+
+        transact(self._engine, work)
 
     def replace(self, new_departments: Sequence[Department], new_topics: Sequence[Topic]) -> None:
         """Make exactly these live, in one transaction; those that are not named are retired, their history stays."""

@@ -53,6 +53,8 @@ class AuditStore(Protocol):
 
     def actions(self) -> list[str]: ...
 
+    def actors(self) -> list[str]: ...
+
     def chain(self) -> Any: ...
 
 
@@ -94,6 +96,10 @@ class Audit:
     def actions(self) -> list[str]:
         """The actions that occur, sorted."""
         return self._store.actions()
+
+    def actors(self) -> list[str]:
+        """Everybody and everything that did something, sorted; not only users."""
+        return self._store.actors()
 
     def verify(self, *, witness: str = "") -> Verified:
         """Walk the whole chain; says where it is broken first. `witness` is a hash noted earlier that must occur."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from engine.audit import Audit
 from engine.domain import Origin, Outcome, Overrule, Policy, Ticket
@@ -41,25 +41,31 @@ class AuditedOutcomes:
             if reviewed.ticket.origin is not Origin.DEMO:
                 self._audit.record(
                     outcome.labelled_by, "ticket_reviewed", "ticket", outcome.ticket_id, connection=connection,
-                    before={"department": reviewed.predicted}, after={"department": reviewed.actual},
+                    before=_facts(reviewed.earlier) if reviewed.earlier else {"department": reviewed.predicted}, after=_facts(clean),
                 )
 
         clean = replace(outcome, department=remark(outcome.department), note=remark(outcome.note))
         return self._store.label(clean, now=now, learn=learn, also=noted)
 
-    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> str | None:
+    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any, str], None] | None = None) -> str | None:
         """As the store's own, and who did it in the same transaction. Raises NotFound, OutcomeRejected."""
         _must_be_a_number(overrule.ticket_id)
         clean = replace(overrule, department=remark(overrule.department), reason=remark(overrule.reason))
 
-        def noted(connection: Any) -> None:
+        def noted(connection: Any, before: str) -> None:
             if also is not None:
-                also(connection)
+                also(connection, before)
             self._audit.record(
-                clean.by, "ticket_overruled", "ticket", clean.ticket_id, after={"department": clean.department}, connection=connection
+                clean.by, "ticket_overruled", "ticket", clean.ticket_id, connection=connection,
+                before={"department": before}, after={"department": clean.department},
             )
 
         return self._store.overrule(clean, now=now, also=noted)
+
+
+def _facts(label: Outcome) -> dict[str, Any]:
+    given = {"department": label.department, "hours": label.resolution_hours, "stars": label.satisfaction}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _must_be_a_number(ticket_id: str) -> None:
@@ -68,10 +74,20 @@ def _must_be_a_number(ticket_id: str) -> None:
         raise NotFound(f"ticket {remark(ticket_id, maximum=64)} does not exist. Check the number.")
 
 
+class PolicyChanges(PolicyHistory, Protocol):
+    """Policies that do something else in the transaction of a change."""
+
+    def add(
+        self, policy: Policy, *, author: str, reason: str, also: Callable[[Any, Policy, Policy], None] | None = None
+    ) -> Policy:
+        """As a PolicyStore's; `also` gets the connection, the policy that was in force, and the new one."""
+        ...
+
+
 class AuditedPolicies:
     """The policies, with a row in the audit log for each one that is put in force."""
 
-    def __init__(self, store: PolicyHistory, audit: Audit) -> None:
+    def __init__(self, store: PolicyChanges, audit: Audit) -> None:
         self._store = store
         self._audit = audit
 
@@ -88,13 +104,13 @@ class AuditedPolicies:
         return self._store.find(number)
 
     def add(self, policy: Policy, *, author: str, reason: str) -> Policy:
-        """Store under the next number, make it the live one, and note what it changed."""
-        before = self._store.live()
-        saved = self._store.add(policy, author=author, reason=reason)
-        differing = changes(before, saved)
-        self._audit.record(
-            author, "policy_changed", "policy", str(saved.number),
-            before={name: str(old) for name, (old, _) in differing.items()},
-            after={"reason": reason, **{name: str(new) for name, (_, new) in differing.items()}},
-        )
-        return saved
+        """Store under the next number, make it the live one, and note what it changed, in one transaction."""
+        def noted(connection: Any, before: Policy, saved: Policy) -> None:
+            differing = changes(before, saved)
+            self._audit.record(
+                author, "policy_changed", "policy", str(saved.number), connection=connection,
+                before={name: str(old) for name, (old, _) in differing.items()},
+                after={"reason": reason, **{name: str(new) for name, (_, new) in differing.items()}},
+            )
+
+        return self._store.add(policy, author=author, reason=reason, also=noted)

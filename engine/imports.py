@@ -114,7 +114,7 @@ def run(
 
 def _already_stored(file: ImportFile, tickets: Sequence[Ticket], store: DecisionStore, *, before: int = 0) -> set[str]:
     known = store.bodies([ticket.id for ticket in tickets])
-    other = [t.id for t in tickets if t.id in known and known[t.id] != t.body]
+    other = [t.id for t in tickets if known.get(t.id) and known[t.id] != t.body]
     if other:
         so_far = f"{before:,} tickets of the file are stored, the others are not" if before else "Nothing was stored"
         raise ImportRejected(

@@ -123,13 +123,13 @@ class DecisionStore(Protocol):
 
     def find(self, ticket_id: str) -> tuple[Ticket, Decision]:
         """Raises NotFound."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
     """What a stored label changed: the ticket's text and fingerprint, and whether the decision was right.
 
+    earlier      the label that this one replaces, without its note; None when the ticket had none
     exemplar_id  the exemplar that the ticket has become, without a vector yet; None when it has not become one
     late         the service for whose sake something of what follows from the label is done later, empty when all is done
     """
@@ -140,6 +140,7 @@ class Reviewed:
     actual: str
     method: str
     topic: str
+    earlier: Outcome | None = None
     exemplar_id: int | None = None
     late: str = ""
 
@@ -168,9 +169,9 @@ class OutcomeStore(Protocol):
         """Store the label, `routing_accuracy`, with `learn` the exemplar, and what `also` does in one transaction. Raises NotFound."""
         ...
 
-    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any], None] | None = None) -> str | None:
-        """Store it; the department of a supervisor's label, if there is one: that stands. Raises NotFound, OutcomeRejected."""
-        ...
+    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any, str], None] | None = None) -> str | None:
+        """Store it, with what `also` does with the connection and the department so far; the department of a supervisor's label,
+        if there is one: that stands. Raises NotFound, OutcomeRejected."""
 
 
 class ExemplarStore(Protocol):

@@ -7,7 +7,7 @@ import streamlit as st
 
 from engine.errors import ConsoleError
 from pages.parts import alert_list, rule_form
-from pages.parts.guard import open_page
+from pages.parts.guard import here, open_page
 
 operator, engine = open_page("Alerts", caption="An alert opens when a figure is wrong for long enough, tells people once, and resolves by itself.")
 
@@ -17,6 +17,7 @@ now_tab, rules_tab, told_tab = st.tabs(["Now", "Rules", "Who is told"])
 @st.fragment(run_every=10.0)
 def current() -> None:
     """The alerts, refreshed by themselves."""
+    here(operator)
     try:
         rows = engine.watch.alert_table.latest(limit=100)
     except ConsoleError as error:

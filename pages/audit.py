@@ -13,7 +13,7 @@ operator, engine = open_page("Audit log", caption="Rows are only ever added; eac
 
 one, two, three, four = st.columns(4)
 try:
-    actors, actions = ["", *(u.name for u in engine.accounts.all())], ["", *engine.audit.actions()]
+    actors, actions = ["", *engine.audit.actors()], ["", *engine.audit.actions()]
     actor = one.selectbox("Who", actors, format_func=lambda name: name or "Anybody", key="actor")
     action = two.selectbox("What", actions, format_func=lambda name: name.replace("_", " ") or "Anything", key="action")
     held = three.text_input("Object holds", key="object", max_chars=200)
@@ -27,9 +27,11 @@ except ConsoleError as error:
 
 if rows:
     st.dataframe(trail.table(rows), hide_index=True, width="stretch", column_config={
-        **words.TIMES, "Number": st.column_config.NumberColumn(width=70), "Change": st.column_config.TextColumn(width="large"),
+        **words.TIMES, **trail.WIDTHS,
     })
     st.caption(f"The newest {len(rows):,} rows that fit.")
+    if len(rows) == 500:
+        st.caption(f"The file holds more: up to {trail.MOST:,} rows, the newest that fit. If there are still more, its last line says so.")
     st.download_button(
         "Download as CSV",
         download(operator, lambda: trail.as_csv(engine, operator.name, actor=actor, action=action, words=held, since=from_)),

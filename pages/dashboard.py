@@ -5,7 +5,7 @@ import streamlit as st
 
 from engine.errors import ConsoleError
 from pages.parts import alert_list, charts, overview, services
-from pages.parts.guard import download, open_page
+from pages.parts.guard import download, here, open_page
 
 operator, engine = open_page("Dashboard")
 
@@ -23,6 +23,7 @@ except ConsoleError as error:
 @st.fragment(run_every=5.0 if view.live else None)
 def figures() -> None:
     """Everything that changes; runs alone, so that the controls stay still."""
+    here(operator)
     services.away_now(engine)
     try:
         data = overview.read(engine, view)

@@ -5,7 +5,7 @@ import streamlit as st
 
 from engine.errors import ConsoleError
 from pages.parts import services
-from pages.parts.guard import open_page
+from pages.parts.guard import here, open_page
 
 operator, engine = open_page("System", caption="What the console stands on, and what is different while something is away.")
 
@@ -13,6 +13,7 @@ operator, engine = open_page("System", caption="What the console stands on, and 
 @st.fragment(run_every=10.0)
 def overview() -> None:
     """Everything that changes by itself."""
+    here(operator)
     with st.spinner("Asking the services…"):
         reports = engine.health.report()
     services.banner(reports)

@@ -17,7 +17,7 @@ from engine.web.gate import COOKIE
 class Run:
     """What one run of a page sent: headings, all other texts, and the navigation's pages (url path -> script hash).
 
-    `fragments` are the parts that may be asked for alone, `files` the downloads that are made when asked for, `session` the pages'
+    `fragments` are the parts that may be asked for alone, `files` the downloads that are made when asked for, `buttons` their ids by label, `session` the pages'
     own number of this visit.
     """
 
@@ -26,6 +26,7 @@ class Run:
     pages: dict[str, str] = field(default_factory=dict)
     fragments: set[str] = field(default_factory=set)
     files: list[str] = field(default_factory=list)
+    buttons: dict[str, str] = field(default_factory=dict)
     session: str = ""
     not_found: bool = False
 
@@ -41,13 +42,15 @@ def opened(url: str, cookie: str = "", *, resume: str = "", **headers: str) -> I
         yield socket
 
 
-def wanted(*, page: str = "", script_hash: str = "", fragment: str = "") -> bytes:
-    """The message that asks for a run of a page, or of a part of it."""
+def wanted(*, page: str = "", script_hash: str = "", fragment: str = "", pressed: str = "") -> bytes:
+    """The message that asks for a run of a page, or of a part of it, as after the button with the id `pressed`."""
     message = BackMsg()
     message.rerun_script.query_string = ""
     message.rerun_script.page_name = page
     message.rerun_script.page_script_hash = script_hash
     message.rerun_script.fragment_id = fragment
+    if pressed:
+        message.rerun_script.widget_states.widgets.add(id=pressed, trigger_value=True)
     return message.SerializeToString()
 
 
@@ -79,9 +82,9 @@ def answer(socket: ClientConnection, message: bytes, kind: str, *, timeout: floa
             return forward
 
 
-def run(socket: ClientConnection, *, page: str = "", script_hash: str = "", fragment: str = "", timeout: float = 60) -> Run:
+def run(socket: ClientConnection, *, page: str = "", script_hash: str = "", fragment: str = "", pressed: str = "", timeout: float = 60) -> Run:
     """Ask for a run of a page by its url path or by its script's hash, or of a part of it, and read until it has finished."""
-    socket.send(wanted(page=page, script_hash=script_hash, fragment=fragment))
+    socket.send(wanted(page=page, script_hash=script_hash, fragment=fragment, pressed=pressed))
     result = Run()
     while True:
         forward = ForwardMsg()
@@ -100,6 +103,8 @@ def run(socket: ClientConnection, *, page: str = "", script_hash: str = "", frag
                 result.headings.append(element.heading.body)
             else:
                 result.texts.append(str(getattr(element, what)))
+            if what == "button":
+                result.buttons[element.button.label] = element.button.id
             if what == "download_button" and element.download_button.deferred_file_id:
                 result.files.append(element.download_button.deferred_file_id)
         elif kind == "navigation":

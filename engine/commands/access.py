@@ -122,8 +122,11 @@ def purge(arguments: Namespace) -> int:
     with opened() as engine:
         now = datetime.now(UTC)
         removed = engine.retention.purge(before=now - arguments.older_than, now=now)
-        engine.audit.record(BY, "texts_removed", "ticket", f"older than {arguments.older_than.days} days", after={"tickets": removed})
-    print(json.dumps({"texts_removed": removed}))
+        aside = engine.spool.set_aside.forget(before=now - arguments.older_than)
+        engine.audit.record(
+            BY, "texts_removed", "ticket", f"older than {arguments.older_than.days} days", after={"tickets": removed, "set_aside": aside}
+        )
+    print(json.dumps({"texts_removed": removed, "set_aside_removed": aside}))
     return 0
 
 

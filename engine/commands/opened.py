@@ -1,11 +1,14 @@
 """An engine for the length of one command."""
 from __future__ import annotations
 
+import os
+import pwd
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engine import bootstrap, settings
+from engine import audit, bootstrap, settings
 from engine.bootstrap import Engine
 
 
@@ -17,9 +20,20 @@ def opened(*, log: bool = False, following: bool = False) -> Iterator[Engine]:
     `following` one that takes long decides by policies and models that come into force meanwhile.
     """
     engine = bootstrap.build(settings.load(), log_stream=sys.stderr if log else None, working=False)
+    audit.coming_from(_caller())
     try:
         if following:
             engine.state.start()
         yield engine
     finally:
+        audit.coming_from("")
         engine.close()
+
+
+def _caller() -> str:
+    """Who runs the command, for the audit log: the machine's own user, whom no variable of the environment can change."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"

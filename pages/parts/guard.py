@@ -26,6 +26,7 @@ class Operator:
     session: str = ""
     user_id: int = 0
     source: str = "local"
+    address: str = ""
 
     def may(self, permission: Permission | str) -> bool:
         """True when the operator's role holds the permission."""
@@ -43,7 +44,7 @@ def who() -> Operator | None:
     if session is None or session.must_change:
         return None
     audit.coming_from(session.address)
-    return Operator(session.name, session.role, session.key, session.user_id, session.source)
+    return Operator(session.name, session.role, session.key, session.user_id, session.source, session.address)
 
 
 def open_page(title: str, *, caption: str = "", permission: Permission | str | None = None) -> tuple[Operator, Engine]:
@@ -68,6 +69,13 @@ def open_page(title: str, *, caption: str = "", permission: Permission | str | N
     if caption:
         st.caption(caption)
     return operator, engine
+
+
+def here(operator: Operator) -> None:
+    """The first line of a part that runs alone: what is done in it comes from where the operator is. The page's own guard
+    does not run then; whether the session still lives has been asked by the gate.
+    """
+    audit.coming_from(operator.address)
 
 
 def download(operator: Operator, make: Callable[[], T]) -> Callable[[], T]:

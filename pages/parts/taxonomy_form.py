@@ -41,12 +41,15 @@ def save(changed: Sequence[Department], *, engine: Engine, operator: str) -> Non
         return
     try:
         before = {d.name: d for d in engine.taxonomy.departments(retired=True)}
-        engine.taxonomy.save(changed)
-        for department in changed:
-            engine.audit.record(
-                operator, "department_changed", "department", department.name,
-                before=_fields(before[department.name]), after=_fields(department),
-            )
+
+        def noted(connection: object) -> None:
+            for department in changed:
+                engine.audit.record(
+                    operator, "department_changed", "department", department.name, connection=connection,
+                    before=_fields(before[department.name]), after=_fields(department),
+                )
+
+        engine.taxonomy.save(changed, also=noted)
         engine.state.refresh()
     except ConsoleError as error:
         st.error("The departments were not changed.", icon=":material/cloud_off:")

@@ -14,6 +14,12 @@ from engine.errors import ConsoleError
 
 COLUMNS = ("number", "time", "who", "what", "kind", "object", "before", "after", "from", "hash")
 MOST = 100_000
+# In pixels: all but the change, which is as long as it is, beside the navigation of a window of 1280.
+WIDTHS = {
+    "Number": st.column_config.NumberColumn(width=70), "Who": st.column_config.TextColumn(width=110), "What": st.column_config.TextColumn(width=130),
+    "Object": st.column_config.TextColumn(width=150), "From": st.column_config.TextColumn(width=120),
+    "Change": st.column_config.TextColumn(width="large"),
+}
 
 
 def _cells(row: Any) -> tuple[Any, ...]:
@@ -24,10 +30,10 @@ def _cells(row: Any) -> tuple[Any, ...]:
 def table(rows: Sequence[Any]) -> pd.DataFrame:
     """The rows for the page, with what changed in one readable column; before, after and hash are in the CSV."""
     shown = [
-        (row.id, row.at, row.actor, row.action.replace("_", " "), f"{row.kind} {row.object}", _change(row.before, row.after), row.address)
+        (row.id, row.at, row.actor, row.action.replace("_", " "), f"{row.kind} {row.object}", row.address, _change(row.before, row.after))
         for row in rows
     ]
-    return pd.DataFrame(shown, columns=["Number", "Time (UTC)", "Who", "What", "Object", "Change", "From"])
+    return pd.DataFrame(shown, columns=["Number", "Time (UTC)", "Who", "What", "Object", "From", "Change"])
 
 
 def _change(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
@@ -42,10 +48,18 @@ def _change(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
 
 
 def as_csv(engine: Engine, operator: str, **filters: Any) -> bytes:
-    """All rows that fit the filters, harmless in a spreadsheet; the export itself is noted."""
-    rows = engine.audit.find(limit=MOST, **filters)
-    engine.audit.record(operator, "audit_exported", "audit", "csv", after={"rows": len(rows)})
-    return export.csv_bytes(COLUMNS, (_cells(row) for row in rows))
+    """The newest `MOST` rows that fit the filters, harmless in a spreadsheet; the export itself is noted.
+
+    When more rows fit, a last line says that they are missing.
+    """
+    rows = engine.audit.find(limit=MOST + 1, **filters)
+    more = len(rows) > MOST
+    engine.audit.record(operator, "audit_exported", "audit", "csv", after={"rows": min(len(rows), MOST), "complete": not more})
+    cells = [_cells(row) for row in rows[:MOST]]
+    if more:
+        told = f"older rows fit too and are not in this file, which holds the newest {MOST:,}; choose filters to get them"
+        cells.append((told, *[""] * (len(COLUMNS) - 1)))
+    return export.csv_bytes(COLUMNS, cells)
 
 
 def verify(engine: Engine) -> None:

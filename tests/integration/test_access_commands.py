@@ -3,6 +3,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pwd
+import socket
 
 import pytest
 from sqlalchemy import text
@@ -88,10 +91,12 @@ def test_purge_removes_old_texts_and_notes_it(shell, console: Engine) -> None:  
     with pool.begin() as connection:
         connection.execute(text("update tickets set created_at = created_at - interval '100 days'"))
     pool.dispose()
-    assert json.loads(shell("purge", "--older-than", "4m")[1]) == {"texts_removed": 0}
-    assert json.loads(shell("purge", "--older-than", "90d")[1]) == {"texts_removed": 1}
+    assert json.loads(shell("purge", "--older-than", "4m")[1]) == {"texts_removed": 0, "set_aside_removed": 0}
+    assert json.loads(shell("purge", "--older-than", "90d")[1]) == {"texts_removed": 1, "set_aside_removed": 0}
     assert console.decisions.find(made.ticket_id)[0].body == ""
-    assert console.audit.find(limit=1)[0].action == "texts_removed"
+    row = console.audit.find(limit=1)[0]
+    assert (row.action, row.actor) == ("texts_removed", "command line")
+    assert row.address == f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"[:64], "the machine's user and host"
 
 
 def test_a_narrowed_command_line_refuses_what_its_role_does_not_hold(shell, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
