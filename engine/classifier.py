@@ -18,11 +18,11 @@ from engine.features import BUCKETS, NgramFeatures
 from engine.head import Head
 from engine.held_out import HeldOut, numbered, topic_name
 from engine.kernel import DENSE_SHARE, Landmarks, Rows, blend, chunks
-from engine.rehearsal import rehearse
+from engine.rehearsal import left_out_groups, rehearse
 from engine.sampling import balanced, landmark_rows
 from engine.scores import Ranking
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 2
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -106,16 +106,17 @@ class Classifier:
         landmarks = Landmarks.of(rows if len(chosen) == len(rows) else rows[chosen])
         counted = balanced(classes, mass, count=len(names))
         numbers = numbered(above)
+        groups = left_out_groups(numbers)
         heads, held = [], []
         shares = (DENSE_SHARE, 0.0)
         learned = rehearse(rows, classes, counted, parents=numbers, dense_shares=shares, seed=seed)
         for share, assurance in zip(shares, learned, strict=True):
             head, unseen, alien = Head.fit(
-                rows, landmarks, chosen, classes, parents=numbers, weights=counted, dense_share=share
+                rows, landmarks, chosen, classes, parents=numbers, groups=groups, weights=counted, dense_share=share
             )
             head = replace(head, assurance=assurance)
             heads.append(head)
-            held.append(HeldOut.of(head, unseen, alien, classes, names=names, parents=above, rows=kept))
+            held.append(HeldOut.of(head, unseen, alien, classes, names=names, parents=above, groups=groups, rows=kept))
         return cls(names, above, ngrams, landmarks, heads[0], heads[1], seed, len(texts), held[0], held[1])
 
     @property
@@ -198,11 +199,8 @@ class Classifier:
         number = {name: index for index, name in enumerate(names)}
         classes = np.array([number[label] for label in labels], np.int64)
         new = Rows(dense, self.ngrams.transform(texts))
-        found = self.landmarks.similarities(new)
-        own = Landmarks.of(new).similarities(new)
         main, lexical = (
-            head.extended(*found, blend(*own, dense_share=head.dense_share), classes, parents=numbered(above))
-            for head in (self.main, self.lexical)
+            head.extended(self.landmarks, new, classes, parents=numbered(above)) for head in (self.main, self.lexical)
         )
         landmarks = Landmarks.of(self.landmarks.rows.plus(new))
         return replace(

@@ -28,7 +28,8 @@ class HeldOut:
     correct      [n] whether the department was right
     departments  [n] and topics [n] what was said; a topic is "" where it is the department itself
     rows         [n] which of the training rows they are
-    alien        [n, k] features of the row when its whole department is left out, valid where has_alien [n]
+    alien        [n, k] features of the row when its whole department is left out (its topic, where departments are few: see
+                 `rehearsal.left_out_groups`), valid where has_alien [n]
     """
 
     features: Doubles
@@ -56,18 +57,22 @@ class HeldOut:
         *,
         names: Sequence[str],
         parents: Sequence[str],
+        groups: Ints,
         rows: Ints,
     ) -> HeldOut:
-        """From what the head says of left-out rows. `classes` [n] are their labels' numbers, `names` and `parents` per class."""
+        """From what the head says of left-out rows. `classes` [n] are their labels' numbers, `names` and `parents` per class.
+
+        `groups` [C] say which classes were left out together for `alien`.
+        """
         numbers = numbered(parents)
         right = numbers[classes]
         ranking = Ranking.of(unseen.scores, numbers, sharpness=head.sharpness)
         features = head.features(unseen.scores, ranking, unseen.around, labels=classes)
-        # With two departments, leaving one out leaves nothing to choose from.
-        has_alien = np.isfinite(alien.scores).all(axis=1) & (numbers.max() > 1)
+        # With two groups, leaving one out leaves nothing to choose from.
+        has_alien = np.isfinite(alien.scores).all(axis=1) & (groups.max() > 1)
         strange = np.zeros_like(features)
         if has_alien.any():
-            own = numbers[None, :] == right[has_alien][:, None]
+            own = groups[None, :] == groups[classes][has_alien][:, None]
             rest = np.where(own, np.float32(-np.inf), alien.scores[has_alien])
             others = Ranking.of(rest, numbers, sharpness=head.sharpness)
             strange[has_alien] = head.features(rest, others, alien.around[has_alien])

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.domain import Policy
+from engine.domain import Policy, Stage
 from engine.ports import DecisionLog, ExemplarStore, ModelStore
 
 FEWEST_NEW = 25
@@ -12,8 +12,11 @@ NEW_SHARE = 0.05
 
 
 def voting(policy: Policy) -> dict[str, float]:
-    """How neighbours vote under this policy: the confidence of a cached answer is calibrated on votes held like that."""
-    return {"neighbours": policy.neighbours, "similarity": policy.similarity}
+    """How neighbours vote under this policy, if at all.
+
+    The confidence of a cached answer is calibrated on votes held like that, the learned router's on the tickets they leave to it.
+    """
+    return {"neighbours": policy.neighbours, "similarity": policy.similarity, "on": Stage.SEMANTIC in policy.stages}
 
 
 class Refitter:

@@ -29,8 +29,8 @@ class RidgeFit:
     """`coefficients` [landmarks, classes] weigh the kernels.
 
     left_out  [n, classes] scores of each row as if it had not been in the fit
-    alien     the same as if its whole department had not been there: what a ticket of an unknown department gets.
-              NaN for departments of more than LARGEST_BLOCK rows
+    alien     the same as if its whole group (its department, or its topic) had not been there: what an unknown ticket gets.
+              NaN for groups of more than LARGEST_BLOCK rows
     """
 
     coefficients: Floats
@@ -55,12 +55,12 @@ def targets(labels: Ints, parents: Ints) -> Floats:
     return own + kin
 
 
-def fit_exact(kernel: Floats, wanted: Floats, weights: Floats, departments: Ints) -> RidgeFit:
+def fit_exact(kernel: Floats, wanted: Floats, weights: Floats, groups: Ints) -> RidgeFit:
     """Solve (K + PENALTY / w) a = y with every row as a landmark; `kernel` [n, n] is destroyed. Costs n^3.
 
     Left-out scores are exact: y - a / diag of the inverse (C. Rasmussen, C. Williams, "Gaussian Processes for Machine
-    Learning", 2006, section 5.4.2), and with the block of a department's rows in place of the diagonal for all of them
-    at once. `departments` [n] is each row's department number.
+    Learning", 2006, section 5.4.2), and with the block of a group's rows in place of the diagonal for all of them
+    at once. `groups` [n] is each row's group number.
     """
     kernel[np.diag_indices(len(kernel))] += np.float32(PENALTY) / weights
     factor, failed = la.lapack.spotrf(kernel.T, lower=1, clean=0, overwrite_a=1)
@@ -70,23 +70,23 @@ def fit_exact(kernel: Floats, wanted: Floats, weights: Floats, departments: Ints
     diagonal = np.diagonal(inverse).copy()
     coefficients = la.blas.ssymm(1.0, inverse, wanted, lower=1)
     alien = np.full(wanted.shape, np.nan, np.float32)
-    for block in _blocks(departments):
+    for block in _blocks(groups):
         part = inverse[np.ix_(block, block)]
         missed = la.solve(part, coefficients[block], lower=True, assume_a="pos", overwrite_a=True, check_finite=False)
         alien[block] = wanted[block] - missed
     return RidgeFit(np.ascontiguousarray(coefficients), wanted - coefficients / diagonal[:, None], alien)
 
 
-def _blocks(departments: Ints) -> Iterator[Ints]:
-    """Row numbers of each department, ascending, without the departments that are too large."""
-    for number in np.unique(departments):
-        block = np.flatnonzero(departments == number)
+def _blocks(groups: Ints) -> Iterator[Ints]:
+    """Row numbers of each group, ascending, without the groups that are too large."""
+    for number in np.unique(groups):
+        block = np.flatnonzero(groups == number)
         if len(block) <= LARGEST_BLOCK:
             yield block
 
 
 def fit_sampled(
-    rows: Rows, landmarks: Landmarks, wanted: Floats, weights: Floats, departments: Ints, *, dense_share: float
+    rows: Rows, landmarks: Landmarks, wanted: Floats, weights: Floats, groups: Ints, *, dense_share: float
 ) -> RidgeFit:
     """The same with few landmarks (Nystroem: C. Williams, M. Seeger, 2000); costs n m^2, and never holds [n, m].
 
@@ -119,7 +119,7 @@ def fit_sampled(
         scores = features.T @ solved
         left_out[part] = wanted[part] - (wanted[part] - scores) / (1.0 - leverage)[:, None]
     alien = np.full(wanted.shape, np.nan, np.float32)
-    for block in _blocks(departments):
+    for block in _blocks(groups):
         kernel = blend(*landmarks.similarities(rows[block]), dense_share=dense_share)
         features = la.solve_triangular(root, kernel.T, trans=1, check_finite=False)
         halves = la.solve_triangular(factor, features, trans=1, check_finite=False)

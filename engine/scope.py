@@ -8,6 +8,7 @@ import numpy.typing as npt
 from engine.calibration import Calibrator
 from engine.held_out import HeldOut
 
+Flags = npt.NDArray[np.bool_]
 ALIEN_SHARE = 0.005
 ALIEN_LABELS = 25.0
 MOST_ALIEN_SHARE = 0.1
@@ -15,20 +16,25 @@ MOST_ALIEN_SHARE = 0.1
 they are heard beside the calibrator's own prior, and at most MOST_ALIEN_SHARE of them."""
 
 
-def fit_calibrator(held_out: HeldOut, *, rows: npt.NDArray[np.bool_] | None = None) -> Calibrator:
+def fit_calibrator(
+    held_out: HeldOut, *, rows: Flags | None = None, known: Flags | None = None, prior: Calibrator | None = None
+) -> Calibrator:
     """The calibrator of the learned router, from its held-out predictions (only those in `rows` [n], if given).
 
     Beside the rows as they are it sees them as they look when their whole department is left out: then every answer is
     wrong. Together they count so little that the confidence of ordinary tickets stays true, and enough that a ticket
-    unlike anything known gets a low one.
+    unlike anything known gets a low one. `known` [n] are the rows that stand for what comes in, `rows` themselves if not
+    given: where others answer most of them, tickets of no known department are still a share of all.
     """
-    chosen = np.ones(len(held_out.correct), np.bool_) if rows is None else rows
-    aliens = held_out.alien[chosen & held_out.has_alien]
+    everything = np.ones(len(held_out.correct), np.bool_)
+    chosen = everything if rows is None else rows
+    met = chosen if known is None else known
+    aliens = held_out.alien[met & held_out.has_alien]
     features = np.concatenate([held_out.features[chosen], aliens])
     correct = np.concatenate([held_out.correct[chosen], np.zeros(len(aliens), np.bool_)])
     weights = np.ones(len(correct))
     if len(aliens):
-        ordinary = int(chosen.sum())
+        ordinary = int(met.sum())
         mass = min(max(ALIEN_SHARE * ordinary, ALIEN_LABELS), MOST_ALIEN_SHARE * ordinary)
-        weights[ordinary:] = mass / len(aliens)
-    return Calibrator.fit(features, correct, weights=weights)
+        weights[int(chosen.sum()):] = mass / len(aliens)
+    return Calibrator.fit(features, correct, weights=weights, prior=prior)

@@ -11,7 +11,7 @@ from scipy.special import expit
 from engine import scope, semantic
 from engine.calibration import Calibrator
 from engine.classifier import Classifier
-from engine.domain import Department, Exemplar, Method, Neighbour, Policy, Topic
+from engine.domain import Department, Exemplar, Method, Neighbour, Policy, Stage, Topic
 from engine.errors import TaxonomyRejected
 from engine.held_out import HeldOut
 from engine.model import RoutingModel, backing, class_name
@@ -38,28 +38,50 @@ def fit(exemplars: Sequence[Exemplar], vectors: np.ndarray, *, policy: Policy, n
     parents = {class_name(e): e.department for e in exemplars}
     classifier = Classifier.fit([e.text for e in exemplars], vectors, [class_name(e) for e in exemplars], parents=parents, seed=seed)
     calibrators = {"rag_llm": _language_model(exemplars, classifier.out_of_fold)}
-    for name, held_out in (("learned", classifier.out_of_fold), ("lexical", classifier.lexical_out_of_fold)):
-        shown = [exemplars[row] for row in held_out.rows]
-        base = scope.fit_calibrator(held_out, rows=_seeds(shown))
-        calibrators[name] = _refreshed(base, held_out.features, held_out.correct, shown)
     features, correct, rows = cached_evidence(exemplars, vectors, policy, held_out=classifier.out_of_fold)
-    shown = [exemplars[row] for row in rows]
-    base = Calibrator.fit(features[_seeds(shown)], correct[_seeds(shown)], prior=CACHED_PRIOR)
-    calibrators["cached"] = _refreshed(base, features, correct, shown)
+    calibrators["cached"] = _cached(features, correct, [exemplars[row] for row in rows])
+    # A text without a vector has no neighbours, so of it the router is asked whatever they would say.
+    seeds = {row for row in rows if not exemplars[row].ticket_id} if Stage.SEMANTIC in policy.stages else set()
+    answered = seeds | {row for row, e in enumerate(exemplars) if e.ticket_id and e.method == Method.CACHED}
+    calibrators["learned"] = _learned(exemplars, classifier.out_of_fold, without=answered)
+    calibrators["lexical"] = _learned(exemplars, classifier.lexical_out_of_fold, without=set())
     return RoutingModel(number=number, classifier=classifier, calibrators=calibrators)
 
 
-def _seeds(exemplars: Sequence[Exemplar]) -> np.ndarray:
-    """Which of them were given as examples; the others are tickets that a supervisor looked at."""
-    return np.array([not e.ticket_id for e in exemplars], dtype=bool)
+def _cached(features: np.ndarray, correct: np.ndarray, exemplars: Sequence[Exemplar]) -> Calibrator:
+    """Of answers by agreeing neighbours: on the seeds, refreshed with reviewed tickets."""
+    seeds = np.array([not e.ticket_id for e in exemplars], dtype=bool)
+    base = Calibrator.fit(features[seeds], correct[seeds], prior=CACHED_PRIOR)
+    return _refreshed(base, features, correct, np.array([e.weight for e in exemplars]))
 
 
-def _refreshed(base: Calibrator, features: np.ndarray, correct: np.ndarray, exemplars: Sequence[Exemplar]) -> Calibrator:
+def _learned(exemplars: Sequence[Exemplar], held_out: HeldOut, *, without: Collection[int]) -> Calibrator:
+    """Of the learned router's answers to the tickets that neighbours leave to it.
+
+    `without` are the positions of those that they answer: of seeds as they would, of reviewed tickets as they did. What such
+    seeds look like is only the prior: they are the easy ones, and a confidence that is true on average over both is too high for
+    the others just where they would be routed alone.
+    """
+    # Equal tickets with the same label are one held-out row, but each of them was given or reviewed.
+    row_of = {(exemplars[row].text, class_name(exemplars[row])): place for place, row in enumerate(held_out.rows)}
+    weights, easy, asked = np.zeros(len(row_of)), np.zeros(len(row_of), dtype=bool), np.zeros(len(row_of), dtype=bool)
+    for position, exemplar in enumerate(exemplars):
+        row = row_of[exemplar.text, class_name(exemplar)]
+        if position not in without:
+            weights[row] += exemplar.weight
+        if not exemplar.ticket_id:
+            (easy if position in without else asked)[row] = True
+    easy &= ~asked
+    prior = Calibrator.fit(held_out.features[easy], held_out.correct[easy]) if easy.any() else None
+    base = scope.fit_calibrator(held_out, rows=asked, known=asked | easy, prior=prior)
+    return _refreshed(base, held_out.features, held_out.correct, weights)
+
+
+def _refreshed(base: Calibrator, features: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> Calibrator:
     """Reviewed tickets, weighted to stand for all, on the prior of seeds: the more labels, the less the seeds count.
 
     Tickets that somebody looked at by choice are no fair sample and weigh nothing.
     """
-    weights = np.array([e.weight for e in exemplars])
     reviewed = weights > 0
     return Calibrator.fit(features[reviewed], correct[reviewed], prior=base, weights=weights[reviewed]) if reviewed.any() else base
 

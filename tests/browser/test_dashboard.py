@@ -113,10 +113,10 @@ def test_a_manager_changes_a_rule_and_nonsense_is_refused(served: Served, admin:
     admin.locator(".st-key-rule input").click()
     admin.get_by_text("Hit rate low (warning)").click()
     settled(admin)
-    admin.get_by_role("spinbutton", name="Opens below").fill("0.3")
+    admin.get_by_role("spinbutton", name="Opens below").fill("30")
     admin.locator(".st-key-save_rule button").click()
     expect(admin.get_by_text("The rule was not changed.").first).to_be_visible()
-    admin.get_by_role("spinbutton", name="Resolves at").fill("0.35")
+    admin.get_by_role("spinbutton", name="Resolves at").fill("35")
     admin.locator(".st-key-save_rule button").click()
     expect(admin.get_by_text("The rule is in force from the next look").first).to_be_visible()
     assert next(r for r in served.engine.watch.alerts.rules() if r.name == "hit_rate_warning").threshold == 0.3

@@ -10,7 +10,7 @@ import pytest
 
 from engine import rehearsal, scope
 from engine.classifier import Classifier
-from engine.kernel import nearest, surroundings
+from engine.kernel import SHARPNESS, nearest, surroundings
 from engine.novelty import CAPS, SIGNALS, Assurance, Typical
 from engine.scores import Ranking
 from engine.selective import auroc
@@ -106,7 +106,7 @@ def test_a_topic_that_is_left_out_says_nothing() -> None:
 
 def test_the_lead_over_the_surroundings_is_what_it_says() -> None:
     similarities = np.array([[0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0, -0.1]])
-    kernel = np.exp(2.0 * (similarities - 1.0)).astype(np.float32)
+    kernel = np.exp(SHARPNESS * (similarities - 1.0)).astype(np.float32)
     found, near = nearest(kernel)
     np.testing.assert_array_equal(found, [np.arange(10)])
     np.testing.assert_allclose(near, similarities[:, :10], atol=1e-6)

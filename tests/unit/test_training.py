@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.domain import Candidate, Exemplar, Policy
+from engine.calibration import Calibrator
+from engine.domain import Candidate, Exemplar, Policy, Stage
 from engine.model import Prediction, RoutingModel
 from engine.ports import LanguageModelAnswer
 from engine.training import LANGUAGE_MODEL_PRIOR, cached_evidence, fit
@@ -143,3 +144,35 @@ def test_answers_that_somebody_looked_at_by_choice_do_not_count() -> None:
     chosen = [replace(e, weight=0.0) for e in asked(40, agree=0.9, right=0.2)]
     known = exemplars() + chosen
     assert fit(known, embed([e.text for e in known]), policy=Policy()).calibrators["rag_llm"].labels == 0
+
+
+def calibrated_on(known: list[Exemplar], policy: Policy | None = None) -> RoutingModel:
+    return fit(known, embed([e.text for e in known]), policy=policy or Policy())
+
+
+def test_the_learned_router_is_calibrated_on_the_tickets_that_neighbours_leave_to_it() -> None:
+    known, open_to_all = exemplars(), Policy(similarity=0.5)
+    vectors = embed([e.text for e in known])
+    asked_of_all = calibrated_on(known, replace(open_to_all, stages=frozenset(Stage) - {Stage.SEMANTIC}))
+    answered = cached_evidence(known, vectors, open_to_all, held_out=asked_of_all.classifier.out_of_fold)[2]
+    asked = calibrated_on(known, open_to_all).calibrators["learned"]
+    assert isinstance(asked.prior, Calibrator) and asked.prior.labels == len(answered) > 20
+    assert asked.labels < asked_of_all.calibrators["learned"].labels
+    assert asked_of_all.calibrators["learned"].prior == 0.5
+
+
+def test_reviewed_repeats_of_a_known_text_count_each_whether_confirmed_or_corrected() -> None:
+    known = exemplars()
+    repeats = [
+        replace(
+            e, id=e.id + 1000, ticket_id=f"t{e.id}", weight=1.0, method="learned", answered=e.department,
+            **({"source": "confirmed"} if number % 10 else {"source": "corrected", "department": "Branches", "topic": ""}),
+        )
+        for number, e in enumerate(known[:100])
+    ]
+    learned = calibrated_on(known + repeats).calibrators["learned"]
+    assert learned.labels == 100
+    # What neighbours had answered says nothing about the learned router.
+    cached = [replace(e, method="cached") for e in repeats]
+    assert isinstance(calibrated_on(known + cached).calibrators["learned"].prior, float | Calibrator)
+    assert calibrated_on(known + cached).calibrators["learned"].labels != 100
