@@ -72,8 +72,8 @@ class Threshold:
             )
         if self.noisy_batch:
             return (
-                f"No number of labels can promise {self.target:.1%} for a batch of {self.horizon:,} tickets: in one as small "
-                "chance alone breaks it too often. Ask for a lower target or count over more tickets."
+                f"No number of labels is likely to allow a promise of {self.target:.1%} for a batch of {self.horizon:,} tickets: in "
+                "one as small chance alone breaks it too often. Count over more tickets."
             )
         if self.labels_needed is None:
             return f"No threshold reaches {self.target:.1%} on the {self.labels} reviewed tickets; more would not help."
@@ -81,7 +81,7 @@ class Threshold:
 
 
 class Basis(StrEnum):
-    """What a department's threshold rests on: its own labels, those of all departments, or nothing."""
+    """What a department's threshold rests on: its own labels, those of all departments with few labels, or nothing."""
 
     OWN = "own"
     POOLED = "pooled"
@@ -92,7 +92,7 @@ class Basis(StrEnum):
 class DepartmentThreshold:
     """A department's threshold and its basis; with basis `none` the value of `threshold` is None.
 
-    With basis `pooled` the counts in `threshold` are those of all departments together.
+    With basis `pooled` the counts in `threshold` are those of all departments with few labels together.
     """
 
     department: str
@@ -204,9 +204,10 @@ def derive_per_department(
 
     `departments` [n] are the departments the router *answered*, since it is those that a threshold is applied to.
     - `own`: the department's own promise holds, and it has at least `minimum` labels or cannot use the pooled one.
-    - `pooled`: it has fewer labels than `minimum`; the threshold derived from all departments together holds, and the
+    - `pooled`: it has fewer labels than `minimum`; the threshold derived from all such departments together holds, and the
       department's own labels above it do not contradict (exact lower bound of its error rate at level `delta` not above
-      1 - target). The promise is about the tickets of all departments at that threshold, not about this one alone.
+      1 - target). The promise is about the tickets of these departments together, not about this one alone. Departments
+      with many labels have no part in it: their good ones would hide what is wrong with the small ones.
     - `none`: neither; `threshold.labels_needed` says what its own promise would take.
     Whether a department is small is decided by the count alone, never by how its labels turned out, which would bias
     the test. `minimum` None means: as many as a department halfway between target and perfection would need.
@@ -248,12 +249,12 @@ def derive_per_department(
         errors, trials = int(own.errors[above[-1]]), int(own.trials[above[-1]])
         return clopper_pearson_lower(errors, trials, delta=delta) > 1.0 - target
 
-    pooled = derive(np.ones(len(shown), dtype=np.bool_))
+    small = {name for name in distinct if int((names == name).sum()) < minimum}
+    pooled = derive(np.isin(names, list(small)))
     found = {}
     for name in distinct:
         part = names == name
-        few = int(part.sum()) < minimum
-        if few and pooled.value is not None and not contradicted(part, pooled):
+        if name in small and pooled.value is not None and not contradicted(part, pooled):
             found[name] = DepartmentThreshold(name, pooled, Basis.POOLED)
         else:
             own = derive(part)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from engine import semantic
-from engine.domain import Decision, Outcome, Overrule, Spooled, Stage, Ticket, TicketDraft
+from engine.domain import Decision, Method, Outcome, Overrule, Spooled, Stage, Ticket, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.exact import ExactAnswers
 from engine.fingerprint import fingerprint
@@ -27,7 +27,7 @@ from engine.resilience import Deadline, within
 from engine.retrieval import Retrieval
 from engine.sanitize import admit
 from engine.state import RoutingState, StateSource
-from engine.verdict import Verdict, decided
+from engine.verdict import Verdict, decided, surest
 from engine.work import Timer, Work, degraded
 
 # Threads that embed tickets and find their neighbours; as many as tickets can be on their way at once.
@@ -197,13 +197,14 @@ class ConfidenceRouter:
         self._understand(pending + audited, state, lease)
         if Stage.SEMANTIC in stages:
             self._semantic(pending, state)
-        audited += [w for w in pending if w.verdict is not None and self._chance.random() < state.policy.audit_rate]
+        if Stage.LEARNED in stages:
+            self._learned(pending, state)
+        hits = [w for w in pending if w.verdict is not None and w.verdict.method is Method.CACHED]
+        audited += [w for w in hits if self._chance.random() < state.policy.audit_rate]
         for work in audited:
             work.audited = True
             best = work.prediction.best if work.prediction else None
             work.audit_department = best.department if best else None
-        if Stage.LEARNED in stages:
-            self._learned(pending, state)
         undecided = [work for work in pending if work.verdict is None]
         if undecided and Stage.RAG_LLM in stages and self._retrieval.asks_language_model:
             # It may take seconds, for which no connection is held.
@@ -267,8 +268,8 @@ class ConfidenceRouter:
 
     def _learned(self, works: list[Work], state: RoutingState) -> None:
         for work in works:
-            if work.verdict is None and work.prediction is not None:
-                work.verdict = Verdict.learned(work, state)
+            if work.prediction is not None:
+                work.verdict = surest(work, state)
 
     # What follows a decision
 

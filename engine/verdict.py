@@ -136,6 +136,18 @@ def decided(work: Work, state: RoutingState, *, now: datetime, chance: random.Ra
     )
 
 
+def surest(work: Work, state: RoutingState) -> Verdict | None:
+    """The learned router's answer to what is open, and to what neighbours left to a click where its own, the same, needs none.
+
+    Else asking more of neighbours would hand tickets to the router that then go alone: a stricter policy would route more.
+    """
+    found, own = work.verdict, Verdict.learned(work, state)
+    if found is None or own is None or own.department != found.department:
+        return found or own
+    alone = [_automation(verdict, state)[0] is Automation.AUTO for verdict in (found, own)]
+    return own if alone == [False, True] else found
+
+
 def remembered(decision: Decision) -> CachedRoute:
     """What the exact cache keeps of a decision: no texts."""
     return CachedRoute(

@@ -33,7 +33,7 @@ with left:
     trust.reliability_diagram(evidence)
     trust.calibration(state.model)
 with right:
-    trust.slider(comparable, policy, volume)
+    trust.slider(comparable, policy, volume, departments, snapshot)
 trust.cells(snapshot, policy)
 left, right = st.columns(2, gap="large")
 with left:

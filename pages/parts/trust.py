@@ -16,7 +16,7 @@ from engine.calibration import reliability
 from engine.domain import Method, Policy
 from engine.model import RoutingModel
 from engine.reliability import debiased_calibration_error
-from engine.risk import Basis, derive_threshold, risk_coverage
+from engine.risk import Basis, risk_coverage
 from engine.sampled import Sampled
 from engine.tracking import Evidence
 from pages.parts import policy_form, trust_charts, words
@@ -85,22 +85,27 @@ def reliability_diagram(evidence: Evidence) -> None:
     st.plotly_chart(trust_charts.reliability_diagram(bins, n=int(chosen.sum())), key="reliability")
 
 
-def slider(evidence: Evidence, policy: Policy, volume: float) -> None:
-    """Target accuracy -> share routed alone and expected errors a day, with what can be promised."""
+def slider(evidence: Evidence, policy: Policy, volume: float, departments: Sequence[str], snapshot: AccuracySnapshot) -> None:
+    """Target accuracy -> share routed alone and expected errors a day, if a policy with that target were in force."""
     percent = st.slider("Target accuracy of tickets routed alone", 80.0, 99.5, 100 * (policy.target_accuracy or 0.95), 0.5, format="%.1f %%", key="trust_target")
     target = percent / 100
+    meant, found = policies.derived(replace(policy, target_accuracy=target), evidence, departments)
+    effect = policies.effect(meant, evidence, accuracy=snapshot)
     curve = risk_coverage(evidence.confidence, evidence.correct, weights=evidence.weights)
-    found = derive_threshold(evidence.confidence, evidence.correct, target=target, delta=policy.delta, weights=evidence.weights)
-    st.plotly_chart(trust_charts.risk_coverage(curve, target=target, chosen=found.coverage if found.value is not None else None, n=len(evidence)), key="risk")
-    if found.value is None:
-        st.warning(found.reason, icon=":material/rule:")
-    else:
-        wrong = volume * found.coverage * (found.error_rate or 0.0)
+    st.plotly_chart(trust_charts.risk_coverage(curve, target=target, chosen=effect.routed_alone, n=len(evidence)), key="risk")
+    wrong = volume * effect.routed_alone * (1.0 - (1.0 if effect.accuracy is None else effect.accuracy))
+    share = (
+        f"{effect.routed_alone:.0%} of tickets routed alone, about {wrong:.1f} wrong ones a day at {volume:,.0f} tickets a day, "
+        f"by {effect.labels:,} reviewed tickets"
+    )
+    promised = sum(item.basis is not Basis.NONE for item in found.values())
+    if promised:
         st.success(
-            f"From a confidence of {found.value:.3f}: {found.coverage:.0%} of tickets routed alone, about {wrong:.1f} wrong ones a day "
-            f"at {volume:,.0f} tickets a day. At least {target:.1%} right, kept with a probability of {1 - policy.delta:.0%}.",
-            icon=":material/verified:",
+            f"With this target: {share}. {promised} of {len(found)} departments get the promise of at least {target:.1%} right, each kept with a "
+            f"probability of {1 - policy.delta:.0%}; in the others the explicit thresholds go on.", icon=":material/verified:",
         )
+    else:
+        st.warning(f"No department can be promised {target:.1%} yet. With the explicit thresholds: {share}.", icon=":material/rule:")
 
 
 def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
@@ -142,13 +147,13 @@ def labels_needed(evidence: Evidence, policy: Policy, departments: Sequence[str]
     _, found = policies.derived(replace(policy, target_accuracy=target), evidence, departments)
     rows = []
     for name, item in found.items():
-        state = policy_form.needed(item) or ("can be promised" if item.basis is Basis.OWN else "can be promised (all)")
+        state = policy_form.needed(item) or ("can be promised" if item.basis is Basis.OWN else "can be promised (together)")
         in_force = "" if policy.target_accuracy is None or name not in policy.departments else f"from {policy.departments[name].auto:.4f}"
         rows.append((name, item.threshold.labels, state, in_force))
     st.markdown(f"**Labels still needed** to promise {target:.1%}")
     st.dataframe(pd.DataFrame(rows, columns=["Department", "Labels", "State", "In force"]), hide_index=True, width="stretch")
     if any(item.basis is Basis.POOLED for item in found.values()):
-        st.caption("“(all)”: with the labels of all departments, and about their tickets together.")
+        st.caption("“(together)”: with the labels of all departments that have few, and about the tickets of these together.")
     if policy.target_accuracy is None:
         st.caption("No target accuracy is in force, so nothing is promised: the thresholds of the policy were entered by hand.")
 

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from db.session import writing
-from engine.domain import Automation, Method, Outcome, Overrule, TicketDraft
+from engine.domain import Automation, Method, Outcome, Overrule, Policy, Thresholds, TicketDraft
 from engine.errors import Conflict, NotFound, OutcomeRejected, ServiceUnavailable, TicketRejected
 from engine.model import RoutingModel
 
@@ -207,3 +208,30 @@ def test_a_router_that_fails_meanwhile_leaves_no_connection_with_the_other_threa
     router._finders.submit(bool).result()
     router.close()
     assert leases[0]._connection is None
+
+
+@pytest.mark.parametrize("stricter", [
+    {"confidence": 0.93}, {"similarity": 0.95}, {"thresholds": Thresholds(0.97, 0.85)}, {"thresholds": Thresholds(0.95, 0.93)},
+    {"confidence": 0.93, "similarity": 0.9, "thresholds": Thresholds(0.96, 0.93)},
+], ids=str)
+def test_raising_any_threshold_never_routes_a_ticket_alone_that_was_not(console, stricter: dict[str, object]) -> None:
+    with KEPT_APART.open(encoding="utf-8", newline="") as file:
+        tickets = [console.router.admit(draft(row["text"])) for row in csv.DictReader(file)]
+    live = console.state.current()
+    before = replace(live.policy, thresholds=Thresholds(0.95, 0.85))
+
+    def alone(policy: Policy) -> set[str]:
+        state = replace(live, policy=policy)
+        return {t.id for t in tickets if console.router.replay(t, state).automation is Automation.AUTO}
+
+    assert alone(replace(before, **stricter)) <= alone(before)
+    assert len(alone(before)) > 60
+
+
+def test_neighbours_answer_that_needs_a_click_never_hides_a_supervisors_label(console) -> None:
+    text = "you took the money twice for my october bill"
+    first = console.router.route(draft(text))
+    console.router.review(Outcome(ticket_id=first.ticket_id, department="Complaints", labelled_by="test"))
+    live = console.state.current()
+    strict = replace(live, policy=replace(live.policy, thresholds=Thresholds(0.98, 0.85)))
+    assert console.router.replay(console.router.admit(draft(text)), strict).department == "Complaints"

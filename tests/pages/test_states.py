@@ -115,7 +115,7 @@ def test_newer_labels_are_offered_on_the_policy_page_and_come_into_force_only_by
     page = opened("policy")
     assert "Newer labels give other thresholds" in said(page)
     assert "400 labels: 400 on answers of the model in force" in said(page)
-    assert "their tickets together" in said(page), "a pooled promise is not about a single department"
+    assert "the tickets of these together" in said(page), "a pooled promise is not about a single department"
     assert console.policies.live().departments == {}
     page.button(key="apply_newer").click().run()
     assert not page.exception
