@@ -50,7 +50,8 @@ def columns() -> set[str]:
     for file, readers in READERS.items():
         for function in ast.walk(ast.parse((ROOT / file).read_text())):
             if isinstance(function, ast.FunctionDef) and function.name in readers:
-                found |= {f"{readers[function.name]}/{name}" for name in _names_read_from("row", function)}
+                names = _names_read_from("row", function) | _names_read_from("cells", function)
+                found |= {f"{readers[function.name]}/{name}" for name in names}
     return found
 
 

@@ -40,7 +40,7 @@ def test_a_ticket_is_routed_reviewed_and_seen_on_the_dashboard(served: Served, a
     admin.keyboard.press("Enter")
     settled(admin)
     form = admin.locator(f"[data-testid=stForm]:has(.st-key-hours_{ticket.ticket_id})")
-    form.get_by_label("Resolution time (hours)").fill("2.5")
+    form.get_by_role("spinbutton", name="Resolution time (hours)").fill("2.5")
     form.locator(f".st-key-stars_{ticket.ticket_id} button").nth(3).click()
     form.get_by_role("button", name="Save the label").click()
     expect(admin.get_by_text(f"{ticket.ticket_id}: confirmed.").first).to_be_visible()
