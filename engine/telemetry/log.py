@@ -122,6 +122,8 @@ class DecisionLog:
         with suppress(OSError, ValueError):
             if self._stream is not None:
                 self._stream.write(line + "\n")
+                # A pipe or a file is buffered in blocks otherwise: lines would come late, and be lost with a killed process.
+                self._stream.flush()
         if self._file is not None:
             self._file.write(line)
 
