@@ -19,18 +19,19 @@ try:
     held = three.text_input("Object holds", key="object", max_chars=200)
     since = four.date_input("Since", value=None, key="since")
     from_ = datetime.combine(since, time.min, UTC) if since else None
-    rows = engine.audit.find(limit=500, actor=actor, action=action, words=held, since=from_)
+    rows = engine.audit.find(limit=501, actor=actor, action=action, words=held, since=from_)
 except ConsoleError as error:
     st.error("The audit log cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
     st.text(str(error))
     st.stop()
 
+more, rows = len(rows) > 500, rows[:500]
 if rows:
     st.dataframe(trail.table(rows), hide_index=True, width="stretch", column_config={
         **words.TIMES, **trail.WIDTHS,
     })
     st.caption(f"The newest {len(rows):,} rows that fit.")
-    if len(rows) == 500:
+    if more:
         st.caption(f"The file holds more: up to {trail.MOST:,} rows, the newest that fit. If there are still more, its last line says so.")
     st.download_button(
         "Download as CSV",

@@ -17,7 +17,7 @@ from engine.errors import ConsoleError
 from engine.figures import Tally
 from engine.targets import OPEN_ALERTS, Targets
 from engine.timeline import DEFAULT_SPAN, SPANS, ChartWindow, Span
-from pages.parts.words import without
+from pages.parts.words import count, without
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ def standing(data: Data) -> None:
 
 def _open_alerts(column: Any, data: Data) -> None:
     critical, opened = data.open_alerts.get("critical", 0), sum(data.open_alerts.values())
-    kinds = f"{critical} critical, {opened - critical} warnings" if opened else "all quiet"
+    kinds = f"{critical} critical, {count(opened - critical, 'warning')}" if opened else "all quiet"
     more = opened - data.open_before
     _card(
         column, "Open alerts", f"{opened}", f"{more:+}" if more else None,

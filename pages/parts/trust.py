@@ -118,11 +118,11 @@ def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
         state = "good" if cell.lower >= GOAL else ("under 85 %" if cell.upper < WARNING else "open")
         bands = {b: snapshot.cell(department, method, band=b) for b in Band}
         shown = [_in_band(bands[b]) for b in (Band.HIGH, Band.MEDIUM, Band.LOW)]
-        rows.append((department, words.METHOD[Method(method)], 100 * cell.rate, 100 * cell.lower, 100 * cell.upper, cell.n, *shown, state, gate.state.value))
+        rows.append((department, words.METHOD[Method(method)], 100 * cell.rate, 100 * cell.lower, 100 * cell.upper, cell.n, state, gate.state.value, *shown))
     st.markdown(f"**Accuracy by department and method** (warning {WARNING:.0%}, goal {GOAL:.0%}; 95 % intervals)")
     percent, band = st.column_config.NumberColumn(format="%.0f %%"), st.column_config.TextColumn(width=140)
     st.dataframe(
-        pd.DataFrame(sorted(rows), columns=["Department", "Method", "Accuracy", "from", "to", "Labels", "High", "Medium", "Low", "Goal", "Gate"]),
+        pd.DataFrame(sorted(rows), columns=["Department", "Method", "Accuracy", "from", "to", "Labels", "Goal", "Gate", "High", "Medium", "Low"]),
         hide_index=True, width="stretch",
         column_config={"Accuracy": percent, "from": percent, "to": percent, "High": band, "Medium": band, "Low": band},
     )

@@ -34,7 +34,7 @@ def risk_coverage(curve: RiskCoverage, *, target: float, chosen: float | None, n
     figure.add_scatter(x=curve.coverage, y=curve.accuracy, mode="lines", line={"color": BLUE, "shape": "hv"}, name="on the labels")
     figure.add_hline(y=target, line_dash="dot", line_color=RED, annotation_text=f"target {target:.1%}", annotation_position="bottom left")
     if chosen is not None:
-        figure.add_vline(x=chosen, line_color=GREEN, annotation_text=f"routed alone {chosen:.0%}", annotation_position="top left")
+        figure.add_vline(x=chosen, line_color=GREEN, annotation_text=f"routed alone {chosen:.0%}", annotation_position="bottom left")
     low = float(np.min(curve.accuracy)) if len(curve.accuracy) else 0.0
     figure.update_xaxes(range=[0, 1.01], tickformat=".0%", title="share routed alone")
     figure.update_yaxes(range=[max(0.0, min(low, target) - 0.03), 1.005], tickformat=".0%", title="share right of these")

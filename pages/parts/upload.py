@@ -91,7 +91,8 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
             result = imports.run(file, router=engine.router, store=engine.decisions, progress=progress, take=take)
     except (ServiceUnavailable, StatementRefused) as error:
         bar.empty()
-        st.error("The import stopped. What was routed so far is stored; upload the same file again and it goes on.", icon=":material/cloud_off:")
+        when = "upload the same file again" if isinstance(error, ServiceUnavailable) else "once that is mended, upload the same file again"
+        st.error(f"The import stopped. What was routed before is stored; {when} and it goes on.", icon=":material/cloud_off:")
         st.text(str(error))
         return
     except ConsoleError as error:

@@ -76,8 +76,8 @@ def percent(value: float) -> str:
 
 
 def percents(values: Iterable[float]) -> list[str]:
-    """Confidences in [0, 1] for a table's column: as `percent` says them, padded so that a click on its title sorts them by size."""
-    return [f"{percent(float(value)):>4}" for value in values]
+    """Confidences in [0, 1] for a table's column: as `percent` says them, padded so that a click on its title sorts all but 100% by size."""
+    return [shown.rjust(7 if shown.startswith("<") else 4) for shown in map(percent, map(float, values))]
 
 
 def count(number: int, noun: str) -> str:

@@ -34,7 +34,7 @@ def test_a_confidence_is_never_shown_as_certain_before_it_is() -> None:
     """Whole per cent between, and what it means for people who count."""
     shown = [words.percent(value) for value in (0.0, 0.004, 0.0051, 0.5, 0.9949, 0.995, 0.9999, 1.0)]
     assert shown == ["0%", "< 1%", "1%", "50%", "99%", "> 99%", "> 99%", "100%"]
-    assert sorted(words.percents([0.9984, 0.07, 0.87])) == ["  7%", " 87%", "> 99%"]
+    assert sorted(words.percents([0.9984, 0.07, 0.003, 0.87])) == ["   < 1%", "  7%", " 87%", "> 99%"]
     assert words.of_hundred(0.87) == "Of 100 tickets shown with 87%, about 87 are right."
     assert words.of_hundred(0.997) == "Of 1,000 tickets shown with 99.7%, about 997 are right."
 

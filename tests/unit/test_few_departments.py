@@ -26,11 +26,6 @@ FEW = [
 ]
 
 
-@pytest.fixture(scope="module")
-def embedder() -> MiniLM:
-    return MiniLM(threads=2)
-
-
 @pytest.mark.parametrize("names", FEW, ids=len)
 def test_foreign_tickets_are_not_answered_and_known_ones_are(embedder: MiniLM, names: list[str]) -> None:
     exemplars = [e for e in taxonomy_csv.starter(ROOT / "db" / "starter")[2] if e.department in names]
