@@ -224,6 +224,12 @@ def console(build: Callable[..., bootstrap.Engine]) -> bootstrap.Engine:
     return build()
 
 
+@pytest.fixture
+def idle(build: Callable[..., bootstrap.Engine]) -> bootstrap.Engine:
+    """The same without threads of its own, whose looks at what has changed would now and then come before the test's."""
+    return build(working=False)
+
+
 @pytest.fixture(scope="module")
 def served(
     request: pytest.FixtureRequest, databases: Databases, learned: str, servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory,

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -19,9 +18,8 @@ TEXT = "you took the money twice for my october bill"
 
 
 @pytest.fixture
-def console(build: Callable[..., Engine]) -> Engine:
-    """Without threads of its own, whose looks at what has changed would now and then come before the test's."""
-    return build(working=False)
+def console(idle: Engine) -> Engine:
+    return idle
 
 
 def label(console, ticket_id: str, department: str, by: str = "sue") -> Outcome:  # noqa: ANN001

@@ -1,7 +1,6 @@
 """A row whose number is lower than one that was seen already is taken in as well when its transaction ends later."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -18,9 +17,8 @@ PARCEL = "where is my parcel"
 
 
 @pytest.fixture
-def console(build: Callable[..., Engine]) -> Engine:
-    """Without threads of its own, whose looks at what has changed would now and then come before the test's."""
-    return build(working=False)
+def console(idle: Engine) -> Engine:
+    return idle
 
 
 def test_a_label_committed_after_a_later_one_is_counted(console) -> None:

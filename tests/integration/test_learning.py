@@ -1,7 +1,6 @@
 """Labels are learned from at once, fitted anew in the background, and shared by every instance."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -16,9 +15,8 @@ TEXT = "the zorble on my quux needs a new frobnicator"
 
 
 @pytest.fixture
-def console(build: Callable[..., Engine]) -> Engine:
-    """Without threads of its own, whose looks at what has changed would now and then come before the test's."""
-    return build(working=False)
+def console(idle: Engine) -> Engine:
+    return idle
 
 
 def teach(console, count: int, department: str = "Sales") -> None:

@@ -29,6 +29,7 @@ from engine.notice import Notice, Told
 from engine.outage import SHORTEST, Outage
 from tests.faults.conftest import socket_of, through
 from tests.integration.test_notify import Receiver
+from tests.integration.test_watching import task
 from tests.servers.proxy import FaultyProxy
 from tests.serving import Served
 from tests.unit.test_alerts import Quiet
@@ -140,9 +141,8 @@ def told_by(receiver: Receiver) -> list[str]:
 
 def due(engine: Engine, *names: str) -> None:
     """Run these tasks now."""
-    tasks = {task.name: task.run for upkeep in (engine.watch.upkeep, engine.watch.notices) for task in upkeep._tasks}
     for name in names:
-        tasks[name]()
+        task(engine, name)()
 
 
 def test_one_outage_is_one_alert_told_once_and_resolved_once(postgres, console_settings, receiver: Receiver) -> None:  # noqa: ANN001

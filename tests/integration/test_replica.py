@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from engine.settings import Settings
 from engine.timeline import ChartWindow, Level
 from pages.parts import guard
 from tests.faults.conftest import socket_of, through
+from tests.integration.test_watching import gauge, task
 from tests.servers.proxy import FaultyProxy
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
@@ -35,12 +35,6 @@ def window() -> ChartWindow:
 
 def circuit(engine: Engine) -> Circuit:
     return engine.services.states()["replica"].circuit
-
-
-def gauge(engine: Engine, name: str) -> float:
-    found = re.search(rf"^{re.escape(name)} (\S+)$", engine.watch.metrics.render().decode(), re.M)
-    assert found, name
-    return float(found[1])
 
 
 @pytest.fixture
@@ -118,9 +112,8 @@ def test_a_replica_that_is_away_leaves_the_charts_to_the_primary_until_it_is_bac
 
 
 def test_the_gauges_of_the_primary_go_on_and_the_report_finds_out_before_anybody_looks(engine: Engine, replica: tuple[str, FaultyProxy]) -> None:
-    tasks = {task.name: task.run for task in engine.watch.upkeep._tasks}
     replica[1].set("refused")
-    tasks["report"]()
+    task(engine, "report")()
     assert circuit(engine) is Circuit.OPEN
     primary = connect(engine.settings.postgres_url)
     with primary.begin() as connection:
@@ -128,7 +121,7 @@ def test_the_gauges_of_the_primary_go_on_and_the_report_finds_out_before_anybody
             "insert into alerts (rule, subject, severity, message, value, opened_at) values ('made', '', 'critical', 'made', 1, now())"
         ))
     primary.dispose()
-    tasks["gauges"]()
+    task(engine, "gauges")()
     assert gauge(engine, 'routing_alerts_open{severity="critical"}') == 1
     assert not math.isnan(gauge(engine, "routing_hit_ratio")), "it is that of the one ticket, which the primary knows"
 

@@ -36,7 +36,7 @@ def task(engine: Engine, name: str) -> Callable[[], object]:
 
 
 def gauge(engine: Engine, name: str) -> float:
-    found = re.search(rf"^{name} (\S+)$", engine.watch.metrics.render().decode(), re.M)
+    found = re.search(rf"^{re.escape(name)} (\S+)$", engine.watch.metrics.render().decode(), re.M)
     assert found, name
     return float(found[1])
 
