@@ -22,7 +22,7 @@ from engine.rehearsal import left_out_groups, rehearse
 from engine.sampling import balanced, landmark_rows
 from engine.scores import Ranking
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
