@@ -1,4 +1,4 @@
-"""What the log says of an error that nobody caught: its type and where it was, never its message.
+"""What the log says of an error: its type and where it was, never its message.
 
 The message may repeat the words of a ticket, and so may those of the errors behind it: a driver's answer holds the refused row.
 """
@@ -11,7 +11,10 @@ from typing import Any
 
 
 def without_messages() -> None:
-    """From now on no log line of this process holds an error's message; every logger's, those of libraries too."""
+    """From now on no logger of this process, those of libraries too, writes the message of an error that it is given.
+
+    What a line itself was made of (an f-string with the error in it) cannot be told from any other words.
+    """
     if not isinstance(made := logging.getLogRecordFactory(), _Short):
         logging.setLogRecordFactory(_Short(made))
 
@@ -22,17 +25,30 @@ class _Short:
 
     def __call__(self, *arguments: Any, **more: Any) -> logging.LogRecord:
         record = self._made(*arguments, **more)
+        record.msg = _named(record.msg)
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            # A message that was given the error itself would repeat it.
-            text = record.msg if _holds_error(record) else record.getMessage()
-            record.msg, record.args, record.exc_info = f"{text}: {described(error)}", (), None
+            record.msg, record.args, record.exc_info = f"{_text(record)}: {described(error)}", (), None
+        elif isinstance(record.args, dict):
+            record.args = {name: _named(one) for name, one in record.args.items()}
+        elif record.args:
+            record.args = tuple(_named(one) for one in record.args)
         return record
 
 
-def _holds_error(record: logging.LogRecord) -> bool:
+def _named(given: Any) -> Any:
+    """An error's type in its place, anything else as it is."""
+    return f"{type(given).__module__}.{type(given).__qualname__}" if isinstance(given, BaseException) else given
+
+
+def _text(record: logging.LogRecord) -> str:
     given = record.args.values() if isinstance(record.args, dict) else record.args or ()
-    return any(isinstance(one, BaseException) for one in given)
+    if any(isinstance(one, BaseException) for one in given):
+        return str(record.msg)
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - a line whose arguments do not fit must not fail where it is written
+        return str(record.msg)
 
 
 def described(error: BaseException) -> str:

@@ -135,3 +135,23 @@ def test_a_logged_error_keeps_type_and_place_of_its_causes_too(caplog: pytest.Lo
     assert first.count("test_refused_statement.py") == 2
     assert second.startswith("failed: %s: builtins.KeyError at ")
     assert "marimba" not in caplog.text
+
+
+def test_a_line_that_is_given_an_error_names_its_type_and_one_that_does_not_fit_fails_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    made = logging.getLogRecordFactory()
+    try:
+        tracebacks.without_messages()
+        logger = logging.getLogger("any")
+        logger.error("failed: %s", ValueError(WORDS))
+        logger.error(KeyError(WORDS))
+        logger.error("%(why)s", {"why": OSError(WORDS)})
+        try:
+            raise ValueError(WORDS)
+        except ValueError:
+            logger.error("number %d", "x", exc_info=True)
+    finally:
+        logging.setLogRecordFactory(made)
+    assert WORDS not in caplog.text
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[:3] == ["failed: builtins.ValueError", "builtins.KeyError", "builtins.OSError"]
+    assert lines[3].startswith("number %d: builtins.ValueError at ")
