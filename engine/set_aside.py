@@ -43,7 +43,8 @@ class SetAside:
         return [record for path in self._files() for record in _records(path)]
 
     def __len__(self) -> int:
-        return len(self.records())
+        # Asked for at every scrape: only what may hold several records is read.
+        return sum(1 if path.suffix == ".json" else len(_records(path)) for path in self._files())
 
     def put_back(self, keep: Callable[[Ticket], None], *, new_ids: bool = False) -> int:
         """Give every ticket that can be read to `keep`, which may raise, and forget it here; their number.
@@ -80,11 +81,17 @@ class SetAside:
         write_safely(self._folder / name, content)
 
 
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def _read(path: Path) -> tuple[list[Ticket], list[bytes]]:
     """The tickets of a file, and what makes none."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    content = _content(path)
+    if content is None:
         return [], []
     if path.suffix == ".torn":
         lines = [line for line in content.split(b"\n") if line]
@@ -105,11 +112,15 @@ def _since(path: Path) -> datetime:
 
 
 def _records(path: Path) -> list[Record]:
-    tickets, left = _read(path)
     if path.suffix == ".torn":
+        tickets, left = _read(path)
         return [Record(t.id, "this version reads it") for t in tickets] + [Record("", "torn or altered")] * len(left)
-    reason = str(_parsed(path.read_bytes()).get("reason", "unreadable")) if path.exists() else ""
-    return [Record(tickets[0].id if tickets else "", reason)] if reason else []
+    content = _content(path)
+    if content is None:
+        return []
+    found = _parsed(content)
+    ticket = spool_record.from_json(found.get("ticket", {}))
+    return [Record(ticket.id if ticket else "", str(found.get("reason", "unreadable")))]
 
 
 def _parsed(content: bytes) -> dict[str, object]:

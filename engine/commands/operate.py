@@ -9,7 +9,7 @@ from argparse import Namespace
 from engine import bootstrap, settings
 from engine.commands.access import BY
 from engine.commands.opened import opened
-from engine.errors import ConfigurationError, InputRejected, ServiceUnavailable
+from engine.errors import ConfigurationError, InputRejected, NotAccepted, ServiceUnavailable
 from engine.spool import Spool
 
 
@@ -98,8 +98,16 @@ def spool(arguments: Namespace) -> int:
 
 def _stored_now(*, new_ids: bool) -> dict[str, int]:
     with opened() as engine:
-        back = engine.spool.set_aside.put_back(engine.spool.keep, new_ids=new_ids)
-        tried = {"put_back": back, "stored": engine.drainer.drain()}
+        try:
+            back = engine.spool.set_aside.put_back(engine.spool.keep, new_ids=new_ids)
+        except NotAccepted as error:
+            raise NotAccepted("spool", "it takes no more. What was not put back is still set aside: make room on the disk and run this again.") from error
+        try:
+            tried = {"put_back": back, "stored": engine.drainer.drain()}
+        except ServiceUnavailable as error:
+            raise ServiceUnavailable(
+                error.service, f"{back:,} tickets were put back; the console stores them when the database answers. Nothing is lost."
+            ) from error
         engine.audit.record(BY, "spool_retried", "spool", "new ids" if new_ids else "same ids", after=tried)
     return tried
 
