@@ -143,6 +143,7 @@ class Alerts:
                 select(alerts.c.id, alerts.c.resolved_at).where(same, alerts.c.resolved_at.is_(None) | meanwhile)
                 .order_by(alerts.c.resolved_at.desc().nulls_first()).limit(1)
             ).first()
+            ongoing = there is not None and there.resolved_at is None
             if there is None:
                 alert_id = connection.execute(insert(alerts).values(
                     rule=over.rule, subject=over.subject, severity=over.severity, message=over.message, opened_at=over.opened_at,
@@ -150,7 +151,7 @@ class Alerts:
                 ).returning(alerts.c.id)).scalar_one()
             else:
                 alert_id = there.id
-            if there is not None and there.resolved_at is not None:
+            if there is not None and not ongoing:
                 connection.execute(update(alerts).where(alerts.c.id == alert_id).values(
                     opened_at=func.least(alerts.c.opened_at, over.opened_at), resolved_at=func.greatest(alerts.c.resolved_at, over.resolved_at),
                     last_seen_at=func.greatest(alerts.c.last_seen_at, until),
@@ -163,7 +164,7 @@ class Alerts:
                         alert_notices.c.sent_at.is_(None),
                     )
                 )
-                if there is None or there.resolved_at is not None:
+                if not ongoing:
                     _tell(connection, alert_id, event, sorted(told.missed), until)
 
     def covered(self, rule: str, since: datetime) -> list[tuple[datetime, datetime]]:

@@ -43,6 +43,6 @@ class ReplicaCharts:
         try:
             return read(self._replica), False
         except (ServiceUnavailable, StatementRefused):
-            # Its breaker has noted what was wrong; the primary knows all that it knows, and more.
+            # A silent one is left alone by its breaker, one without the tables is told by its health check; the primary knows it all.
             pass
         return read(self._primary), True

@@ -156,9 +156,13 @@ def _prompt(ticket: Ticket, departments: Sequence[Department], neighbours: Seque
 
 def database_version(database: Database) -> str:
     """What answers, and which schema it holds. Raises ServiceUnavailable."""
+    return "PostgreSQL {}, schema {}".format(*_version_and_schema(database))
+
+
+def _version_and_schema(database: Database) -> tuple[str, str | None]:
     with reading(database) as connection:
         version = connection.execute(text("select split_part(version(), ' ', 2)")).scalar_one()
-        return f"PostgreSQL {version}, schema {migrate.revision(connection)}"
+        return version, migrate.revision(connection)
 
 
 def replica(settings: Settings, services: Services) -> Database | None:
@@ -172,9 +176,7 @@ def replica(settings: Settings, services: Services) -> Database | None:
 
 def replica_version(database: Database) -> str:
     """As of the primary. Raises ServiceUnavailable, also when it has not got the tables that charts are read from."""
-    with reading(database) as connection:
-        version = connection.execute(text("select split_part(version(), ' ', 2)")).scalar_one()
-        schema = migrate.revision(connection)
+    version, schema = _version_and_schema(database)
     if schema != migrate.newest():
         raise ServiceUnavailable(REPLICA, f"its schema is {schema or 'missing'}, charts need {migrate.newest()}: is it a replica of this database?")
     return f"PostgreSQL {version}, schema {schema}"

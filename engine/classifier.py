@@ -17,7 +17,7 @@ from engine.errors import InputRejected
 from engine.features import BUCKETS, NgramFeatures
 from engine.head import Head
 from engine.held_out import HeldOut, numbered, topic_name
-from engine.kernel import DENSE_SHARE, Landmarks, Rows, blend, chunks
+from engine.kernel import DENSE_SHARE, Landmarks, Rows, chunks
 from engine.rehearsal import left_out_groups, rehearse
 from engine.sampling import balanced, landmark_rows
 from engine.scores import Ranking

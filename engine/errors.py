@@ -45,11 +45,7 @@ class TicketRejected(InputRejected):
 
 
 class ImportRejected(InputRejected):
-    """A file cannot be read as tickets; `row` is the line's number in the file (header = 1) where one is to blame."""
-
-    def __init__(self, message: str, *, row: int | None = None) -> None:
-        self.row = row
-        super().__init__(f"row {row}: {message}" if row is not None else message)
+    """A file cannot be read as tickets."""
 
 
 class OutcomeRejected(InputRejected):

@@ -125,8 +125,8 @@ class Reindexer:
             self._index.delete(remove)
 
     def _look(self) -> None:
-        self._open()
         if not self._asked:
+            self._open()
             # An index that cannot be used is said at the start, not when the first label is sent.
             self._index.count()
             self._asked = True

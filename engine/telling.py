@@ -1,6 +1,7 @@
 """Who is told, and how: the channels that the settings name, and the watch over the database. Part of the bootstrap."""
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,8 @@ def lookout(settings: Settings, *, answers: Callable[[], bool], clock: Clock, lo
 
     Without `log` it writes a decision log of its own until then.
     """
-    own = DecisionLog(settings.routing_log_path) if log is None else None
+    # Only the console that is served begins without an engine; its log goes to standard output.
+    own = DecisionLog(settings.routing_log_path, stream=sys.stdout) if log is None else None
     outage = Outage(
         answers=answers, channels=channels(settings, clock), rule=about_the_database(SHIPPED), page=page(settings), instance=instance_name(),
         clock=clock, log=log or own,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,11 +40,6 @@ from engine.telemetry.services import ServiceCounts
 from engine.upkeep import Task, Upkeep
 from engine.usage import Usage
 
-# With fewer, what an alert rule of any system reads from the gauge would be noise.
-FEWEST_CALIBRATION_LABELS = 200
-FIGURES = frozenset({
-    Measure.HIT_RATE, Measure.FALSE_HIT_RATE, Measure.ACCURACY, Measure.CALIBRATION_ERROR, Measure.DRIFT_CONFIDENCE, Measure.DRIFT_DEPARTMENT,
-})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +162,7 @@ def watch(
 
     def gauges() -> None:
         now = clock()
-        metrics.set_figures(figures(readings, now))
+        metrics.set_figures(figures(readings, now, wanted=metrics.figures))
         metrics.set_alerts(alert_table.open_by_severity())
         metrics.waiting.set(waiting())
         metrics.pending.set(rollups.pending())
@@ -216,12 +211,13 @@ def watch(
     )
 
 
-def figures(readings: Callable[[Rule, datetime], Sequence[Reading]], now: datetime) -> dict[str, Reading]:
-    """What the shipped rules read of the whole console at `now`, by measure; only what is exported as a figure."""
+def figures(readings: Callable[[Rule, datetime], Sequence[Reading]], now: datetime, *, wanted: Collection[str]) -> dict[str, Reading]:
+    """What the shipped rules read of the whole console at `now`, by the measures that are `wanted`."""
     found = {}
     for rule in SHIPPED:
-        if rule.measure in FIGURES and rule.measure not in found:
+        if rule.measure.value in wanted and rule.measure.value not in found:
             whole = next((r for r in readings(rule, now) if r.subject == SUBJECT_OF_ALL), None)
-            if whole is not None and whole.sample >= (FEWEST_CALIBRATION_LABELS if rule.measure is Measure.CALIBRATION_ERROR else 1):
-                found[rule.measure] = whole
-    return {measure.value: reading for measure, reading in found.items()}
+            # With fewer labels, what an alert rule of any system reads from the gauge of the calibration would be noise.
+            if whole is not None and whole.sample >= (rule.minimum if rule.measure is Measure.CALIBRATION_ERROR else 1):
+                found[rule.measure.value] = whole
+    return found

@@ -94,6 +94,12 @@ class Metrics:
         self.samples = read("sample_size", "Decisions or labels that a figure rests on.", "figure")
         self.drift = read("drift_index", "Population stability index of the last day against the 14 days before.", "distribution")
         self.drift_by_chance = read("drift_chance_index", "What that index stays under in 99 of 100 comparisons of such samples without drift.", "distribution")
+        # By the name that a measure of the alert rules has.
+        self.figures = {
+            "hit_rate": self.hit_ratio, "false_hit_rate": self.false_hit_ratio, "accuracy": self.accuracy,
+            "calibration_error": self.calibration, "drift_confidence": self.drift.labels("confidence"),
+            "drift_department": self.drift.labels("department"),
+        }
         self.ready = read("ready", "1 when all that routing needs has answered the last probe, else 0.")
         self.waiting = gauge("tickets_waiting", "Accepted tickets that are not routed yet.")
         self.spool = gauge("tickets_spooled", "Accepted tickets on this machine's disk that wait for the database.")
@@ -166,15 +172,8 @@ class Metrics:
             self.unusable.labels(reason).inc(number - before.unusable.get(reason, 0))
 
     def set_figures(self, figures: Mapping[str, Reading]) -> None:
-        """Figures read from the database; one that is missing is shown as NaN, not as 0, with a sample of 0.
-
-        Names are those of `engine.alert_rules.Measure`.
-        """
-        for name, gauge in (
-            ("hit_rate", self.hit_ratio), ("false_hit_rate", self.false_hit_ratio), ("accuracy", self.accuracy),
-            ("calibration_error", self.calibration), ("drift_confidence", self.drift.labels("confidence")),
-            ("drift_department", self.drift.labels("department")),
-        ):
+        """Figures read from the database; one that is missing is shown as NaN, not as 0, with a sample of 0."""
+        for name, gauge in self.figures.items():
             figure = figures.get(name, _UNKNOWN)
             gauge.set(figure.value)
             self.samples.labels(name).set(figure.sample)
