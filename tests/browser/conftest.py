@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from engine.access import Role
+from tests.browser.watch import Watch
 from tests.serving import Served
 from tests.signin import sign_in
 
@@ -37,6 +39,17 @@ def admin(served: Served, chromium: Browser) -> Iterator[Page]:
     page = context.new_page()
     sign_in(page, served.url, "admin", served.words["admin"])
     yield page
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def watched(chromium: Browser, served: Served) -> Iterator[tuple[Page, Watch]]:
+    """A page signed in as admin, without the protection of the policy."""
+    context = chromium.new_context(bypass_csp=True, viewport={"width": 1280, "height": 2400})
+    watch = Watch(context, served.url)
+    page = context.new_page()
+    sign_in(page, served.url, "admin", served.words[Role.ADMIN])
+    yield page, watch
     context.close()
 
 

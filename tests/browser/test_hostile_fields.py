@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from html import escape
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from engine.access import Role
 from engine.alert_rules import SHIPPED
@@ -31,17 +31,6 @@ SERVED_WITH = {"rate_submit_per_minute": 100_000}
 ENOUGH = 300
 # Short ones first: more of them fit into a short field.
 TEXTS = sorted(XSS, key=len)
-
-
-@pytest.fixture(scope="module")
-def watched(chromium: Browser, served: Served) -> Iterator[tuple[Page, Watch]]:
-    """A page signed in as admin, without the protection of the policy."""
-    context = chromium.new_context(bypass_csp=True, viewport={"width": 1280, "height": 2400})
-    watch = Watch(context, served.url)
-    page = context.new_page()
-    signin.sign_in(page, served.url, "admin", served.words[Role.ADMIN])
-    yield page, watch
-    context.close()
 
 
 def packed(size: int, *, enough: int = ENOUGH + 10) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,17 +24,6 @@ from tests.serving import Served
 pytestmark = pytest.mark.browser
 
 XSS: list[str] = json.loads((Path(__file__).resolve().parents[1] / "data" / "hostile_texts.json").read_text())["xss"]
-
-
-@pytest.fixture(scope="module")
-def watched(chromium: Browser, served: Served) -> Iterator[tuple[Page, Watch]]:
-    """A page signed in as admin, without the protection of the policy."""
-    context = chromium.new_context(bypass_csp=True, viewport={"width": 1280, "height": 2000})
-    watch = Watch(context, served.url)
-    page = context.new_page()
-    signin.sign_in(page, served.url, "admin", served.words[Role.ADMIN])
-    yield page, watch
-    context.close()
 
 
 def go(page: Page, served: Served, name: str) -> None:

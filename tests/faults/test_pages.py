@@ -179,7 +179,7 @@ def test_without_postgres_tickets_wait_files_and_labels_are_refused_and_every_pa
     assert not page.error
 
     page = pages.imported()
-    assert "The import stopped. What was routed so far is stored" in said(page, "error")
+    assert "The import stopped. What was routed before is stored" in said(page, "error")
     assert not page.success
 
     save_button(review, before.ticket_id).click().run()

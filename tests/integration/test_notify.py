@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_string, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import Engine
@@ -34,6 +35,7 @@ from tests.unit.test_alerts import Quiet, unnoted
 
 START = datetime(2026, 3, 17, 8, 0, tzinfo=UTC)
 RULE = next(rule for rule in SHIPPED if rule.name == "false_hits")
+S = TypeVar("S", bound=socketserver.BaseServer)
 
 
 class Receiver(ThreadingHTTPServer):
@@ -168,20 +170,21 @@ class _Smtp(socketserver.StreamRequestHandler):
         self.wfile.write(f"{line}\r\n".encode())
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
+def until_closed(server: S) -> Iterator[S]:
+    """A receiver for a test, closed after it."""
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    yield from until_closed(Receiver())
 
 
 @pytest.fixture
 def postman() -> Iterator[Postman]:
-    server = Postman()
-    yield server
-    server.shutdown()
-    server.server_close()
+    yield from until_closed(Postman())
 
 
 class Scene:

@@ -28,7 +28,7 @@ from engine.errors import ServiceUnavailable
 from engine.notice import Notice, Told
 from engine.outage import SHORTEST, Outage
 from tests.faults.conftest import socket_of, through
-from tests.integration.test_notify import Receiver
+from tests.integration.test_notify import Receiver, until_closed
 from tests.integration.test_watching import task
 from tests.servers.proxy import FaultyProxy
 from tests.serving import Served
@@ -40,10 +40,7 @@ RULE = next(rule for rule in SHIPPED if rule.name == "database_failures")
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    yield server
-    server.shutdown()
-    server.server_close()
+    yield from until_closed(Receiver())
 
 
 class Scene:

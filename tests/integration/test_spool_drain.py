@@ -19,21 +19,7 @@ from engine.domain import Channel, Priority, Ticket, TicketDraft
 from engine.drain import IN_A_ROW, LONGEST_WAIT, Drainer
 from engine.errors import StatementRefused
 from tests.contract.test_index import wait_until
-
-
-class Heard:
-    """A log that remembers its events."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, dict[str, object]]] = []
-
-    def decision(self, *_: object, **__: object) -> None: ...
-
-    def event(self, name: str, **fields: object) -> None:
-        self.events.append((name, fields))
-
-    def named(self, name: str) -> list[dict[str, object]]:
-        return [fields for event, fields in self.events if event == name]
+from tests.heard import Heard
 
 
 class Bench:

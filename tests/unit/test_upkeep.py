@@ -6,18 +6,7 @@ import time
 
 from engine.errors import InvariantBroken, ServiceUnavailable
 from engine.upkeep import Task, Upkeep
-
-
-class Heard:
-    """A log that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, dict[str, object]]] = []
-
-    def decision(self, *_: object, **__: object) -> None: ...
-
-    def event(self, name: str, **fields: object) -> None:
-        self.events.append((name, fields))
+from tests.heard import Heard
 
 
 class Watchword:
