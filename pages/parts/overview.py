@@ -206,11 +206,11 @@ def _percent(share: float) -> str:
 
 def _accuracy(column: Any, now: Tally, before: Tally, target: float) -> None:
     low, high = now.accuracy_interval
-    earlier = f"{100 * before.accuracy:.0f} % before" if before.accuracy is not None else "nothing before"
+    earlier = f"{100 * before.accuracy:.1f} % before" if before.accuracy is not None else "nothing before"
     state = "off" if now.accuracy is None else "green" if low >= target else "red" if high < target else "orange"
     _card(
         column, "Accuracy", f"{100 * now.accuracy:.1f} %" if now.accuracy is not None else "–",
-        f"{100 * low:.0f} – {100 * high:.0f} %" if now.accuracy is not None else None,
+        f"{100 * low:.1f} – {100 * high:.1f} %" if now.accuracy is not None else None,
         f"target ≥ {_percent(target)} · {earlier} · n = {now.sampled_labels:,.0f} labels", colour=state, arrow="off",
         about="Estimated for all tickets from the reviewed ones, each weighted by how rarely its like is reviewed; with the 95 % interval. "
         "n is how many evenly sampled labels they are worth.",
