@@ -118,5 +118,5 @@ def test_each_band_s_accuracy_is_weighted_like_the_figure_beside_it() -> None:
     one = tally(500, 10)
     one.reviewed[18] += 20
     assert (one.bands()[0].accuracy, one.accuracy) == (1.0, 1.0)
-    assert "right 100%" in charts.confidence(one).data[0].name
+    assert "right 100.0% (72.2%–100.0%, 10 labels)" in charts.confidence(one).data[0].name
     assert "10 labels" in charts.confidence(one).data[0].name
