@@ -41,7 +41,6 @@ from engine.upkeep import Task, Upkeep
 from engine.usage import Usage
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """Charts, alerts, metrics, and the threads that keep them going: `notices` waits for receivers, `upkeep` for nobody outside."""
