@@ -175,7 +175,7 @@ class Calibrator:
 
     def _line(self, values: Array) -> Array:
         """Log-odds [n] of the logistic stage."""
-        offset = logit(_prior_probability(self.prior, values)) - self.prior_centre
+        offset = _prior_line(self.prior, values) - self.prior_centre
         return self.prior_slope * offset + self.prior_centre + self.intercept + self._basis(values) @ self.slopes
 
     def _basis(self, values: Array) -> Array:
@@ -183,7 +183,9 @@ class Calibrator:
         columns = np.empty((len(values), self.features, len(_RAMPS)))
         for j in range(self.features):
             columns[:, j, 0] = np.interp(values[:, j], self.knots[j], self.scores[j])
-        columns[:, :, 1:] = ((columns[:, :, :1] - _LOWS) / _RISES).clip(0.0, 1.0)
+        ramps = columns[:, :, 1:]
+        np.divide(columns[:, :, :1] - _LOWS, _RISES, out=ramps)
+        np.minimum(np.maximum(ramps, 0.0, out=ramps), 1.0, out=ramps)
         return columns.reshape(len(values), -1)
 
 
@@ -208,6 +210,11 @@ def _prior_probability(prior: Calibrator | float, values: Array) -> Array:
     return prior.probability(values) if isinstance(prior, Calibrator) else np.full(len(values), prior)
 
 
+def _prior_line(prior: Calibrator | float, values: Array) -> Array | float:
+    """The prior's log-odds [n]; those of a constant are one number."""
+    return logit(prior.probability(values)) if isinstance(prior, Calibrator) else math.log(prior / (1.0 - prior))
+
+
 def _normal_scores(column: Array, mass: Array) -> tuple[Array, Array]:
     """Knots of the piecewise linear map from a feature to the probit of its weighted mid-rank, at most 43 of them."""
     if not len(column):
@@ -227,7 +234,7 @@ def _normal_scores(column: Array, mass: Array) -> tuple[Array, Array]:
 def _with_logistic(model: Calibrator, values: Array, right: NDArray[np.bool_], mass: Array) -> Calibrator:
     """The model with intercept and slopes at the maximum of likelihood times prior."""
     nested = isinstance(model.prior, Calibrator)
-    prior_line = logit(_prior_probability(model.prior, values))
+    prior_line = np.broadcast_to(_prior_line(model.prior, values), len(values))
     centre = float(np.average(prior_line, weights=mass)) if nested else 0.0
     design = np.column_stack([np.ones(len(values)), prior_line - centre, model._basis(values)])
     start = np.zeros(design.shape[1])

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine import ridge
+from engine.codes import Codes
 from engine.errors import InputRejected
 from engine.features import BUCKETS, NgramFeatures
 from engine.head import Head
@@ -22,7 +23,7 @@ from engine.rehearsal import left_out_groups, rehearse
 from engine.sampling import balanced, landmark_rows
 from engine.scores import Ranking
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -101,7 +102,7 @@ class Classifier:
         classes = np.array([number[labels[row]] for row in kept], np.int64)
         kept_texts = [texts[row] for row in kept]
         ngrams = NgramFeatures.fit(kept_texts)
-        rows = Rows(dense[kept], ngrams.transform(kept_texts))
+        rows = Rows(Codes.of(dense[kept]), ngrams.transform(kept_texts))
         chosen = landmark_rows(classes, count=ridge.landmark_count(len(classes)), seed=seed)
         landmarks = Landmarks.of(rows if len(chosen) == len(rows) else rows[chosen])
         counted = balanced(classes, mass, count=len(names))
@@ -122,7 +123,7 @@ class Classifier:
     @property
     def dimensions(self) -> int:
         """Length of the vectors it takes."""
-        return self.landmarks.rows.dense.shape[1]
+        return self.landmarks.rows.codes.numbers.shape[1]
 
     @property
     def departments(self) -> tuple[str, ...]:
@@ -144,12 +145,10 @@ class Classifier:
 
         Raises InputRejected when no live department has been learned, or shapes do not fit.
         """
-        dense = _checked(texts, vectors, None)
-        if dense.shape[1] != self.dimensions:
-            raise InputRejected(f"vectors: have length {dense.shape[1]}, the classifier takes {self.dimensions}")
+        codes = self._coded(_checked(texts, vectors, None))
         answered, allowed = _answerable(self.parents, None if live is None else frozenset(live))
         parts = [
-            self._part(self.read(texts[part]) if words is None else words[part], dense[part], allowed)
+            self._part(self.read(texts[part]) if words is None else words[part], codes[part], allowed)
             for part in chunks(max(len(texts), 1))
         ]
         whole = parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -159,10 +158,15 @@ class Classifier:
         topics = tuple(topic_name(self.names[i], self.parents[i]) for i in topic)
         return Predicted(answered, shares, best, topics, margin, familiarity, features, lexical)
 
-    def _part(self, words: Floats, dense: Floats, allowed: Flags) -> tuple[npt.NDArray, ...]:
-        found = self.landmarks.dense(dense), words
+    def _coded(self, dense: Floats) -> Codes:
+        if dense.shape[1] != self.dimensions:
+            raise InputRejected(f"vectors: have length {dense.shape[1]}, the classifier takes {self.dimensions}")
+        return Codes.of(dense)
+
+    def _part(self, words: Floats, codes: Codes, allowed: Flags) -> tuple[npt.NDArray, ...]:
+        found = self.landmarks.dense(codes), words
         numbers = numbered(self.parents)
-        without = ~dense.any(axis=1)
+        without = codes.scales == 0.0
         if not without.any():
             # Nearly always: nothing is copied, which is what one ticket would spend most on.
             scores, around = self.main.scores(*found)
@@ -191,14 +195,14 @@ class Classifier:
         Costs a small part of `fit`, which should follow in the background: what was learned before is
         not revised here. Held-out predictions stay those of the last fit.
         """
-        dense = _checked(texts, vectors, labels)
+        codes = self._coded(_checked(texts, vectors, labels))
         if not len(texts):
             return self
         names = tuple(dict.fromkeys((*self.names, *labels)))
         above = self.parents + tuple((parents or {}).get(name, name) for name in names[len(self.names) :])
         number = {name: index for index, name in enumerate(names)}
         classes = np.array([number[label] for label in labels], np.int64)
-        new = Rows(dense, self.ngrams.transform(texts))
+        new = Rows(codes, self.ngrams.transform(texts))
         main, lexical = (
             head.extended(self.landmarks, new, classes, parents=numbered(above)) for head in (self.main, self.lexical)
         )
@@ -212,10 +216,11 @@ class Classifier:
         rows = self.landmarks.rows
         arrays: dict[str, npt.NDArray[Any]] = {
             **self.ngrams.to_arrays(),
-            "dense": rows.dense,
-            "gram_columns": rows.ngrams.indices.astype(np.int32),
+            "code_numbers": rows.codes.numbers,
+            "code_scales": rows.codes.scales,
+            "gram_columns": rows.ngrams.indices,
             "gram_values": rows.ngrams.data,
-            "gram_ends": rows.ngrams.indptr.astype(np.int64),
+            "gram_ends": rows.ngrams.indptr,
             **self.main.to_arrays("main"),
             **self.lexical.to_arrays("lexical"),
         }
@@ -243,14 +248,14 @@ class Classifier:
         if _digest(own) != manifest["sha256"]:
             raise ValueError("the stored classifier is damaged (arrays do not match the manifest): fit it again")
         grams = sp.csr_array(
-            (own["gram_values"], own["gram_columns"], own["gram_ends"]), shape=(len(own["dense"]), BUCKETS)
+            (own["gram_values"], own["gram_columns"], own["gram_ends"]), shape=(len(own["code_scales"]), BUCKETS)
         )
         main, lexical = manifest["heads"]
         return cls(
             names=tuple(manifest["classes"]),
             parents=tuple(manifest["departments"]),
             ngrams=NgramFeatures.from_arrays(own),
-            landmarks=Landmarks.of(Rows(own["dense"], grams)),
+            landmarks=Landmarks.of(Rows(Codes(own["code_numbers"], own["code_scales"]), grams)),
             main=Head.from_arrays("main", own, main),
             lexical=Head.from_arrays("lexical", own, lexical),
             seed=manifest["seed"],

@@ -26,6 +26,7 @@ _WORDS = re.compile(r"\w+|[^\w\s]", re.UNICODE)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(0x100000001B3)
 
+Buckets = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 
@@ -34,24 +35,26 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text[:LONGEST_TEXT]).casefold().split())
 
 
-def _word_buckets(text: str) -> npt.NDArray[np.int64]:
+def _word_buckets(text: str) -> Buckets:
     words = _WORDS.findall(text)
     grams = words + [f"{left} {right}" for left, right in zip(words, words[1:], strict=False)]
-    return np.fromiter((zlib.crc32(gram.encode("utf-8", "replace")) % WORD_BUCKETS for gram in grams), np.int64, len(grams))
+    return np.fromiter((zlib.crc32(gram.encode("utf-8", "replace")) % WORD_BUCKETS for gram in grams), np.int32, len(grams))
 
 
-def _character_buckets(text: str) -> npt.NDArray[np.int64]:
+def _character_buckets(text: str) -> Buckets:
     codes = np.frombuffer(f" {text} ".encode("utf-32-le", "replace"), np.uint32).astype(np.uint64)
-    found: list[npt.NDArray[np.int64]] = []
+    found: list[npt.NDArray[np.uint64]] = []
     rolling = codes
     for size in _CHARACTER_SIZES:
         if len(codes) < size:
             break
         # One more character is mixed into the running hash of each position, so all sizes cost one pass each.
         rolling = (rolling[: len(codes) - size + 1] * _STEP) ^ codes[size - 1 :]
-        mixed = (rolling + np.uint64(size)) * _MULTIPLIER
-        found.append((mixed >> np.uint64(46)).astype(np.int64) + WORD_BUCKETS)
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
+        found.append(rolling + np.uint64(size))
+    mixed = np.concatenate(found)
+    mixed *= _MULTIPLIER
+    mixed >>= np.uint64(46)
+    return mixed.astype(np.int32) + np.int32(WORD_BUCKETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +80,20 @@ class NgramFeatures:
         weights[documents > max(COMMON_ROWS, COMMON_SHARE * len(texts))] = 0.0
         return cls(weights.astype(np.float32))
 
-    def row(self, text: str) -> tuple[npt.NDArray[np.int64], Floats]:
+    def row(self, text: str) -> tuple[Buckets, Floats]:
         """Return the columns (ascending, distinct) and the values of one text; both are empty for a text without signs."""
         plain = normalise(text)
         buckets = np.concatenate([_word_buckets(plain), _character_buckets(plain)])
         # Sorted and counted by hand, both halves at once: `numpy.unique` costs a single short text three times as much.
         buckets.sort()
-        ends = np.append(np.flatnonzero(buckets[1:] != buckets[:-1]) + 1, len(buckets))
-        columns = buckets[ends - 1]
-        values = (1.0 + np.log(np.diff(ends, prepend=0))).astype(np.float32) * self.frequency_weights[columns]
+        last = np.ones(len(buckets), np.bool_)
+        np.not_equal(buckets[1:], buckets[:-1], out=last[:-1])
+        ends = np.flatnonzero(last)
+        columns, counts = buckets[ends], ends + 1
+        counts[1:] -= counts[:-1].copy()
+        values = np.log(counts, dtype=np.float32)
+        values += np.float32(1.0)
+        values *= self.frequency_weights[columns]
         telling = values > 0.0
         columns, values = columns[telling], values[telling]
         words = int(columns.searchsorted(WORD_BUCKETS))
@@ -96,8 +104,8 @@ class NgramFeatures:
     def transform(self, texts: Sequence[str]) -> sp.csr_array:
         """Return the rows of the texts, [len(texts), BUCKETS] float32."""
         rows = [self.row(text) for text in texts]
-        ends = np.cumsum([0, *(len(columns) for columns, _ in rows)])
-        columns = np.concatenate([columns for columns, _ in rows]) if rows else np.zeros(0, np.int64)
+        ends = np.cumsum([0, *(len(columns) for columns, _ in rows)], dtype=np.int32)
+        columns = np.concatenate([columns for columns, _ in rows]) if rows else np.zeros(0, np.int32)
         values = np.concatenate([values for _, values in rows]) if rows else np.zeros(0, np.float32)
         return sp.csr_array((values, columns, ends), shape=(len(rows), BUCKETS))
 

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from engine.codes import Codes, Selection
+
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -22,20 +24,20 @@ DENSE_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Tickets as the kernel takes them: `dense` [n, d] float32, each row of unit length, and `ngrams` [n, BUCKETS]."""
+    """Tickets as the kernel takes them: the codes of n vectors, and `ngrams` [n, BUCKETS]."""
 
-    dense: Floats
+    codes: Codes
     ngrams: sp.csr_array
 
     def __len__(self) -> int:
-        return len(self.dense)
+        return len(self.codes)
 
-    def __getitem__(self, rows: slice | npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Rows:
-        return Rows(self.dense[rows], self.ngrams[rows])
+    def __getitem__(self, rows: Selection) -> Rows:
+        return Rows(self.codes[rows], self.ngrams[rows])
 
     def plus(self, more: Rows) -> Rows:
         """These rows, then the others."""
-        return Rows(np.concatenate([self.dense, more.dense]), sp.csr_array(sp.vstack([self.ngrams, more.ngrams])))
+        return Rows(self.codes.plus(more.codes), sp.csr_array(sp.vstack([self.ngrams, more.ngrams])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,27 +57,25 @@ class Landmarks:
 
     def similarities(self, rows: Rows) -> tuple[Floats, Floats]:
         """Dense and n-gram similarity to every landmark, each [len(rows), len(self)]; in [-1, 1] and [0, 1]."""
-        return self.dense(rows.dense), self.lexical(rows.ngrams)
+        return self.dense(rows.codes), self.lexical(rows.ngrams)
 
-    def dense(self, vectors: Floats) -> Floats:
-        """The similarity of vectors [n, d] to every landmark's, [n, len(self)] in [-1, 1]."""
-        if len(vectors) == 1:
-            return (self.rows.dense @ vectors[0])[None, :]
-        return vectors @ self.rows.dense.T
+    def dense(self, codes: Codes) -> Floats:
+        """The similarity of n vectors to every landmark's, [n, len(self)] in [-1, 1]."""
+        return codes.cosines(self.rows.codes)
 
     def lexical(self, ngrams: sp.csr_array) -> Floats:
         """The similarity of n-gram rows [n, BUCKETS] to every landmark's, [n, len(self)] in [0, 1]."""
         return (ngrams @ self.postings).toarray()
 
-    def lexical_row(self, columns: Ints, values: Floats) -> Floats:
+    def lexical_row(self, columns: npt.NDArray[np.int32], values: Floats) -> Floats:
         """The same for one row as `NgramFeatures.row` gives it, [len(self)]: a third of the sparse product's time."""
         starts = self.postings.indptr[columns]
         counts = self.postings.indptr[columns + 1] - starts
-        places = np.repeat(starts - counts.cumsum() + counts, counts)
-        places += np.arange(len(places))
-        weights = self.postings.data[places]
+        places = np.repeat(starts - counts.cumsum(dtype=np.int32) + counts, counts)
+        places += np.arange(len(places), dtype=np.int32)
+        weights = self.postings.data.take(places)
         weights *= np.repeat(values, counts)
-        return np.bincount(self.postings.indices[places], weights, len(self)).astype(np.float32)
+        return np.bincount(self.postings.indices.take(places), weights, len(self)).astype(np.float32)
 
 
 def blend(dense: Floats, ngrams: Floats, *, dense_share: float = DENSE_SHARE) -> Floats:
