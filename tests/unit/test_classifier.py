@@ -156,6 +156,21 @@ def test_a_sample_of_landmarks_that_is_everything_gives_the_exact_fit() -> None:
     np.testing.assert_allclose(sampled.alien, exact.alien, atol=5e-2)
 
 
+def test_leaving_a_group_out_of_a_sampled_fit_gives_what_a_fit_without_it_says() -> None:
+    texts, labels = tickets(40)
+    rows = Classifier.fit(texts, embed(texts), labels).landmarks.rows
+    landmarks = Landmarks.of(rows[np.arange(0, 40, 3)])
+    numbers = np.array([list(SUBJECTS).index(label) for label in labels])
+    # Rows of one group that count differently: it must be their residuals that are weighed, not what they are told.
+    groups, weights = numbers // 2, np.linspace(0.3, 3.0, 40, dtype=np.float32)
+    wanted = ridge.targets(numbers, np.arange(4))
+    full = ridge.fit_sampled(rows, landmarks, wanted, weights, groups, dense_share=0.8)
+    kept, gone = np.flatnonzero(groups == 0), np.flatnonzero(groups == 1)
+    part = ridge.fit_sampled(rows[kept], landmarks, wanted[kept], weights[kept], groups[kept], dense_share=0.8)
+    expected = blend(*landmarks.similarities(rows[gone])) @ part.coefficients
+    np.testing.assert_allclose(full.alien[gone], expected, atol=8e-2)
+
+
 def test_more_rows_than_can_be_solved_exactly_are_learned_through_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ridge, "EXACT_ROWS", 100)
     monkeypatch.setattr(ridge, "MOST_LANDMARKS", 40)
