@@ -5,7 +5,9 @@
 Choices in the router were made on the training file, though two constants of the score for unknown tickets and one of the
 calibration were looked at again after a figure on the test file was seen (docs/confidence.md).
 DIR holds train.csv, test.csv and departments.json.
-Qualities are the same in every run; the two times are processor seconds, which neighbours on the machine do not change.
+Qualities are the same in every run; the two times are processor seconds, which neighbours on the machine hardly change. One answer
+is timed with its vector at hand; `python -m engine evaluate` embeds in between, which empties the processor's caches: there it takes
+longer.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class Calibrator:
         if not bool(np.isfinite(values).all()):
             raise ValueError("features must be finite, got NaN or infinity")
         if self.labels == 0:
-            return _prior_probability(self.prior, values)
+            return self.prior.probability(values) if isinstance(self.prior, Calibrator) else np.full(len(values), self.prior)
         line = self._line(values)
         if len(self.bends_at):
             # The correction, not the corrected value, is interpolated: beyond the ends the logistic slope goes on.
@@ -204,10 +204,6 @@ def _checked_prior(prior: Calibrator | float | None, width: int) -> Calibrator |
     if not 0.0 < float(prior) < 1.0:
         raise ValueError(f"a constant prior must lie strictly between 0 and 1, got {prior}")
     return float(prior)
-
-
-def _prior_probability(prior: Calibrator | float, values: Array) -> Array:
-    return prior.probability(values) if isinstance(prior, Calibrator) else np.full(len(values), prior)
 
 
 def _prior_line(prior: Calibrator | float, values: Array) -> Array | float:

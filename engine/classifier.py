@@ -193,16 +193,16 @@ class Classifier:
         """A new classifier that has taken these rows in at once, also with labels it did not know.
 
         Costs a small part of `fit`, which should follow in the background: what was learned before is
-        not revised here. Held-out predictions stay those of the last fit.
+        not revised here. Held-out predictions stay those of the last fit. Raises InputRejected for shapes that do not fit.
         """
-        codes = self._coded(_checked(texts, vectors, labels))
+        dense = _checked(texts, vectors, labels)
         if not len(texts):
             return self
         names = tuple(dict.fromkeys((*self.names, *labels)))
         above = self.parents + tuple((parents or {}).get(name, name) for name in names[len(self.names) :])
         number = {name: index for index, name in enumerate(names)}
         classes = np.array([number[label] for label in labels], np.int64)
-        new = Rows(codes, self.ngrams.transform(texts))
+        new = Rows(self._coded(dense), self.ngrams.transform(texts))
         main, lexical = (
             head.extended(self.landmarks, new, classes, parents=numbered(above)) for head in (self.main, self.lexical)
         )

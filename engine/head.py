@@ -164,6 +164,6 @@ class Head:
         own, other = data["fallback"]
         means, spread, counts = (arrays[f"{name}_{part}"] for part in ("means", "spread", "counts"))
         return cls(
-            np.asfortranarray(arrays[name]), arrays[f"{name}_constant"], arrays[f"{name}_crowding"], Typical(means, spread, counts, (own, other)),
-            data["sharpness"], data["dense_share"], Assurance.from_json(data["assurance"]),
+            np.asfortranarray(arrays[name]), arrays[f"{name}_constant"], arrays[f"{name}_crowding"],
+            Typical(means, spread, counts, (own, other)), data["sharpness"], data["dense_share"], Assurance.from_json(data["assurance"]),
         )  # fmt: skip
