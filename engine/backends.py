@@ -1,38 +1,29 @@
 """Which backend stands behind each port, and what is checked and said about it. Part of the bootstrap, like it allowed to
-know every adapter."""
+know every adapter; the database comes from there as `Tables`."""
 from __future__ import annotations
 
 import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from sqlalchemy import Engine as Database
-from sqlalchemy import text
-
-from db import migrate, outbox
-from db.exemplars import Exemplars
-from db.lease import ConnectionLease
-from db.outbox import Outbox
-from db.replica import REPLICA
-from db.session import connect, reading
-from db.trained import TrainedModels
 from engine import prompts
 from engine.adapters import google_client
 from engine.adapters.gemini import Gemini
 from engine.adapters.gemini_embeddings import GeminiEmbeddings
 from engine.adapters.minilm import MiniLM
 from engine.adapters.pinecone_index import PineconeIndex
-from engine.domain import Department, Neighbour, Ticket
+from engine.breaker import Breaker
+from engine.domain import Department, Exemplar, Neighbour, Ticket
 from engine.entrance import IdentityProvider
 from engine.guarded import CountedIndex, GuardedEmbedder, GuardedIndex, GuardedLanguageModel, Services
-from engine.errors import ServiceUnavailable
 from engine.health import NOT_CONFIGURED, Check
 from engine.lease import Lease, NoLease
-from engine.ports import DecisionLog, Embedder, ExemplarIndex, LanguageModel, Prompt
+from engine.ports import DecisionLog, Embedder, ExemplarIndex, ExemplarStore, LanguageModel, ModelStore, Prompt
 from engine.privacy import masked
 from engine.reembed import BATCH
-from engine.reindex import CheckedIndex, Reindexer
+from engine.reindex import CheckedIndex, Notes, Reindexer
 from engine.resilience import Limits
 from engine.settings import Settings
 from engine.state import RoutingState
@@ -55,6 +46,30 @@ REMOTE_INDEX = Limits(attempts=2, first_wait=0.05, longest_wait=0.2, seconds=1.5
 REMOTE_EMBEDDER = Limits(attempts=2, first_wait=0.1, longest_wait=0.5, seconds=2.5, at_once=8)
 
 
+class Exemplars(ExemplarStore, ExemplarIndex, Protocol):
+    """The exemplars in Postgres, which are written, searched, and looked up for another index."""
+
+    def active(self, ids: Sequence[int]) -> dict[int, Exemplar]: ...
+
+
+class Tables(Protocol):
+    """What backends need of the database; `db.storage.Storage` is one. Whatever asks the database raises ServiceUnavailable."""
+
+    models: ModelStore
+
+    def exemplars(self, embedder: Embedder) -> Exemplars: ...
+
+    def outbox(self, embedder: Embedder, place: str) -> Notes: ...
+
+    def close_outbox(self) -> None: ...
+
+    def left_in_outbox(self) -> int | None: ...
+
+    def lease(self) -> Lease: ...
+
+    def vectors_version(self, exemplars: Exemplars) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedders:
     """`current` answers tickets; `wanted` is the one that the settings name, where its vectors are still being made."""
@@ -64,10 +79,10 @@ class Embedders:
     probe: Callable[[], str]
 
 
-def leases(database: Database, embedder: Embedder, index: Index) -> Callable[[], Lease]:
+def leases(tables: Tables, embedder: Embedder, index: Index) -> Callable[[], Lease]:
     """What makes a ticket's lease: a connection where everything on its way is on this machine, else nothing to wait with."""
     local = isinstance(embedder, MiniLM) and index.remote is None
-    return (lambda: ConnectionLease(database)) if local else NoLease
+    return tables.lease if local else NoLease
 
 
 def local_embedder(settings: Settings) -> MiniLM:
@@ -75,7 +90,7 @@ def local_embedder(settings: Settings) -> MiniLM:
     return MiniLM(model_path=settings.embedder_model_path, tokenizer_path=settings.embedder_tokenizer_path)
 
 
-def embedders(settings: Settings, database: Database, services: Services) -> Embedders:
+def embedders(settings: Settings, tables: Tables, services: Services) -> Embedders:
     """The embedder in use: the settings' one once a model was trained on its vectors, else the local one.
 
     The newest few exemplars may lack their vector and get it in the background: labels that come in all the time must not
@@ -90,8 +105,8 @@ def embedders(settings: Settings, database: Database, services: Services) -> Emb
         endpoint=settings.google_api_endpoint,
     )
     guarded = GuardedEmbedder(remote, services.service("embedder", limits=REMOTE_EMBEDDER))
-    vectors = Exemplars(database, embedder=remote.name, dimensions=remote.dimensions)
-    complete = TrainedModels(database).live_number(embedder=remote.name) is not None and len(vectors.missing(limit=BATCH)) < BATCH
+    missing = tables.exemplars(remote).missing
+    complete = tables.models.live_number(embedder=remote.name) is not None and len(missing(limit=BATCH)) < BATCH
     return Embedders(current=guarded if complete else local, wanted=guarded, probe=remote.ping)
 
 
@@ -107,11 +122,11 @@ class Index:
     copy: ExemplarIndex | None = None
     remote: PineconeIndex | None = None
     reindexer: Reindexer | None = None
-    notes: Outbox | None = None
+    notes: Notes | None = None
 
 
 def index(
-    settings: Settings, database: Database, exemplars: Exemplars, embedder: Embedder, *, services: Services, log: DecisionLog,
+    settings: Settings, tables: Tables, exemplars: Exemplars, embedder: Embedder, *, services: Services, log: DecisionLog,
     live: Callable[[], Collection[str]], working: bool,
 ) -> Index:
     """Pinecone with Postgres behind it, or Postgres alone. `live` gives the departments that neighbours may have.
@@ -120,17 +135,17 @@ def index(
     """
     if settings.pinecone_api_key is None or settings.pinecone_off:
         if working and settings.pinecone_off:
-            outbox.close_all(database)
-        elif working and (waiting := outbox.left(database)) is not None:
+            tables.close_outbox()
+        elif working and (waiting := tables.left_in_outbox()) is not None:
             log.event("index_not_configured", waiting=waiting)
         counted = CountedIndex(exemplars, services.breaker("index", failures=sys.maxsize))
-        return Index(first=counted, probe=lambda: vectors_version(database, exemplars))
+        return Index(first=counted, probe=lambda: tables.vectors_version(exemplars))
     remote = PineconeIndex(
         api_key=settings.pinecone_api_key.get_secret_value(), index=settings.pinecone_index, environment=settings.pinecone_env,
         dimensions=embedder.dimensions, embedder=embedder.name, host=settings.pinecone_host, departments=live,
     )
     place = f"{settings.pinecone_host or 'pinecone'}/{settings.pinecone_index}/{remote.namespace}"
-    notes = Outbox(database, embedder=embedder.name, place=place)
+    notes = tables.outbox(embedder, place)
     guarded = GuardedIndex(CheckedIndex(remote, active=exemplars.active), services.service("index", limits=REMOTE_INDEX))
     reindexer = Reindexer(notes=notes, index=remote, log=log)
     return Index(first=guarded, probe=remote.ping, copy=exemplars, remote=remote, reindexer=reindexer, notes=notes)
@@ -154,39 +169,9 @@ def _prompt(ticket: Ticket, departments: Sequence[Department], neighbours: Seque
     return prompts.build(ticket, departments=departments, neighbours=neighbours, mask=masked)
 
 
-def database_version(database: Database) -> str:
-    """What answers, and which schema it holds. Raises ServiceUnavailable."""
-    return "PostgreSQL {}, schema {}".format(*_version_and_schema(database))
-
-
-def _version_and_schema(database: Database) -> tuple[str, str | None]:
-    with reading(database) as connection:
-        version = connection.execute(text("select split_part(version(), ' ', 2)")).scalar_one()
-        return version, migrate.revision(connection)
-
-
-def replica(settings: Settings, services: Services) -> Database | None:
-    """A pool of connections to the read replica, where one is configured. Raises ConfigurationError."""
-    if settings.analytics_url is None:
-        return None
-    # While it says nothing, somebody who looks at charts may have to wait for it once in a minute.
-    gate = services.breaker(REPLICA, failures=2, pause=4.0, longest=60.0)
-    return connect(settings.analytics_url, name="console-charts", gate=gate, setting="ANALYTICS_DATABASE_URL")
-
-
-def replica_version(database: Database) -> str:
-    """As of the primary. Raises ServiceUnavailable, also when it has not got the tables that charts are read from."""
-    version, schema = _version_and_schema(database)
-    if schema != migrate.newest():
-        raise ServiceUnavailable(REPLICA, f"its schema is {schema or 'missing'}, charts need {migrate.newest()}: is it a replica of this database?")
-    return f"PostgreSQL {version}, schema {schema}"
-
-
-def vectors_version(database: Database, exemplars: Exemplars) -> str:
-    """pgvector's version, and how many vectors there are. Raises ServiceUnavailable."""
-    with reading(database) as connection:
-        version = connection.execute(text("select extversion from pg_extension where extname = 'vector'")).scalar_one()
-    return f"pgvector {version}, {exemplars.embedded():,} vectors"
+def replica_breaker(services: Services) -> Breaker:
+    """While the replica says nothing, somebody who looks at charts may have to wait for it once in a minute."""
+    return services.breaker("replica", failures=2, pause=4.0, longest=60.0)
 
 
 def model_version(state: RoutingState) -> str:
@@ -197,7 +182,7 @@ def model_version(state: RoutingState) -> str:
 
 
 def checks(
-    settings: Settings, *, database: Callable[[], str], replica: Database | None, cache: Callable[[], str], model: Callable[[], str],  # noqa: A002
+    settings: Settings, *, database: Callable[[], str], replica: Callable[[], str] | None, cache: Callable[[], str], model: Callable[[], str],
     index: Index, embedders: Embedders, gemini: Gemini | None, notes: Callable[[], str],
 ) -> Sequence[Check]:
     """One check for each service, in the order of the System page."""
@@ -207,8 +192,7 @@ def checks(
 
     found = [check("database", settings.postgres_url is not None, database, needed=True)]
     if replica is not None:
-        ask = lambda: replica_version(replica)  # noqa: E731
-        found.append(Check(REPLICA, "configured", ask, needed=False, consequence=CONSEQUENCES[REPLICA], of_tickets=False))
+        found.append(Check("replica", "configured", replica, needed=False, consequence=CONSEQUENCES["replica"], of_tickets=False))
     remote = index.remote is not None
     found += [
         check("cache", settings.redis_address is not None, cache),

@@ -1,4 +1,4 @@
-"""Settings become a running Engine: the only module that knows every adapter and the database."""
+"""Settings become a running Engine: the only module that knows the database, and with its parts every adapter."""
 from __future__ import annotations
 
 import random
@@ -12,24 +12,17 @@ from pathlib import Path
 
 import threadpoolctl
 
-from db import counters, migrate
-from db.attempts import Attempts
-from db.audit import AuditTable
-from db.catalogue import Catalogue
+from db import migrate
 from db.decisions import Decisions
 from db.embedded import EmbeddedServers
 from db.exemplars import Exemplars
 from db.outbox import Outbox
 from db.outcomes import Outcomes
-from db.policies import Policies
-from db.reviewed import Reviewed
 from db.retention import Retention
+from db.reviewed import Reviewed
 from db.session import connect, reach
-from db.sessions import SessionTable
+from db.storage import Storage
 from db.taxonomy import Taxonomy
-from db.tokens import TokenTable
-from db.trained import TrainedModels
-from db.users import Users
 from engine import settings as settings_module
 from engine import audit as audit_module
 from engine import backends, entrance, taxonomy_csv, telling, watching
@@ -136,74 +129,75 @@ def build(
         database = connect(postgres_url, pool_size=settings.database_pool_size, overflow=settings.database_pool_overflow, gate=gate)
         stack.callback(database.dispose)
         migrate.upgrade(database)
-        replica = backends.replica(settings, services)
-        if replica is not None:
+        replica = None
+        if settings.analytics_url is not None:
+            replica = connect(
+                settings.analytics_url, name="console-charts", gate=backends.replica_breaker(services), setting="ANALYTICS_DATABASE_URL"
+            )
             stack.callback(replica.dispose)
+        storage = Storage(database, replica=replica, clock=clock, seal=audit_module.seal)
         redis = RedisClient(redis_url, cluster=settings.redis_cluster, ca=settings.redis_ca_path)
         stack.callback(redis.close)
         cache = RedisCache(redis, ttl=settings.cache_ttl_seconds)
-        embedders = backends.embedders(settings, database, services)
+        embedders = backends.embedders(settings, storage, services)
         embedder = embedders.current
-        departments = Taxonomy(database)
-        exemplars = Exemplars(database, embedder=embedder.name, dimensions=embedder.dimensions)
-        outcomes, policies, models = Outcomes(database), Policies(database), TrainedModels(database)
-        decisions = Decisions(database)
-        catalogue = Catalogue(database, embedder=embedder.name)
-        trainer = Trainer(embedder=embedder, exemplars=exemplars, models=models, catalogue=catalogue, policy=policies.live)
+        exemplars, decisions, policies, models = storage.exemplars(embedder), storage.decisions, storage.policies, storage.models
+        trainer = Trainer(
+            embedder=embedder, exemplars=exemplars, models=models, catalogue=storage.catalogue(embedder), policy=policies.live
+        )
         trainer.begin(*taxonomy_csv.starter(STARTER))
         trainer.ensure()
         index = backends.index(
-            settings, database, exemplars, embedder, services=services, log=log, live=lambda: state.current().live,
+            settings, storage, exemplars, embedder, services=services, log=log, live=lambda: state.current().live,
             working=working,
         )
         language_model, gemini = backends.language_model(settings, services)
         spool = Spool(settings.spool_folder)
         stack.callback(spool.close)
         door = entrance.build(
-            settings, users=Users(database), attempts=Attempts(database), sessions=SessionTable(database), tokens=TokenTable(database),
-            audit=AuditTable(database, seal=audit_module.seal), counter=RedisCounter(redis), clock=clock, log=log,
+            settings, users=storage.users, attempts=storage.attempts, sessions=storage.sessions, tokens=storage.tokens,
+            audit=storage.audit, counter=RedisCounter(redis), clock=clock, log=log,
         )
         audit = door.audit
-        reviewed = Reviewed(database)
-        tracking = Tracking(reviewed, clock=clock, has_real_tickets=decisions.has_real_tickets)
+        tracking = Tracking(storage.reviewed, clock=clock, has_real_tickets=decisions.has_real_tickets)
 
         loader = StateLoader(
-            policies=policies, models=models, taxonomy=departments, exemplars=exemplars, tracking=tracking,
-            versions=lambda: counters.read(database), embedder=embedder.name, log=log,
+            policies=policies, models=models, taxonomy=storage.taxonomy, exemplars=exemplars, tracking=tracking,
+            versions=storage.counters, embedder=embedder.name, log=log,
         )
         state = Refresher(load=loader.load, stamp=loader.stamp, log=log)
         stack.callback(state.close)
         router = ConfidenceRouter(
             embedder=embedder, index=index.first, index_copy=index.copy, language_model=language_model, spool=spool,
-            lease=backends.leases(database, embedder, index),
-            forget_all=lambda: (counters.leave_cache(database), state.refresh()),
+            lease=backends.leases(storage, embedder, index),
+            forget_all=lambda: (storage.leave_cache(), state.refresh()),
             cache=GuardedCache(cache, services.service("cache", limits=Limits(seconds=2.0), longest=10.0)),
             decisions=decisions,
-            outcomes=AuditedOutcomes(outcomes, audit),
+            outcomes=AuditedOutcomes(storage.outcomes, audit),
             state=state, learn=trainer.learn, log=log, clock=clock, stopwatch=time.perf_counter, chance=chance,
             minimum=settings.ticket_min_characters, maximum=settings.ticket_max_characters,
         )
         stack.callback(router.close)
         health = Health(
             backends.checks(
-                settings, database=lambda: backends.database_version(database), replica=replica, cache=cache.ping,
+                settings, database=storage.version, replica=storage.replica_version, cache=cache.ping,
                 model=lambda: backends.model_version(state.current()),
                 index=index, embedders=embedders, gemini=gemini,
                 notes=lambda: f"{spool.waiting()} waiting, {len(spool.set_aside)} set aside",
             ),
-            stopwatch=time.perf_counter, states=services.states if working else lambda: watching.told(database, clock),
+            stopwatch=time.perf_counter, states=services.states if working else lambda: watching.told(storage.services, clock),
         )
         drainer = Drainer(
             spool=spool, route=router.route_tickets, store=decisions, open_for_calls=lambda: gate.asks_allowed, log=log
         )
-        wanted = Exemplars(database, embedder=embedders.wanted.name, dimensions=embedders.wanted.dimensions)
+        wanted = storage.exemplars(embedders.wanted)
 
         def switch() -> None:
             """Every exemplar has its vector of the wanted embedder: learn with it, then use it."""
             if models.live_number(embedder=embedders.wanted.name) is None:
                 Trainer(
                     embedder=embedders.wanted, exemplars=wanted, models=models,
-                    catalogue=Catalogue(database, embedder=embedders.wanted.name), policy=policies.live,
+                    catalogue=storage.catalogue(embedders.wanted), policy=policies.live,
                 ).train()
             if renew is not None:
                 renew()
@@ -214,7 +208,7 @@ def build(
         filler = Reembedder(embedder=embedder, exemplars=exemplars, log=log) if switching else None
         own_lookout = telling.lookout(settings, answers=lambda: True, clock=clock, log=log) if lookout is None else None
         watch = watching.watch(
-            settings, database=database, replica=replica, log=log, metrics=metrics, services=services, health=health, spool=spool,
+            settings, tables=storage, log=log, metrics=metrics, services=services, health=health, spool=spool,
             has_real_tickets=decisions.has_real_tickets, audit=audit, clock=clock, usage=gemini.usage if gemini else None,
             lookout=lookout or own_lookout,
         )
@@ -229,10 +223,10 @@ def build(
             worker.start()
         closing = stack.pop_all()
         return Engine(
-            settings=settings, router=router, trainer=trainer, decisions=decisions, outcomes=outcomes, exemplars=exemplars,
-            taxonomy=departments, policies=AuditedPolicies(policies, audit), watch=watch, reviewed=reviewed, tracking=tracking,
+            settings=settings, router=router, trainer=trainer, decisions=decisions, outcomes=storage.outcomes, exemplars=exemplars,
+            taxonomy=storage.taxonomy, policies=AuditedPolicies(policies, audit), watch=watch, reviewed=storage.reviewed, tracking=tracking,
             accounts=door.accounts, sessions=door.sessions, tokens=door.tokens, audit=audit, limits=door.limits,
-            identity_provider=backends.identity_provider(settings), retention=Retention(database), health=health, state=state, log=log, close=closing.close,
+            identity_provider=backends.identity_provider(settings), retention=storage.retention, health=health, state=state, log=log, close=closing.close,
             services=services, spool=spool, drainer=drainer, reindexer=index.reindexer, outbox=index.notes, remote_index=index.remote,
             reembedder=reembedder, gemini=gemini,
         )

@@ -1,4 +1,5 @@
-"""Which sinks hear of decisions, and what runs beside routing. Part of the bootstrap, like it allowed to know every adapter."""
+"""Which sinks hear of decisions, and what runs beside routing. Part of the bootstrap, like it allowed to know every adapter; the
+database comes from there as `WatchedTables`."""
 from __future__ import annotations
 
 import random
@@ -7,17 +8,10 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
-from sqlalchemy import Engine as Database
 
-from db.alerts import Alerts as AlertTable
-from db.charts import Charts
-from db.locks import Lock
-from db.replica import REPLICA, ReplicaCharts
-from db.rollups import Rollups
-from db.services import Services as ServiceTable
 from engine import reported, telling
 from engine.adapters.machine import instance_name, memory_share
 from engine.alert_rules import SHIPPED, Measure, Rule
@@ -39,14 +33,15 @@ from engine.telemetry.metrics import Metrics
 from engine.telemetry.services import ServiceCounts
 from engine.upkeep import Task, Upkeep
 from engine.usage import Usage
+from engine.watched import AlertTable, RollupStore, ServiceTable, WatchedTables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """Charts, alerts, metrics, and the threads that keep them going: `notices` waits for receivers, `upkeep` for nobody outside."""
 
-    charts: Charts | ReplicaCharts
-    rollups: Rollups
+    charts: Any
+    rollups: RollupStore
     alerts: Alerts
     alert_table: AlertTable
     notifier: Notifier
@@ -80,35 +75,32 @@ def telemetry(settings: Settings, stream: TextIO | None) -> tuple[Telemetry, Met
     return Telemetry(sinks, closing=closing), metrics
 
 
-def instances(database: Database, clock: Clock) -> Sequence[reported.Instance]:
+def instances(table: ServiceTable, clock: Clock) -> Sequence[reported.Instance]:
     """The processes that reported within the last two minutes. Raises ServiceUnavailable."""
-    return ServiceTable(database).alive(since=clock() - ALIVE)
+    return table.alive(since=clock() - ALIVE)
 
 
-def told(database: Database, clock: Clock) -> dict[str, ServiceState]:
+def told(table: ServiceTable, clock: Clock) -> dict[str, ServiceState]:
     """What those processes know of their services; nothing without the database."""
     try:
-        return reported.together(instances(database, clock))
+        return reported.together(instances(table, clock))
     except ServiceUnavailable:
         return {}
 
 
 def watch(
-    settings: Settings, *, database: Database, replica: Database | None, log: Telemetry, metrics: Metrics, services: Services, health: Health,
-    spool: Spool, has_real_tickets: Callable[[], bool], audit: Trail, clock: Clock, lookout: telling.Lookout,
+    settings: Settings, *, tables: WatchedTables, log: Telemetry, metrics: Metrics, services: Services, health: Health, spool: Spool,
+    has_real_tickets: Callable[[], bool], audit: Trail, clock: Clock, lookout: telling.Lookout,
     usage: Callable[[], Usage] | None = None,
 ) -> Watch:
     """Join what watches the router; `upkeep.start` and `notices.start` set it going, `close` stops both.
 
     `lookout` watches the database, also while there is no engine. `usage` is the language model's, where there is one.
     """
-    # Alerts and gauges look at the primary: a replica that lags would keep them open or quiet for too long.
-    primary, rollups = Charts(database, clock=clock), Rollups(database, clock=clock)
-    charts = primary if replica is None else ReplicaCharts(Charts(replica, clock=clock), primary=primary)
-    table, alert_table = ServiceTable(database), AlertTable(database)
+    table, alert_table, rollups = tables.services, tables.alerts, tables.rollups
 
     def calibration(since: datetime) -> tuple[float, int]:
-        rows = primary.labels(since, demo=not has_real_tickets())
+        rows = tables.figures.labels(since, demo=not has_real_tickets())
         weights = np.array([r.weight for r in rows])
         error = debiased_calibration_error([r.confidence for r in rows], [r.correct for r in rows], weights=weights)
         return error, int(effective_size(float(weights.sum()), float(np.square(weights).sum())) + 0.5)
@@ -127,7 +119,7 @@ def watch(
     notifier = Notifier(store=alert_table, channels=channels, page=telling.page(settings), clock=clock, log=log, chance=random.Random())
     outage.follow(answers=lambda: health.test("database").ok, log=log)
     readings = Readings(
-        figures=primary, services=table, waiting=waiting, demo=lambda: not has_real_tickets(), calibration=calibration,
+        figures=tables.figures, services=table, waiting=waiting, demo=lambda: not has_real_tickets(), calibration=calibration,
         covered=alert_table.covered,
     )
     alerts = Alerts(store=alert_table, measure=readings, audit=audit, log=log, clock=clock, channels=notifier.channels)
@@ -135,9 +127,9 @@ def watch(
     def report() -> None:
         ready = health.ready()
         metrics.ready.set(ready)
-        if replica is not None:
+        if tables.replica_version is not None:
             # Whoever looks at charts next need not be the one who finds out.
-            health.test(REPLICA)
+            health.test("replica")
         counts.take(services.states())
         counts.add("console", calls=1, errors=0 if ready else 1)
         now = clock()
@@ -155,7 +147,7 @@ def watch(
         )
 
     def evaluate() -> None:
-        with table.alone(Lock.EVALUATING) as mine:
+        with tables.evaluating() as mine:
             if mine:
                 alerts.evaluate()
 
@@ -176,8 +168,8 @@ def watch(
         metrics.set_aside.set(len(spool.set_aside))
         # While the database is away, nobody else's spool is known, but this one fills.
         metrics.waiting.set(max(known, spool.waiting()))
-        metrics.pool.labels("in_use").set(database.pool.checkedout())
-        metrics.pool.labels("idle").set(database.pool.checkedin())
+        for state, connections in zip(("in_use", "idle"), tables.pool(), strict=True):
+            metrics.pool.labels(state).set(connections)
         metrics.pool.labels("most").set(settings.database_pool_size + settings.database_pool_overflow)
 
     metrics.on_render(quick)
@@ -205,8 +197,8 @@ def watch(
             table.leave(name)
 
     return Watch(
-        charts=charts, rollups=rollups, alerts=alerts, alert_table=alert_table, notifier=notifier, metrics=metrics, waiting=waiting,
-        instances=lambda: instances(database, clock), upkeep=upkeep, notices=notices, lookout=lookout, close=close,
+        charts=tables.charts, rollups=rollups, alerts=alerts, alert_table=alert_table, notifier=notifier, metrics=metrics, waiting=waiting,
+        instances=lambda: instances(table, clock), upkeep=upkeep, notices=notices, lookout=lookout, close=close,
     )
 
 

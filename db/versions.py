@@ -1,0 +1,36 @@
+"""What a database says of itself when its health is asked for. Every function raises ServiceUnavailable when it does not answer."""
+from __future__ import annotations
+
+from sqlalchemy import Engine, text
+
+from db import migrate
+from db.exemplars import Exemplars
+from db.replica import REPLICA
+from db.session import reading
+from engine.errors import ServiceUnavailable
+
+
+def of_database(engine: Engine) -> str:
+    """What answers, and which schema it holds."""
+    return "PostgreSQL {}, schema {}".format(*_version_and_schema(engine))
+
+
+def of_replica(engine: Engine) -> str:
+    """As of the primary. Raises ServiceUnavailable also when it has not got the tables that charts are read from."""
+    version, schema = _version_and_schema(engine)
+    if schema != migrate.newest():
+        raise ServiceUnavailable(REPLICA, f"its schema is {schema or 'missing'}, charts need {migrate.newest()}: is it a replica of this database?")
+    return f"PostgreSQL {version}, schema {schema}"
+
+
+def of_vectors(engine: Engine, exemplars: Exemplars) -> str:
+    """pgvector's version, and how many vectors there are."""
+    with reading(engine) as connection:
+        version = connection.execute(text("select extversion from pg_extension where extname = 'vector'")).scalar_one()
+    return f"pgvector {version}, {exemplars.embedded():,} vectors"
+
+
+def _version_and_schema(engine: Engine) -> tuple[str, str | None]:
+    with reading(engine) as connection:
+        version = connection.execute(text("select split_part(version(), ' ', 2)")).scalar_one()
+        return version, migrate.revision(connection)
