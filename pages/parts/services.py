@@ -92,7 +92,7 @@ def waiting(engine: Engine) -> None:
 def usage(engine: Engine) -> None:
     """Calls, tokens and cost since the start."""
     if engine.gemini is None:
-        st.caption("No language model is configured: the learned router and people decide.")
+        st.caption("GOOGLE_API_KEY is not set: the learned router decides, and doubtful tickets are left to people.")
         return
     seen = engine.gemini.usage()
     one, two, three = st.columns(3)

@@ -100,9 +100,10 @@ def slider(evidence: Evidence, policy: Policy, volume: float, departments: Seque
     )
     promised = sum(item.basis is not Basis.NONE for item in found.values())
     if promised:
+        others = "" if promised == len(found) else "; in the others the explicit thresholds go on"
         st.success(
             f"With this target: {share}. {promised} of {len(found)} departments get the promise of at least {target:.1%} right, each kept with a "
-            f"probability of {1 - policy.delta:.0%}; in the others the explicit thresholds go on.", icon=":material/verified:",
+            f"probability of {1 - policy.delta:.0%}{others}.", icon=":material/verified:",
         )
     else:
         st.warning(f"No department can be promised {target:.1%} yet. With the explicit thresholds: {share}.", icon=":material/rule:")

@@ -36,7 +36,7 @@ def risk_coverage(curve: RiskCoverage, *, target: float, chosen: float | None, n
     if chosen is not None:
         figure.add_vline(x=chosen, line_color=GREEN, annotation_text=f"routed alone {chosen:.0%}", annotation_position="bottom left")
     low = float(np.min(curve.accuracy)) if len(curve.accuracy) else 0.0
-    figure.update_xaxes(range=[0, 1.01], tickformat=".0%", title="share routed alone")
+    figure.update_xaxes(range=[0, 1.02], tickformat=".0%", title="share routed alone")
     figure.update_yaxes(range=[max(0.0, min(low, target) - 0.03), 1.005], tickformat=".0%", title="share right of these")
     return _finished(figure, f"Accuracy against share routed alone (n = {n:,} labels)")
 
@@ -57,7 +57,7 @@ def confusion(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, n:
 
 def _finished(figure: go.Figure, title: str, *, height: int = 360) -> go.Figure:
     figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "y": 0.98, "yanchor": "top"}, height=height, margin={"l": 8, "r": 8, "t": 56, "b": 8},
+        title={"text": title, "font": {"size": 15}, "y": 0.98, "yanchor": "top"}, height=height, margin={"l": 8, "r": 20, "t": 56, "b": 8},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
     )
     figure.update_xaxes(automargin=True)
