@@ -92,12 +92,14 @@ class Basis(StrEnum):
 class DepartmentThreshold:
     """A department's threshold and its basis; with basis `none` the value of `threshold` is None.
 
-    With basis `pooled` the counts in `threshold` are those of all departments with few labels together.
+    With basis `pooled` the counts in `threshold` are those of all departments with few labels together; `labels` are the
+    department's own, which may be none.
     """
 
     department: str
     threshold: Threshold
     basis: Basis
+    labels: int
 
 
 def derive_threshold(
@@ -255,10 +257,10 @@ def derive_per_department(
     for name in distinct:
         part = names == name
         if name in small and pooled.value is not None and not contradicted(part, pooled):
-            found[name] = DepartmentThreshold(name, pooled, Basis.POOLED)
+            found[name] = DepartmentThreshold(name, pooled, Basis.POOLED, int(part.sum()))
         else:
             own = derive(part)
-            found[name] = DepartmentThreshold(name, own, Basis.NONE if own.value is None else Basis.OWN)
+            found[name] = DepartmentThreshold(name, own, Basis.NONE if own.value is None else Basis.OWN, int(part.sum()))
     return found
 
 

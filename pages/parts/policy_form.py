@@ -94,7 +94,8 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
     rows = []
     for name, item in found.items():
         t, own = item.threshold, policy.departments.get(name)
-        rows.append((name, t.value, own and own.preselect, 100 * t.coverage if t.value is not None else None, BASIS[item.basis], t.labels, needed(item)))
+        share = 100 * t.coverage if t.value is not None else None
+        rows.append((name, t.value, own and own.preselect, share, BASIS[item.basis] + pool(item), item.labels, needed(item)))
     st.markdown(f"**What can be promised for {policy.target_accuracy:.1%}**")
     st.dataframe(
         pd.DataFrame(rows, columns=["Department", "Routed alone from", "One click from", "Share routed alone", "Rests on", "Labels", "Labels needed"]),
@@ -106,13 +107,19 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
     )
     st.caption(
         f"Each promise is kept with a probability of {1 - policy.delta:.0%}. One that rests on own labels is about that department. One that rests "
-        "on all departments with few labels is about the tickets of these together, at that threshold: one of them may fall short of it."
+        "on all departments with few labels is about the tickets of these together, at that threshold, as is its share: one of them may fall "
+        "short of it, above all one without labels of its own."
     )
     if all(item.basis is Basis.NONE for item in found.values()):
         st.info(
             "Not enough labels yet for a promise. The explicit thresholds above hold; as soon as labels allow a promise, this page offers it. "
             "Label tickets on the Review page.", icon=":material/rule:",
         )
+
+
+def pool(item: DepartmentThreshold) -> str:
+    """How many labels a pooled promise rests on, in brackets; empty for any other."""
+    return f" ({item.threshold.labels:,} together)" if item.basis is Basis.POOLED else ""
 
 
 def needed(item: DepartmentThreshold) -> str:

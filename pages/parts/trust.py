@@ -148,13 +148,14 @@ def labels_needed(evidence: Evidence, policy: Policy, departments: Sequence[str]
     _, found = policies.derived(replace(policy, target_accuracy=target), evidence, departments)
     rows = []
     for name, item in found.items():
-        state = policy_form.needed(item) or ("can be promised" if item.basis is Basis.OWN else "can be promised (together)")
+        state = policy_form.needed(item) or f"can be promised{policy_form.pool(item)}"
         in_force = "" if policy.target_accuracy is None or name not in policy.departments else f"from {policy.departments[name].auto:.4f}"
-        rows.append((name, item.threshold.labels, state, in_force))
+        rows.append((name, item.labels, state, in_force))
     st.markdown(f"**Labels still needed** to promise {target:.1%}")
     st.dataframe(pd.DataFrame(rows, columns=["Department", "Labels", "State", "In force"]), hide_index=True, width="stretch")
     if any(item.basis is Basis.POOLED for item in found.values()):
-        st.caption("“(together)”: with the labels of all departments that have few, and about the tickets of these together.")
+        st.caption("“Together”: with the labels of all departments that have few, and about the tickets of these together. One without labels of "
+                   "its own has shown nothing yet.")
     if policy.target_accuracy is None:
         st.caption("No target accuracy is in force, so nothing is promised: the thresholds of the policy were entered by hand.")
 
