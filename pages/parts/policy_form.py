@@ -18,7 +18,7 @@ STAGES = {
     Stage.EXACT: "Exact cache", Stage.SEMANTIC: "Similar tickets", Stage.LEARNED: "Learned router", Stage.RAG_LLM: "Language model",
 }
 BASIS = {
-    Basis.OWN: "own labels", Basis.POOLED: "all departments with few labels", Basis.NONE: "nothing yet: the explicit thresholds hold",
+    Basis.OWN: "own labels", Basis.POOLED: "all with few labels", Basis.NONE: "nothing yet: the explicit thresholds hold",
 }
 
 DEADLINE = "Outside services share it; half a second of it is kept from the language model for storing the decision."
@@ -107,7 +107,7 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
     )
     st.caption(
         f"Each promise is kept with a probability of {1 - policy.delta:.0%}. One that rests on own labels is about that department. One that rests "
-        "on all departments with few labels is about the tickets of these together, at that threshold, as is its share: one of them may fall "
+        "on all with few labels is about the tickets of these together, at that threshold, as is its share: one of them may fall "
         "short of it, above all one without labels of its own."
     )
     if all(item.basis is Basis.NONE for item in found.values()):

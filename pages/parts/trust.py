@@ -100,10 +100,12 @@ def slider(evidence: Evidence, policy: Policy, volume: float, departments: Seque
     )
     promised = sum(item.basis is not Basis.NONE for item in found.values())
     if promised:
+        pooled = sum(item.basis is Basis.POOLED for item in found.values())
+        together = f", {pooled} of them one for all {pooled} together" if pooled > 1 else ""
         others = "" if promised == len(found) else "; in the others the explicit thresholds go on"
         st.success(
-            f"With this target: {share}. {promised} of {len(found)} departments get the promise of at least {target:.1%} right, each kept with a "
-            f"probability of {1 - policy.delta:.0%}{others}.", icon=":material/verified:",
+            f"With this target: {share}. {promised} of {len(found)} departments get the promise of at least {target:.1%} right{together}. A promise "
+            f"is kept with a probability of {1 - policy.delta:.0%}{others}.", icon=":material/verified:",
         )
     else:
         st.warning(f"No department can be promised {target:.1%} yet. With the explicit thresholds: {share}.", icon=":material/rule:")
@@ -149,10 +151,11 @@ def labels_needed(evidence: Evidence, policy: Policy, departments: Sequence[str]
     rows = []
     for name, item in found.items():
         state = policy_form.needed(item) or f"can be promised{policy_form.pool(item)}"
-        in_force = "" if policy.target_accuracy is None or name not in policy.departments else f"from {policy.departments[name].auto:.4f}"
+        in_force = f"from {policy.departments[name].auto:.4f}" if name in policy.departments else ""
         rows.append((name, item.labels, state, in_force))
     st.markdown(f"**Labels still needed** to promise {target:.1%}")
-    st.dataframe(pd.DataFrame(rows, columns=["Department", "Labels", "State", "In force"]), hide_index=True, width="stretch")
+    shown = pd.DataFrame(rows, columns=["Department", "Labels", "State", "In force"])
+    st.dataframe(shown if policy.target_accuracy is not None else shown.drop(columns="In force"), hide_index=True, width="stretch")
     if any(item.basis is Basis.POOLED for item in found.values()):
         st.caption("“Together”: with the labels of all departments that have few, and about the tickets of these together. One without labels of "
                    "its own has shown nothing yet.")

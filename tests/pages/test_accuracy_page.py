@@ -129,6 +129,10 @@ def test_the_slider_says_what_a_target_would_do_and_what_none_can_promise(page: 
     promise = next(message.value for message in page.success if "With this target" in message.value)
     assert re.search(r"\b[1-8] of 9 departments get the promise of at least 90\.0%", promise)
     assert promise.endswith("in the others the explicit thresholds go on.")
+    page.slider(key="trust_target").set_value(95.0).run()
+    shared = next(message.value for message in page.success if "With this target" in message.value)
+    assert "9 of 9 departments get the promise of at least 95.0% right, 9 of them one for all 9 together." in shared
+    assert "others" not in shared
     page.slider(key="trust_target").set_value(99.5).run()
     assert not any("With this target" in message.value for message in page.success)
     refusal = next(message.value for message in page.warning if "No department can be promised 99.5%" in message.value)

@@ -118,7 +118,7 @@ def test_newer_labels_are_offered_on_the_policy_page_and_come_into_force_only_by
     assert "the tickets of these together" in said(page), "a pooled promise is not about a single department"
     rows = next(frame.value for frame in page.dataframe if "Rests on" in frame.value.columns).set_index("Department")
     assert rows.loc[["Billing and Payments", "Sales"], "Labels"].tolist() == [400, 0]
-    assert rows.loc["Sales", "Rests on"] == "all departments with few labels (400 together)"
+    assert rows.loc["Sales", "Rests on"] == "all with few labels (400 together)"
     assert console.policies.live().departments == {}
     page.button(key="apply_newer").click().run()
     assert not page.exception
