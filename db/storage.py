@@ -37,8 +37,8 @@ class Storage:
     """The tables of a migrated database, and what its health check and its pool say.
 
     `charts` are for people and come from the replica where there is one; `figures` are of this moment, for alerts and gauges:
-    a replica that lags would keep them open or quiet for too long. Making it asks the database nothing; everything else raises
-    ServiceUnavailable when it does not answer.
+    a replica that lags would keep them open or quiet for too long. Making it asks the database nothing; what asks it
+    raises ServiceUnavailable when it does not answer.
     """
 
     def __init__(self, database: Engine, *, replica: Engine | None, clock: Clock, seal: Callable[[str, dict[str, Any]], str]) -> None:

@@ -1,7 +1,7 @@
 """What the watch over the router reads and writes in the database, as small Protocols; `db.storage.Storage` has them all."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -44,7 +44,9 @@ class AlertTable(AlertStore, NoticeStore, Protocol):
 class ServiceTable(Services, ServiceStore, Protocol):
     """What each instance reports of itself and of the services it calls."""
 
-    def beat(self, name: str, *, memory_share: float, spooled: int, now: datetime, services: Sequence[dict[str, Any]]) -> None: ...
+    def beat(
+        self, name: str, *, memory_share: float, spooled: int, now: datetime, services: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None: ...
 
     def sessions(self, *, now: datetime) -> int: ...
 
