@@ -52,6 +52,7 @@ class Overview:
     flows        rows of department, actual, n: labels that corrected the router
     now, before  the whole window and the one before it
     degraded_by  services that should have been read from and did not answer
+    behind       how far the database that was read lags behind the one that tickets are written to, zero for "hardly"
     """
 
     bars: Sequence[tuple[datetime, str, Tally]]
@@ -60,6 +61,7 @@ class Overview:
     now: Tally
     before: Tally
     degraded_by: tuple[str, ...] = ()
+    behind: timedelta = timedelta(0)
 
 
 class Charts:
@@ -116,6 +118,11 @@ class Charts:
                     and review_probability > 0
                 order by reviewed_at desc limit 50000
             """), {"since": since, "demo": demo}).all()
+
+    def last_report(self) -> datetime | None:
+        """When the newest report of any console was made that this database holds; None where it holds none."""
+        with self._snapshot() as connection:
+            return connection.execute(text("select max(seen_at) from instances")).scalar_one()
 
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:

@@ -3,16 +3,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import TypeVar
 
 from db.charts import Charts, Overview
 from engine.errors import ServiceUnavailable, StatementRefused
 from engine.figures import Tally
+from engine.ports import Clock
 from engine.timeline import ChartWindow, Level
 
 T = TypeVar("T")
 
 REPLICA = "replica"
+# Every console reports several times in it.
+LATE = timedelta(minutes=1)
 
 
 class ReplicaCharts:
@@ -22,13 +26,28 @@ class ReplicaCharts:
     gauges) reads from the primary's `Charts` itself.
     """
 
-    def __init__(self, replica: Charts, *, primary: Charts) -> None:
+    def __init__(self, replica: Charts, *, primary: Charts, clock: Clock) -> None:
         self._replica = replica
         self._primary = primary
+        self._clock = clock
+
+    def behind(self) -> timedelta:
+        """The age of the newest console's report that the replica holds; zero up to LATE, and where it holds none.
+
+        Any kind of replication can be told by it, also one that is cut off. Raises ServiceUnavailable for the replica.
+        """
+        last = self._replica.last_report()
+        age = timedelta(0) if last is None else self._clock() - last
+        return age if age > LATE else timedelta(0)
 
     def overview(self, window: ChartWindow, before: ChartWindow, *, bar: Level) -> Overview:
-        """As of `Charts`; `degraded_by` names the replica where the primary answered in its place."""
-        found, instead = self._read(lambda charts: charts.overview(window, before, bar=bar))
+        """As of `Charts`; `degraded_by` names the replica where the primary answered in its place, else `behind` says how far it lags."""
+
+        def read(charts: Charts) -> Overview:
+            found = charts.overview(window, before, bar=bar)
+            return found if charts is self._primary else replace(found, behind=self.behind())
+
+        found, instead = self._read(read)
         return replace(found, degraded_by=(REPLICA,)) if instead else found
 
     def totals(self, window: ChartWindow) -> Tally:

@@ -60,7 +60,7 @@ class Storage:
         self.services = Services(database)
         self.rollups = Rollups(database, clock=clock)
         self.figures = Charts(database, clock=clock)
-        self.charts = self.figures if replica is None else ReplicaCharts(Charts(replica, clock=clock), primary=self.figures)
+        self.charts = self.figures if replica is None else ReplicaCharts(Charts(replica, clock=clock), primary=self.figures, clock=clock)
 
     def exemplars(self, embedder: Embedder) -> Exemplars:
         """The exemplars with their vectors of this embedder."""
@@ -110,7 +110,7 @@ class Storage:
     def replica_version(self) -> Callable[[], str] | None:
         """Asks the replica the same; None where none is configured."""
         replica = self._replica
-        return None if replica is None else lambda: versions.of_replica(replica)
+        return None if replica is None else lambda: versions.of_replica(replica, behind=self.charts.behind)
 
     def vectors_version(self, exemplars: Exemplars) -> str:
         """pgvector's version, and how many vectors there are."""

@@ -1,6 +1,9 @@
 """What a database says of itself when its health is asked for. Every function raises ServiceUnavailable when it does not answer."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+
 from sqlalchemy import Engine, text
 
 from db import migrate
@@ -15,12 +18,15 @@ def of_database(engine: Engine) -> str:
     return "PostgreSQL {}, schema {}".format(*_version_and_schema(engine))
 
 
-def of_replica(engine: Engine) -> str:
-    """As of the primary. Raises ServiceUnavailable also when it has not got the tables that charts are read from."""
+def of_replica(engine: Engine, *, behind: Callable[[], timedelta]) -> str:
+    """As of the primary, and how far it lags where that is much. Raises ServiceUnavailable also when it has not got the tables
+    that charts are read from.
+    """
     version, schema = _version_and_schema(engine)
     if schema != migrate.newest():
         raise ServiceUnavailable(REPLICA, f"its schema is {schema or 'missing'}, charts need {migrate.newest()}: is it a replica of this database?")
-    return f"PostgreSQL {version}, schema {schema}"
+    late = behind()
+    return f"PostgreSQL {version}, schema {schema}" + (f", {late.total_seconds() / 60:,.0f} min behind" if late else "")
 
 
 def of_vectors(engine: Engine, exemplars: Exemplars) -> str:

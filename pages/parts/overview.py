@@ -158,6 +158,11 @@ def read_from(data: Data) -> None:
             f"These charts come from the primary database, because {without(data.overview.degraded_by)} does not answer. No figure is missing.",
             icon=":material/database:",
         )
+    if data.overview.behind:
+        st.warning(
+            f"The read replica, which these charts come from, is {data.overview.behind.total_seconds() / 60:,.0f} min behind: what happened since is "
+            "missing. Tickets are routed as ever.", icon=":material/history:",
+        )
 
 
 def degraded(now: Tally) -> None:

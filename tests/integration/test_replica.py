@@ -153,6 +153,44 @@ def test_the_dashboard_says_where_its_charts_come_from_and_the_system_page_has_a
     assert not page.warning
 
 
+def test_a_replica_that_lags_says_by_how_much_and_costs_no_chart(
+    engine: Engine, replica: tuple[str, FaultyProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = connect(replica[0])
+
+    def reported(ago: timedelta) -> None:
+        with pool.begin() as connection:
+            connection.execute(
+                text("insert into instances (name, seen_at, memory_share, spooled) values (:name, :at, 0.1, 0)"),
+                {"name": str(ago), "at": datetime.now(UTC) - ago},
+            )
+
+    def behind() -> timedelta:
+        return engine.watch.charts.overview(window(), window(), bar=Level.MINUTE).behind
+
+    assert behind() == timedelta(0), "it has never heard of a console, so nothing can be said"
+    reported(timedelta(minutes=17))
+    assert timedelta(minutes=17) <= behind() < timedelta(minutes=18)
+    page = opened("dashboard", engine, monkeypatch)
+    assert said(page, "warning").startswith("The read replica, which these charts come from, is 17 min behind: what happened since is missing.")
+    row = opened("system", engine, monkeypatch).dataframe[0].value.set_index("Service").loc["Read replica"]
+    assert row["State"] == "answers"
+    assert row["Version"].endswith(", 17 min behind")
+
+    replica[1].set("refused")
+    found = engine.watch.charts.overview(window(), window(), bar=Level.MINUTE)
+    assert (found.degraded_by, found.behind) == (("replica",), timedelta(0)), "the primary is never behind"
+    replica[1].set("ok")
+    engine.services.probe_now("replica")
+    assert engine.health.test("replica").ok
+
+    reported(timedelta(seconds=50))
+    assert behind() == timedelta(0)
+    assert not opened("dashboard", engine, monkeypatch).warning
+    assert "behind" not in engine.health.test("replica").detail
+    pool.dispose()
+
+
 def test_a_database_without_the_tables_is_no_replica_and_says_so(build: Callable[..., Engine], databases) -> None:  # noqa: ANN001
     empty = databases.make()
     engine = build({"analytics_database_url": SecretStr(empty)})
