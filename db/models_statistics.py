@@ -72,6 +72,7 @@ instances = Table(
     Column("seen_at", DateTime(timezone=True), nullable=False),
     Column("memory_share", Float, nullable=False),
     Column("spooled", Integer, nullable=False, server_default=text("0")),
+    Column("set_aside", Integer, nullable=False, server_default=text("0")),
     # The states of its breakers by service, as `engine.reported` writes them.
     Column("services", JSONB, nullable=False, server_default=text("'{}'")),
 )

@@ -48,10 +48,13 @@ class Services:
         return int(calls), int(errors)
 
     def beat(
-        self, name: str, *, memory_share: float, spooled: int, now: datetime, services: Mapping[str, Mapping[str, Any]] | None = None
+        self, name: str, *, memory_share: float, spooled: int, now: datetime, set_aside: int = 0,
+        services: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """Say that an instance is alive, and how it is; `services` is what its breakers say, in the form of JSON."""
-        values = {"seen_at": now, "memory_share": memory_share, "spooled": spooled, "services": dict(services or {})}
+        values = {
+            "seen_at": now, "memory_share": memory_share, "spooled": spooled, "set_aside": set_aside, "services": dict(services or {}),
+        }
         with writing(self._engine) as connection:
             connection.execute(upsert(instances).values(name=name, **values).on_conflict_do_update(index_elements=["name"], set_=values))
 

@@ -32,6 +32,7 @@ class Measure(StrEnum):
     FALSE_HIT_RATE = "false_hit_rate"
     WAITING = "waiting"
     SPOOLED = "spooled"
+    SET_ASIDE = "set_aside"
     DRIFT_CONFIDENCE = "drift_confidence"
     DRIFT_DEPARTMENT = "drift_department"
     CALIBRATION_ERROR = "calibration_error"
@@ -41,6 +42,7 @@ SHARES = frozenset({
     Measure.HIT_RATE, Measure.INDEX_ERROR_SHARE, Measure.MEMORY_SHARE, Measure.AVAILABILITY, Measure.LOW_SHARE, Measure.ACCURACY,
     Measure.FALSE_HIT_RATE,
 })
+COUNTS = frozenset({Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.DATABASE_FAILURES})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +75,11 @@ class Rule:
 
     @property
     def note(self) -> str:
-        """What else has to be known about when it opens, one sentence; empty for most rules."""
+        """What else has to be known about it, one sentence; empty for most rules."""
         if self.measure in (Measure.DRIFT_CONFIDENCE, Measure.DRIFT_DEPARTMENT):
             return "Opens only when the index is also above what chance gives for samples of these sizes in 99 of 100 comparisons."
+        if self.measure is Measure.SET_ASIDE:
+            return "On the machine that counts them `python -m engine spool` says why, and brings them back."
         return ""
 
     def breached(self, value: float) -> bool:
@@ -92,7 +96,7 @@ class Rule:
             return f"{100 * value:.1f} %"
         if self.measure is Measure.MEAN_SECONDS:
             return f"{value:.2f} s"
-        return f"{value:,.0f}" if self.measure in (Measure.WAITING, Measure.SPOOLED, Measure.DATABASE_FAILURES) else f"{value:.3f}"
+        return f"{value:,.0f}" if self.measure in COUNTS else f"{value:.3f}"
 
     def edited(self, changes: Mapping[str, Any]) -> Rule:
         """The rule with a manager's changes: threshold, clear, window_minutes, minimum, hold_minutes, severity, enabled.
@@ -167,6 +171,7 @@ SHIPPED: tuple[Rule, ...] = (
     _rule(_W, "hit_rate_high", "Hit rate suspiciously high", Measure.HIT_RATE, ">", 0.98, 0.95, window=HOUR, minimum=200, hold=10),
     _rule(_W, "tickets_waiting", "Tickets wait to be routed", Measure.WAITING, ">", 100, 80, window=1, minimum=0, hold=2),
     _rule(_W, "spool", "Tickets wait on disk for the database", Measure.SPOOLED, ">", 0, 0, window=1, minimum=0, hold=1),
+    _rule(_W, "set_aside", "Accepted tickets cannot be stored", Measure.SET_ASIDE, ">", 0, 0, window=1, minimum=0, hold=1),
     _rule(_W, "drift_confidence", "Confidence has shifted", Measure.DRIFT_CONFIDENCE, ">", 0.2, 0.15, window=DAY, minimum=300, hold=30),
     _rule(_W, "drift_department", "Mix of departments has shifted", Measure.DRIFT_DEPARTMENT, ">", 0.2, 0.15, window=DAY, minimum=300, hold=30),
     _rule(_W, "calibration_error", "Shown confidence is off", Measure.CALIBRATION_ERROR, ">", 0.05, 0.04, window=30 * DAY, minimum=200, hold=0),

@@ -87,6 +87,8 @@ class Readings:
                 return [Reading(value=self._waiting(), sample=1)]
             case Measure.SPOOLED:
                 return [Reading(value=sum(i.spooled for i in self._services.alive(since=now - ALIVE)), sample=1)]
+            case Measure.SET_ASIDE:
+                return [Reading(value=sum(i.set_aside for i in self._services.alive(since=now - ALIVE)), sample=1)]
 
     def _window(self, start: datetime, end: datetime) -> ChartWindow:
         return ChartWindow(_minute(start), end, self._demo())

@@ -60,8 +60,14 @@ class Spool:
 
     def share(self) -> int:
         """Like `waiting` for one of the processes that share the folder, 0 for the others: a sum over all counts each once."""
-        waiting = self.waiting()
-        if waiting and self._counting is None:
+        return self._once(self.waiting())
+
+    def set_aside_share(self) -> int:
+        """The same of what is set aside."""
+        return self._once(len(self.set_aside))
+
+    def _once(self, number: int) -> int:
+        if number and self._counting is None:
             fd = os.open(self._folder / "count.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,7 +75,7 @@ class Spool:
                 os.close(fd)
                 return 0
             self._counting = fd
-        return waiting
+        return number
 
     def empty(self) -> bool:
         """True when no segment holds anything; cheap enough for every second."""

@@ -45,7 +45,8 @@ class ServiceTable(Services, ServiceStore, Protocol):
     """What each instance reports of itself and of the services it calls."""
 
     def beat(
-        self, name: str, *, memory_share: float, spooled: int, now: datetime, services: Mapping[str, Mapping[str, Any]] | None = None
+        self, name: str, *, memory_share: float, spooled: int, now: datetime, set_aside: int = 0,
+        services: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None: ...
 
     def sessions(self, *, now: datetime) -> int: ...

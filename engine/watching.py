@@ -136,7 +136,8 @@ def watch(
         if outage.settle(lambda told: alert_table.cover(told, until=now)):
             counts.flush(table)
         table.beat(
-            name, memory_share=memory_share(), spooled=spool.share(), now=now, services=reported.as_rows(services.states())
+            name, memory_share=memory_share(), spooled=spool.share(), set_aside=spool.set_aside_share(), now=now,
+            services=reported.as_rows(services.states()),
         )
         rule = telling.about_the_database(alerts.rules())
         silences = [s.until for s in alert_table.silences(now) if s.rule in ("", rule.name) and s.subject == SUBJECT_OF_ALL]

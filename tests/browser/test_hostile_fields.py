@@ -80,6 +80,8 @@ def submit(page: Page, served: Served) -> None:
             "old => { const card = document.querySelector('.st-key-decision'); return card && card.textContent !== old }", arg=card,
             timeout=30_000,
         )
+        # The card is drawn piece by piece: its last words are those that the next decision's must differ from.
+        rested(page)
         card = page.locator(".st-key-decision").text_content()
     assert len(served.engine.decisions.latest(limit=1000)) >= len(subjects)
 

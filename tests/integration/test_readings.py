@@ -169,15 +169,15 @@ def test_errors_without_calls_are_all_errors(scene: Scene) -> None:
 
 
 def test_memory_is_read_for_each_living_instance_and_the_spools_are_added_up(scene: Scene) -> None:
-    assert close(scene.read(Measure.SPOOLED), (0, 1))
-    for name, share, spooled, age in (("a:1", 0.95, 2, 10), ("b:2", 0.4, 5, 90), ("gone:3", 0.99, 70, 300)):
-        scene.services.beat(name, memory_share=share, spooled=spooled, now=NOW - timedelta(seconds=age))
+    assert close(scene.read(Measure.SPOOLED), (0, 1)) and close(scene.read(Measure.SET_ASIDE), (0, 1))
+    for name, share, spooled, aside, age in (("a:1", 0.95, 2, 1, 10), ("b:2", 0.4, 5, 3, 90), ("gone:3", 0.99, 70, 20, 300)):
+        scene.services.beat(name, memory_share=share, spooled=spooled, set_aside=aside, now=NOW - timedelta(seconds=age))
     (first, second) = scene.read(Measure.MEMORY_SHARE)
     assert (first.subject, first.sample, second.subject, second.sample) == ("a:1", 1, "b:2", 1)
     assert (first.value, second.value) == (pytest.approx(0.95, abs=1e-3), pytest.approx(0.4, abs=1e-3))
-    assert close(scene.read(Measure.SPOOLED), (7, 1))
+    assert close(scene.read(Measure.SPOOLED), (7, 1)) and close(scene.read(Measure.SET_ASIDE), (4, 1))
     scene.services.leave("a:1")
-    assert close(scene.read(Measure.SPOOLED), (5, 1))
+    assert close(scene.read(Measure.SPOOLED), (5, 1)) and close(scene.read(Measure.SET_ASIDE), (3, 1))
 
 
 def test_waiting_is_what_the_console_counts(scene: Scene) -> None:

@@ -20,6 +20,7 @@ from engine.drain import IN_A_ROW, LONGEST_WAIT, Drainer
 from engine.errors import StatementRefused
 from tests.contract.test_index import wait_until
 from tests.heard import Heard
+from tests.integration.test_watching import task
 
 
 class Bench:
@@ -46,6 +47,13 @@ class Bench:
     def stored(self) -> dict[str, int]:
         with self.database.connect() as connection:
             return dict(connection.execute(text("select ticket_id, count(*) from routing_history group by 1")).all())
+
+    def alerted(self) -> list[tuple[str, str]]:
+        """The open alerts after a report and a look at the rules."""
+        self.engine.watch.alerts.edit("set_aside", {"hold_minutes": 0}, by="boss")
+        task(self.engine, "report")()
+        task(self.engine, "alerts")()
+        return [(alert.rule, alert.message) for alert in self.engine.watch.alert_table.latest() if alert.resolved_at is None]
 
 
 @pytest.fixture
@@ -156,6 +164,7 @@ def test_a_ticket_whose_id_is_taken_is_set_aside_listed_and_brought_back_by_the_
     assert bench.log.named("spooled_ticket_refused") == [{"ticket_id": "T-1", "reason": "conflict"}]
     assert "routing_tickets_set_aside 1.0" in bench.engine.watch.metrics.render().decode()
     assert bench.engine.health.test("spool").detail == "0 waiting, 1 set aside"
+    assert bench.alerted() == [("set_aside", "Accepted tickets cannot be stored: 1, above 0, n = 1")]
     record = {"ticket_id": "T-1", "reason": "another ticket with this id is stored"}
     assert command() == (1, {"waiting": 0, "set_aside": 1, "records": [record]})
     assert command("--retry") == (1, {"put_back": 1, "stored": 0, "waiting": 0, "set_aside": 1, "records": [record]})
@@ -165,6 +174,7 @@ def test_a_ticket_whose_id_is_taken_is_set_aside_listed_and_brought_back_by_the_
     assert set(stored.values()) == {1} and new.startswith("T-1-")
     assert bench.engine.decisions.bodies([new]) == {new: "where is my parcel T-1"}
     assert command("--new-ids") == (2, {})
+    assert bench.alerted() == [], "what was brought back is no alert any more"
     rows = AuditTable(bench.database, seal=seal).find(limit=5)
     assert [row.action for row in rows].count("spool_retried") == 2
 

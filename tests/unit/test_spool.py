@@ -258,6 +258,15 @@ def test_new_ids_are_the_same_when_it_is_done_again(spool: Spool) -> None:
     assert len(set(given[0])) == 3 and all(len(id_) <= 64 for id_ in given[0])
 
 
+def test_of_two_spools_of_one_folder_one_counts_what_is_set_aside(spool: Spool, tmp_path: Path) -> None:
+    other = Spool(tmp_path / "spool")
+    assert spool.set_aside_share() == other.set_aside_share() == 0
+    other.set_aside.refuse(ticket(1), "another ticket with this id is stored")
+    assert (spool.set_aside_share(), other.set_aside_share()) == (1, 0)
+    assert (spool.share(), other.share()) == (0, 0)
+    other.close()
+
+
 def test_a_torn_record_that_nobody_can_read_stays_set_aside_and_one_that_somebody_can_comes_back(spool: Spool, tmp_path: Path) -> None:
     spool.set_aside.broken("0000000001-1-ab", [b"torn", spool_record.written(ticket(5)).strip()])
     assert len(spool.set_aside) == 2
