@@ -46,17 +46,24 @@ def _own_settings() -> Iterator[None]:
         yield
 
 
+# What is quick comes first, so that a mistake shows in the first minute; browsers and broken services take longest.
+TURNS = ("unit", "pages", "contract", "integration", "faults", "browser")
+SEARCH = "test_log_of_the_run.py"
+
+
+def turn(item: pytest.Item) -> int:
+    """When a test runs: by its folder, and the search through the run's logs after all."""
+    return len(TURNS) if item.path.name == SEARCH else TURNS.index(item.path.relative_to(Path(__file__).parent).parts[0])
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """The search through the run's logs comes last, whatever marks the run was narrowed to: `-m slow` leaves logs too.
+    """Tests in their turns, and the search through the run's logs whatever marks the run was narrowed to: `-m slow` leaves logs too.
 
     Only a run that chose its tests by their names goes without it, if it is not among them.
     """
-    last = [item for item in items if item.path.name == "test_log_of_the_run.py"]
-    if config.option.keyword:
-        yield
-        items.sort(key=lambda item: item in last)
-        return
+    items.sort(key=turn)
+    last = [] if config.option.keyword else [item for item in items if item.path.name == SEARCH]
     items[:] = [item for item in items if item not in last]
     yield
     if items or config.option.markexpr == "":
