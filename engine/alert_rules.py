@@ -79,7 +79,10 @@ class Rule:
         if self.measure in (Measure.DRIFT_CONFIDENCE, Measure.DRIFT_DEPARTMENT):
             return "Opens only when the index is also above what chance gives for samples of these sizes in 99 of 100 comparisons."
         if self.measure is Measure.SET_ASIDE:
-            return "On the machine that counts them `python -m engine spool` says why, and `--retry` brings them back."
+            return (
+                "On the machine that counts them `python -m engine spool` says why; `--retry` brings them back, with `--new-ids` where an "
+                "id is taken."
+            )
         return ""
 
     def breached(self, value: float) -> bool:
