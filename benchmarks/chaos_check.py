@@ -19,7 +19,7 @@ from db.outbox import Outbox
 from engine import bootstrap, settings
 from engine.adapters.minilm import MiniLM
 from engine.adapters.pinecone_index import PineconeIndex
-from engine.adapters.redis_cache import FLYING, FORGOTTEN
+from engine.adapters.redis_cache import FLYING, FORGOTTEN, KIND
 from engine.reindex import Reindexer
 
 # Seconds that the console has for sending what it kept, once everything works again.
@@ -91,7 +91,11 @@ def check(servers: Servers, application: Application, report: Report, *, tickets
     report.add("chaos_server_pauses", servers.pauses, 2, "min")
     # The answer of a ticket with a label is the label, whatever was predicted.
     right = {row.ticket_id: row.actual_outcome or row.department for row in rows}
-    report.add("chaos_cache_disagrees", cache_disagreements(servers, right, _epoch(servers)), 0, "max")
+    entries = cached(servers)
+    epoch = _epoch(servers)
+    # Those of this epoch are what would be answered with.
+    report.add("chaos_cache_entries", len(entries), 1, "min")
+    report.add("chaos_cache_disagrees", sum(right.get(entry[1]) != entry[2] for entry in entries if entry[0] == epoch), 0, "max")
     index = PineconeIndex(
         api_key="key", index="call-centre-tickets-prod", environment=None, dimensions=MiniLM.dimensions, embedder=MiniLM.name,
         host=servers.pinecone.url,
@@ -111,13 +115,12 @@ def spooled(folder: Path) -> bool:
     return any(sizes)
 
 
-def cache_disagreements(servers: Servers, right: dict[str, str], epoch: str) -> int:
-    """Entries of this epoch, which would be answered with, whose department is not the right one of their ticket."""
+def cached(servers: Servers) -> list[list[str]]:
+    """What the cache holds, as it is stored: epoch, ticket, department and more."""
     with redis.Redis.from_url(servers.real.redis_url, decode_responses=True) as client:
         # A claim, which a killed process may have left for some seconds, is no entry.
-        values = [client.get(key) for key in client.scan_iter("route:*")]
-        entries = [json.loads(value) for value in values if value is not None and not value.startswith((FLYING, FORGOTTEN))]
-    return sum(right.get(entry[1]) != entry[2] for entry in entries if entry[0] == epoch)
+        values = [client.get(key) for key in client.scan_iter(f"*{KIND}:*")]
+    return [json.loads(value) for value in values if value is not None and not value.startswith((FLYING, FORGOTTEN))]
 
 
 def _epoch(servers: Servers) -> str:

@@ -102,6 +102,10 @@ class Storage:
         """How many connections are in use, and how many are idle."""
         return self._database.pool.checkedout(), self._database.pool.checkedin()
 
+    def identity(self) -> str:
+        """What no other database says of itself."""
+        return versions.identity(self._database)
+
     def version(self) -> str:
         """What answers, and which schema it holds."""
         return versions.of_database(self._database)

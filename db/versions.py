@@ -18,6 +18,19 @@ def of_database(engine: Engine) -> str:
     return "PostgreSQL {}, schema {}".format(*_version_and_schema(engine))
 
 
+def identity(engine: Engine) -> str:
+    """What no other database says of itself: its cluster's identifier, which a standby shares, and its number there.
+
+    A copy restored elsewhere has another one. A role that may not ask for the cluster's identifier gets the number alone.
+    """
+    with reading(engine) as connection:
+        number = connection.execute(text("select oid from pg_database where datname = current_database()")).scalar_one()
+        if not connection.execute(text("select has_function_privilege('pg_control_system()', 'execute')")).scalar_one():
+            return str(number)
+        cluster = connection.execute(text("select system_identifier from pg_control_system()")).scalar_one()
+    return f"{cluster}/{number}"
+
+
 def of_replica(engine: Engine, *, behind: Callable[[], timedelta]) -> str:
     """As of the primary, and how far it lags where that is much. Raises ServiceUnavailable also when it has not got the tables
     that charts are read from.

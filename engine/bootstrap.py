@@ -136,7 +136,7 @@ def build(
             )
             stack.callback(replica.dispose)
         storage = Storage(database, replica=replica, clock=clock, seal=audit_module.seal)
-        redis = RedisClient(redis_url, cluster=settings.redis_cluster, ca=settings.redis_ca_path)
+        redis = RedisClient(redis_url, owner=storage.identity(), cluster=settings.redis_cluster, ca=settings.redis_ca_path)
         stack.callback(redis.close)
         cache = RedisCache(redis, ttl=settings.cache_ttl_seconds)
         embedders = backends.embedders(settings, storage, services)

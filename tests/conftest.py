@@ -246,12 +246,8 @@ def served(
 
     A module's SERVED_WITH holds settings of its own.
     """
-    import redis
-
-    url, cache_url = databases.make(learned), f"{servers.redis_url}?db=2"
-    with redis.Redis.from_url(cache_url) as client:
-        client.flushdb()  # another module's tickets have the same texts
-    console = Served(url, cache_url, tmp_path_factory.mktemp("served"), **getattr(request.module, "SERVED_WITH", {}))
+    url = databases.make(learned)
+    console = Served(url, f"{servers.redis_url}?db=2", tmp_path_factory.mktemp("served"), **getattr(request.module, "SERVED_WITH", {}))
     try:
         yield console.start()
         assert console.leaked() == []

@@ -12,7 +12,8 @@ class RedisCounter:
 
     def add(self, name: str, *, amount: int, seconds: int) -> int:
         """Add to the counter; its new value. Raises ServiceUnavailable."""
+        key = self._client.key("limit", name)
         with translated(), self._client.pipeline() as pipeline:
-            pipeline.incrby(f"limit:{name}", amount)
-            pipeline.expire(f"limit:{name}", seconds)
+            pipeline.incrby(key, amount)
+            pipeline.expire(key, seconds)
             return int(pipeline.execute()[0])

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from urllib.parse import urlparse
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 
-from db import session
+from db import session, versions
 from db.prepared import Prepared
 from db.session import connect, reading, transact, writing
 from engine.breaker import Breaker, Circuit
@@ -52,6 +52,23 @@ def test_every_connection_has_its_limits_and_lives_in_utc(pool: Engine) -> None:
     wanted = {"statement_timeout": "15s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "20s", "TimeZone": "UTC"}
     with reading(pool) as connection:
         assert {name: connection.execute(text(f"show {name}")).scalar_one() for name in wanted} == wanted
+
+
+def test_a_database_is_told_from_every_other_also_by_a_role_that_may_ask_little(pool: Engine, databases, migrated: str) -> None:  # noqa: ANN001
+    other_url = databases.make(migrated)
+    other, same = connect(other_url), connect(str(pool.url))
+    assert versions.identity(pool) == versions.identity(same) != versions.identity(other)
+    with writing(other) as connection:
+        connection.execute(text("revoke execute on function pg_control_system() from public"))
+        connection.execute(text("create role little"))
+        connection.execute(text("grant connect on database {} to little".format(databases.name(other_url))))
+    narrow = create_engine(other.url, connect_args={"options": "-c role=little"})
+    with reading(other) as connection:
+        number = connection.execute(text("select oid from pg_database where datname = current_database()")).scalar_one()
+    assert versions.identity(narrow) == str(number)
+    for engine in (narrow, other, same):
+        engine.dispose()
+    databases.drop(other_url)
 
 
 def test_transactions_that_cannot_be_serialised_are_done_again_until_all_are_in(pool: Engine) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from db.session import writing
@@ -47,6 +48,17 @@ def test_an_exact_repeat_is_answered_from_the_cache_with_the_same_confidence(con
     assert again.method is Method.CACHED
     assert again.source == f"ticket:{first.ticket_id}"
     assert (again.department, again.confidence) == (first.department, pytest.approx(first.confidence, abs=1e-9))
+
+
+def test_a_console_on_another_database_never_answers_from_this_ones_cache(console, build, databases, learned) -> None:  # noqa: ANN001
+    ticket = draft("you took the money twice for my october bill")
+    first = console.router.route(ticket)
+    url = databases.make(learned)
+    other = build({"database_url": SecretStr(url)})
+    assert (other.state.current().epoch, other.router.route(ticket).method) == (console.state.current().epoch, first.method)
+    assert (other.router.route(ticket).method, console.router.route(ticket).method) == (Method.CACHED, Method.CACHED)
+    other.close()
+    databases.drop(url)
 
 
 def test_a_best_guess_is_never_repeated_as_a_known_case(console) -> None:
