@@ -189,10 +189,11 @@ def embedder() -> MiniLM:
 
 
 @pytest.fixture(scope="session")
-def learned(databases: Databases, servers: EmbeddedServers) -> str:
+def learned(databases: Databases, servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Name of a template database with the starter taxonomy and a model trained on it."""
     url = databases.make()
-    bootstrap.build(settings.load(database_url=url, redis_url=servers.redis_url), log_stream=None).close()
+    given = settings.load(database_url=url, redis_url=servers.redis_url, data_dir=tmp_path_factory.mktemp("learned"))
+    bootstrap.build(given, log_stream=None).close()
     return databases.name(url)
 
 

@@ -53,8 +53,12 @@ def table(reports: Sequence[Report]) -> None:
         for r in reports
     ]
     columns = ["Service", "Backend", "State", "Version", "Latency", "By tickets", "Last error", "Last error at", "Degraded"]
+    shown = pd.DataFrame(rows, columns=columns)
+    if shown["Last error at"].isna().all():
+        # The column that says what is different fits beside the others then.
+        shown = shown.drop(columns="Last error at")
     st.dataframe(
-        pd.DataFrame(rows, columns=columns), hide_index=True, width="stretch", key="services",
+        shown, hide_index=True, width="stretch", key="services",
         column_config={
             "Latency": st.column_config.NumberColumn(format="%.1f ms", help="One question and its answer, asked just now"),
             "Last error at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", help="UTC"),
@@ -64,9 +68,9 @@ def table(reports: Sequence[Report]) -> None:
 
 def test_buttons(engine: Engine) -> None:
     """A button for each service that there is; the answer appears below."""
-    known = engine.health.services
-    for column, service in zip(st.columns(len(known)), known, strict=True):
-        if column.button(name(service), key=f"test_{service}", icon=":material/network_check:", width="stretch"):
+    row = st.container(horizontal=True)
+    for service in engine.health.services:
+        if row.button(name(service), key=f"test_{service}", icon=":material/network_check:"):
             engine.services.probe_now(service)
             with st.spinner("Asking…"):
                 st.session_state["tested"] = engine.health.test(service)

@@ -278,11 +278,6 @@ def test_input_that_cannot_be_learned_is_refused(labels: list[str], vectors: np.
         Classifier.fit(["one", "two", "three"], vectors, labels)
 
 
-def test_vectors_of_another_length_are_refused(fitted: Classifier) -> None:
-    with pytest.raises(InputRejected, match="length 8"):
-        fitted.predict(["card"], np.ones((1, 8), np.float32))
-
-
 def test_vectors_of_another_length_are_neither_answered_nor_taken_in(fitted: Classifier) -> None:
     texts, labels = tickets(3)
     for use in (lambda v: fitted.predict(texts, v), lambda v: fitted.refreshed(texts, v, labels)):
