@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import threadpoolctl
 
 from engine import backends, evaluation, labelled_csv, settings
+from engine.commands.bar import bar
 from engine.errors import ImportRejected
 
 
@@ -17,8 +20,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser("evaluate", help="fit and calibrate the local router on one labelled CSV, report on another")
     command.add_argument("--train", type=Path, required=True, help="labelled CSV to learn from")
     command.add_argument("--test", type=Path, required=True, help="labelled CSV to report on")
-    command.add_argument("--text-column", default="text")
-    command.add_argument("--label-column", default="category")
+    command.add_argument("--text-column", default="text", help="the column with the words (text)")
+    command.add_argument("--label-column", default="category", help="the column with what is right (category)")
     command.add_argument("--parents", type=Path, help="JSON object label -> department: learn labels as topics, judge departments")
     command.add_argument("--json", type=Path, help="write the report here")
     command.set_defaults(run=run)
@@ -30,8 +33,10 @@ def run(arguments: Namespace) -> int:
     train, test = (labelled_csv.read(_content(path), name=path.name, **columns) for path in (arguments.train, arguments.test))
     parents = labelled_csv.parents(_content(arguments.parents), name=arguments.parents.name) if arguments.parents else None
     # As in the console: one thread, so that sums come out the same everywhere and one ticket waits for nobody.
-    with threadpoolctl.threadpool_limits(1, user_api="blas"):
-        found = evaluation.evaluate(train, test, embed=backends.local_embedder(settings.load()).embed, parents=parents)
+    with threadpoolctl.threadpool_limits(1, user_api="blas"), bar("texts") as progress:
+        embedder = backends.local_embedder(settings.load())
+        embed = _told(embedder.embed, total=len(train.texts) + len(test.texts), progress=progress)
+        found = evaluation.evaluate(train, test, embed=embed, parents=parents)
     if arguments.json:
         try:
             arguments.json.write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -40,6 +45,23 @@ def run(arguments: Namespace) -> int:
     for line in _lines(found):
         print(line)
     return 0
+
+
+def _told(
+    embed: Callable[[Sequence[str]], np.ndarray], *, total: int, progress: Callable[[int, int], None]
+) -> Callable[[Sequence[str]], np.ndarray]:
+    """The same, telling how many of all texts are embedded; what is embedded again, to take its time, is not told."""
+    done = 0
+
+    def telling(texts: Sequence[str]) -> np.ndarray:
+        nonlocal done
+        vectors = embed(texts)
+        if done < total:
+            done += len(texts)
+            progress(done, total)
+        return vectors
+
+    return telling
 
 
 def _lines(found: evaluation.Evaluation) -> list[str]:

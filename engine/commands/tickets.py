@@ -4,15 +4,12 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from tqdm import tqdm
 
 from engine import demo as demo_module
 from engine import imports, labelled_csv, taxonomy_csv
 from engine.commands.access import BY
+from engine.commands.bar import bar
 from engine.commands.opened import opened
 from engine.decision_json import as_dict
 from engine.domain import Origin, Spooled, TicketDraft
@@ -43,7 +40,7 @@ def import_file(arguments: Namespace) -> int:
         file = imports.read(
             content, name=arguments.file.name, router=engine.router, text_column=arguments.text_column, created_by="command line"
         )
-        with _bar("tickets") as progress:
+        with bar("tickets") as progress:
             result = imports.run(file, router=engine.router, store=engine.decisions, progress=progress)
     methods = Counter(decision.method.value for decision in result.decisions)
     departments = Counter(decision.department for decision in result.decisions)
@@ -71,7 +68,7 @@ def load(arguments: Namespace) -> int:
             topics = taxonomy_csv.topics(_content(arguments.topics), departments)
         exemplars = taxonomy_csv.exemplars(content, departments, topics, source="imported")
     with opened() as engine:
-        with _bar("exemplars") as progress:
+        with bar("exemplars") as progress:
             number = engine.trainer.replace(departments, topics, exemplars, progress=progress)
         counts = {"departments": len(departments), "topics": len(topics), "exemplars": len(exemplars), "model": number}
         engine.audit.record(BY, "taxonomy_loaded", "taxonomy", arguments.exemplars.name, after=counts)
@@ -81,7 +78,7 @@ def load(arguments: Namespace) -> int:
 
 def demo(arguments: Namespace) -> int:
     """Fill an empty database with demo tickets."""
-    with opened(following=True) as engine, _bar("tickets") as progress:
+    with opened(following=True) as engine, bar("tickets") as progress:
         report = demo_module.fill(engine, tickets=arguments.tickets, progress=progress)
     print(report)
     return 0
@@ -92,14 +89,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ImportRejected(f"{path}: cannot be read: {error.strerror}. Nothing was stored.") from error
-
-
-@contextmanager
-def _bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, as a `progress(done, total)` function."""
-    with tqdm(unit=f" {unit}", leave=False) as bar:
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield progress

@@ -82,6 +82,27 @@ def test_unusable_parents_are_one_line_and_exit_code_2(run, tmp_path, content: b
         assert "parents.json" in done.stderr and said in done.stderr
 
 
+def test_evaluate_needs_no_database_and_says_how_good_the_router_would_be(run, tmp_path) -> None:
+    out = tmp_path / "report.json"
+    files = ("--train", "db/starter/exemplars.csv", "--test", "tests/data/starter_kept_apart.csv", "--label-column", "department")
+    done = run("evaluate", *files, "--json", str(out), DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text())
+    assert (report["train_rows"], report["test_rows"], report["classes"]) == (855, 135, 9)
+    assert report["accuracy"] >= 0.85 and 0.0 <= report["ece"] <= 0.2 and set(report["coverage"]) == {"0.90", "0.95", "0.97", "0.98", "0.99"}
+    assert f"accuracy {report['accuracy']:.2%}" in done.stdout
+    assert "/990" in done.stderr, "how far it is"
+
+
+def test_what_evaluate_cannot_learn_is_one_line_and_leaves_no_report(run, tmp_path) -> None:
+    (tmp_path / "few.csv").write_text("text,category\nmy card is lost,cards\na late transfer,transfers\n")
+    few, out = str(tmp_path / "few.csv"), tmp_path / "report.json"
+    for more, said in (((), "found 2"), (("--label-column", "team"), "the column team is missing; found text, category")):
+        done = run("evaluate", "--train", few, "--test", few, "--json", str(out), *more)
+        assert (done.returncode, done.stdout, out.exists()) == (2, "", False)
+        assert len(done.stderr.strip().splitlines()) == 1 and said in done.stderr
+
+
 def test_a_half_given_group_of_settings_names_what_is_missing(run) -> None:
     done = run("health", DATABASE_URL="", POSTGRES_HOST="db.example", POSTGRES_DB="x")
     assert done.returncode == 2
