@@ -69,6 +69,8 @@ def test_a_database_is_told_from_every_other_also_by_a_role_that_may_ask_little(
     for engine in (narrow, other, same):
         engine.dispose()
     databases.drop(other_url)
+    with writing(pool) as connection:
+        connection.execute(text("drop role little"))
 
 
 def test_transactions_that_cannot_be_serialised_are_done_again_until_all_are_in(pool: Engine) -> None:
