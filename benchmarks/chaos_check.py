@@ -19,7 +19,7 @@ from db.outbox import Outbox
 from engine import bootstrap, settings
 from engine.adapters.minilm import MiniLM
 from engine.adapters.pinecone_index import PineconeIndex
-from engine.adapters.redis_cache import FLYING, FORGOTTEN, KIND
+from engine.adapters.redis_cache import FLYING, FORGOTTEN, PREFIX
 from engine.reindex import Reindexer
 
 # Seconds that the console has for sending what it kept, once everything works again.
@@ -119,7 +119,7 @@ def cached(servers: Servers) -> list[list[str]]:
     """What the cache holds, as it is stored: epoch, ticket, department and more."""
     with redis.Redis.from_url(servers.real.redis_url, decode_responses=True) as client:
         # A claim, which a killed process may have left for some seconds, is no entry.
-        values = [client.get(key) for key in client.scan_iter(f"*{KIND}:*")]
+        values = [client.get(key) for key in client.scan_iter(f"{PREFIX}:*")]
     return [json.loads(value) for value in values if value is not None and not value.startswith((FLYING, FORGOTTEN))]
 
 

@@ -103,7 +103,7 @@ class Storage:
         return self._database.pool.checkedout(), self._database.pool.checkedin()
 
     def identity(self) -> str:
-        """What no other database says of itself."""
+        """What tells this database from others."""
         return versions.identity(self._database)
 
     def version(self) -> str:

@@ -19,9 +19,10 @@ def of_database(engine: Engine) -> str:
 
 
 def identity(engine: Engine) -> str:
-    """What no other database says of itself: its cluster's identifier, which a standby shares, and its number there.
+    """What tells this database from others: its cluster's identifier and its number there.
 
-    A copy restored elsewhere has another one. A role that may not ask for the cluster's identifier gets the number alone.
+    A standby has the same one and keeps it when it takes over; so does any copy of the cluster's files, unlike a dump that was
+    restored elsewhere. A role that may not ask for the cluster's identifier gets the number alone.
     """
     with reading(engine) as connection:
         number = connection.execute(text("select oid from pg_database where datname = current_database()")).scalar_one()

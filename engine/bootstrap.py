@@ -136,7 +136,7 @@ def build(
             )
             stack.callback(replica.dispose)
         storage = Storage(database, replica=replica, clock=clock, seal=audit_module.seal)
-        redis = RedisClient(redis_url, owner=storage.identity(), cluster=settings.redis_cluster, ca=settings.redis_ca_path)
+        redis = RedisClient(redis_url, cluster=settings.redis_cluster, ca=settings.redis_ca_path)
         stack.callback(redis.close)
         cache = RedisCache(redis, ttl=settings.cache_ttl_seconds)
         embedders = backends.embedders(settings, storage, services)
@@ -163,7 +163,7 @@ def build(
 
         loader = StateLoader(
             policies=policies, models=models, taxonomy=storage.taxonomy, exemplars=exemplars, tracking=tracking,
-            versions=storage.counters, embedder=embedder.name, log=log,
+            versions=storage.counters, embedder=embedder.name, database=storage.identity(), log=log,
         )
         state = Refresher(load=loader.load, stamp=loader.stamp, log=log)
         stack.callback(state.close)

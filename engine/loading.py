@@ -14,7 +14,7 @@ WATCHED = ("taxonomy", "policy", "model", "cache", "exemplars", "labels")
 
 
 class StateLoader:
-    """`versions` reads the shared counters, which every change raises."""
+    """`versions` reads the shared counters, which every change raises; `database` tells the stores' database from others."""
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class StateLoader:
         tracking: Tracking,
         versions: Callable[[], Mapping[str, int]],
         embedder: str,
+        database: str,
         log: DecisionLog,
     ) -> None:
         self._policies = policies
@@ -34,6 +35,7 @@ class StateLoader:
         self._tracking = tracking
         self._versions = versions
         self._embedder = embedder
+        self._database = database
         self._exemplars = exemplars
         self._log = log
         self._unreadable: int | None = None
@@ -62,6 +64,7 @@ class StateLoader:
             departments=departments,
             model=model,
             accuracy=self._tracking.snapshot(),
+            database=self._database,
             versions={
                 "policy": str(policy.number),
                 "taxonomy": str(self._versions().get("taxonomy", 0)),

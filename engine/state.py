@@ -14,10 +14,11 @@ from engine.model import RoutingModel
 class RoutingState:
     """A consistent view; routing takes one at the start of a ticket and uses it to the end.
 
-    `versions` names policy, taxonomy, embedder and model. `model` is None before anything was learned.
+    `versions` names policy, taxonomy, embedder and model. `model` is None before anything was learned. `database` tells the
+    database that all of this comes from apart from others, whose versions may be the same.
 
-    epoch   16 hex digits that change with any of the versions; cached answers of another epoch are not used. What a model
-            took in after its fit does not count: single labels empty single entries, not the whole cache
+    epoch   16 hex digits that change with any of the versions and with the database; cached answers of another epoch are not
+            used. What a model took in after its fit does not count: single labels empty single entries, not the whole cache
     live    the names of the departments that a decision may name
     triage  the department that takes what nobody else can, if one is marked
     """
@@ -27,12 +28,13 @@ class RoutingState:
     model: RoutingModel | None
     accuracy: AccuracySnapshot
     versions: dict[str, str]
+    database: str
     epoch: str = field(init=False)
     live: frozenset[str] = field(init=False)
     triage: str | None = field(init=False)
 
     def __post_init__(self) -> None:
-        fixed = self.versions | {"model": self.versions.get("model", "").partition("+")[0]}
+        fixed = self.versions | {"model": self.versions.get("model", "").partition("+")[0], "database": self.database}
         epoch = hashlib.blake2b(repr(sorted(fixed.items())).encode(), digest_size=8).hexdigest()
         object.__setattr__(self, "epoch", epoch)
         object.__setattr__(self, "live", frozenset(department.name for department in self.departments))

@@ -247,8 +247,13 @@ def served(
 
     A module's SERVED_WITH holds settings of its own.
     """
-    url = databases.make(learned)
-    console = Served(url, f"{servers.redis_url}?db=2", tmp_path_factory.mktemp("served"), **getattr(request.module, "SERVED_WITH", {}))
+    import redis
+
+    url, cache_url = databases.make(learned), f"{servers.redis_url}?db=2"
+    with redis.Redis.from_url(cache_url) as client:
+        # Another module's labels have left marks in the places of the same texts.
+        client.flushdb()
+    console = Served(url, cache_url, tmp_path_factory.mktemp("served"), **getattr(request.module, "SERVED_WITH", {}))
     try:
         yield console.start()
         assert console.leaked() == []

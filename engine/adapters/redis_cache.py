@@ -10,7 +10,7 @@ from engine.adapters.redis_client import RedisClient, translated
 from engine.domain import Candidate, Neighbour
 from engine.ports import CachedRoute, Claim
 
-KIND = "route"
+PREFIX = "route"
 # In front of a claim in an entry's place; JSON never begins so.
 FLYING = "flying:"
 # In an entry's place after it was removed, for as long as an answer that was being made at that moment may be on its way:
@@ -42,7 +42,7 @@ class RedisCache:
 
     def get(self, fingerprints: Sequence[str], epoch: str) -> list[CachedRoute | None]:
         """The entries of these fingerprints, None where there is none of this epoch."""
-        keys = [self._client.key(KIND, print_) for print_ in fingerprints]
+        keys = [f"{PREFIX}:{print_}" for print_ in fingerprints]
         with translated():
             client = self._client()
             values = client.mget_nonatomic(keys) if self._client.cluster else client.mget(keys)
@@ -53,17 +53,17 @@ class RedisCache:
         with translated(), self._client.pipeline() as pipeline:
             for print_, route in routes.items():
                 # The cluster's pipeline has no `eval` of its own.
-                pipeline.execute_command("EVAL", _PUT, 1, self._client.key(KIND, print_), _encoded(route, epoch), self._ttl)
+                pipeline.execute_command("EVAL", _PUT, 1, f"{PREFIX}:{print_}", _encoded(route, epoch), self._ttl)
             pipeline.execute()
 
     def remove(self, fingerprint: str) -> None:
         """Remove a fingerprint's entry, whatever its epoch, and take none for a few minutes."""
         with translated():
-            self._client().set(self._client.key(KIND, fingerprint), FORGOTTEN, ex=self._forgotten)
+            self._client().set(f"{PREFIX}:{fingerprint}", FORGOTTEN, ex=self._forgotten)
 
     def claim(self, fingerprint: str, epoch: str, *, holder: str = "", seconds: float = 0.0) -> Claim:
         """The entry, or whether another holder is making it; makes the claim of `holder` where there is nothing at all."""
-        key, own = self._client.key(KIND, fingerprint), f"{FLYING}{epoch}:{holder}"
+        key, own = f"{PREFIX}:{fingerprint}", f"{FLYING}{epoch}:{holder}"
         with translated():
             client = self._client()
             if holder and self._claims:
@@ -84,7 +84,7 @@ class RedisCache:
     def release(self, fingerprint: str, epoch: str, *, holder: str) -> None:
         """End the claim of this holder, if it is still there."""
         with translated():
-            self._client().eval(_RELEASE, 1, self._client.key(KIND, fingerprint), f"{FLYING}{epoch}:{holder}")
+            self._client().eval(_RELEASE, 1, f"{PREFIX}:{fingerprint}", f"{FLYING}{epoch}:{holder}")
 
     def ping(self) -> str:
         """The server's version. Raises ServiceUnavailable."""

@@ -20,15 +20,11 @@ TLS = "rediss://"
 class RedisClient:
     """Connects at first use and again after a failure. Safe to use from several threads."""
 
-    def __init__(
-        self, url: str, *, owner: str = "", cluster: bool = False, ca: Path | None = None, timeout: float = TIMEOUT
-    ) -> None:
+    def __init__(self, url: str, *, cluster: bool = False, ca: Path | None = None, timeout: float = TIMEOUT) -> None:
         """`url` as redis://, rediss:// (TLS, certificate and name checked) or unix://; `timeout` in seconds for every wait.
 
-        Keys begin with the `owner`, if there is one: who shares the server but not the owner sees nothing of these.
         `ca` holds the certificates in PEM that a server's certificate must lead to, those of the system without it.
         """
-        self._prefix = f"{owner}:" if owner else ""
         self._url = url
         self._timeout = timeout
         self._ca = {"ssl_ca_certs": str(ca)} if ca is not None and url.startswith(TLS) else {}
@@ -48,10 +44,6 @@ class RedisClient:
                 made = redis.RedisCluster if self.cluster else redis.Redis
                 self._connected = made.from_url(self._url, **options)
             return self._connected
-
-    def key(self, kind: str, name: str) -> str:
-        """Where something of this kind and name is kept."""
-        return f"{self._prefix}{kind}:{name}"
 
     def pipeline(self) -> redis.client.Pipeline | redis.cluster.ClusterPipeline:
         """Several commands in one round trip (per node), without a transaction."""

@@ -12,8 +12,7 @@ class RedisCounter:
 
     def add(self, name: str, *, amount: int, seconds: int) -> int:
         """Add to the counter; its new value. Raises ServiceUnavailable."""
-        key = self._client.key("limit", name)
         with translated(), self._client.pipeline() as pipeline:
-            pipeline.incrby(key, amount)
-            pipeline.expire(key, seconds)
+            pipeline.incrby(f"limit:{name}", amount)
+            pipeline.expire(f"limit:{name}", seconds)
             return int(pipeline.execute()[0])

@@ -148,18 +148,6 @@ def test_what_was_put_comes_back_and_only_for_its_epoch(cache: RedisCache) -> No
     assert cache.get(["a"], "epoch-2") == [None]
 
 
-def test_who_shares_the_server_but_not_the_owner_shares_nothing(servers: EmbeddedServers) -> None:
-    ours, theirs = (RedisClient(f"{servers.redis_url}?db=3", owner=owner) for owner in ("one", "two"))
-    print_ = secrets.token_hex(8)
-    RedisCache(ours).put({print_: ROUTE}, "e")
-    RedisCache(theirs).remove(print_)
-    assert RedisCache(ours).get([print_], "e") == [ROUTE]
-    assert RedisCache(theirs).get([print_], "e") == [None]
-    assert [RedisCounter(client).add(print_, amount=1, seconds=60) for client in (ours, theirs)] == [1, 1]
-    for client in (ours, theirs):
-        client.close()
-
-
 def test_many_keys_in_one_question_are_answered_in_order(cache: RedisCache) -> None:
     names = [f"key{number}" for number in range(60)]
     cache.put({name: ROUTE for name in names[::2]}, "e")

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
+import redis
 from sqlalchemy import create_engine, text
 
 from db.embedded import EmbeddedServers
@@ -52,6 +53,8 @@ def socket_of(url: str) -> Path:
 def world(servers: EmbeddedServers, databases, learned: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:  # noqa: ANN001
     url = databases.make(learned)
     socket = Path(servers.redis_url.removeprefix("unix://"))
+    with redis.Redis.from_url(f"{servers.redis_url}?db=5") as client:
+        client.flushdb()  # another module's tickets have the same texts
     with FaultyProxy(socket_of(url)) as postgres, FaultyProxy(socket) as cache, PineconeServer() as pinecone, GeminiServer() as gemini:
         given = settings.load(
             database_url=through(url, postgres), redis_url=f"redis://127.0.0.1:{cache.port}/5", data_dir=tmp_path_factory.mktemp("data"),
