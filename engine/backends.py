@@ -32,7 +32,7 @@ from engine.state import RoutingState
 CONSEQUENCES = {
     "replica": "Charts come from the primary database, which has more to do; no figure is missing.",
     "database": "New tickets are kept on this machine and routed when it is back; pages show no figures.",
-    "cache": "Repeated tickets are routed anew, which takes longer; sign-in and limits go on.",
+    "cache": "Repeated tickets are routed anew, which takes longer; request limits are not counted, those of sign-in are.",
     "index": "The copy in Postgres answers; nothing is lost.",
     "embedder": "Only the words of a ticket decide, not its meaning: more tickets are left to people.",
     "language_model": "Doubtful tickets are left to people instead of being asked about.",
