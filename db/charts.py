@@ -64,6 +64,15 @@ class Overview:
     behind: timedelta = timedelta(0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One tally of a whole window, and where it was read, as in `Overview`."""
+
+    now: Tally
+    degraded_by: tuple[str, ...] = ()
+    behind: timedelta = timedelta(0)
+
+
 class Charts:
     """Reads for charts and alerts; may run on a replica. `clock` gives aware UTC times."""
 
@@ -84,6 +93,10 @@ class Charts:
             bars=bars, departments=sorted(by_department, key=lambda one: one[:2]), flows=flows,
             now=Tally.total([tally for _, _, tally in bars]), before=Tally.total(_tallies(earlier)),
         )
+
+    def summary(self, window: ChartWindow) -> Summary:
+        """Everything in the window. Raises ServiceUnavailable."""
+        return Summary(now=self.totals(window))
 
     def totals(self, window: ChartWindow) -> Tally:
         """Everything in the window as one tally. Raises ServiceUnavailable."""

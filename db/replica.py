@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
-from db.charts import Charts, Overview
+from db.charts import Charts, Overview, Summary
 from engine.errors import ServiceUnavailable, StatementRefused
-from engine.figures import Tally
 from engine.ports import Clock
 from engine.timeline import ChartWindow, Level
 
 T = TypeVar("T")
+W = TypeVar("W", Overview, Summary)
 
 REPLICA = "replica"
 # Every console reports several times in it.
@@ -42,21 +42,23 @@ class ReplicaCharts:
 
     def overview(self, window: ChartWindow, before: ChartWindow, *, bar: Level) -> Overview:
         """As of `Charts`; `degraded_by` names the replica where the primary answered in its place, else `behind` says how far it lags."""
+        return self._told(lambda charts: charts.overview(window, before, bar=bar))
 
-        def read(charts: Charts) -> Overview:
-            found = charts.overview(window, before, bar=bar)
-            return found if charts is self._primary else replace(found, behind=self.behind())
-
-        found, instead = self._read(read)
-        return replace(found, degraded_by=(REPLICA,)) if instead else found
-
-    def totals(self, window: ChartWindow) -> Tally:
-        """As of `Charts`."""
-        return self._read(lambda charts: charts.totals(window))[0]
+    def summary(self, window: ChartWindow) -> Summary:
+        """As of `Charts`, told like `overview`."""
+        return self._told(lambda charts: charts.summary(window))
 
     def choices(self, window: ChartWindow) -> tuple[list[str], list[str], list[int]]:
         """As of `Charts`."""
         return self._read(lambda charts: charts.choices(window))[0]
+
+    def _told(self, read: Callable[[Charts], W]) -> W:
+        def told(charts: Charts) -> W:
+            found = read(charts)
+            return found if charts is self._primary else replace(found, behind=self.behind())
+
+        found, instead = self._read(told)
+        return replace(found, degraded_by=(REPLICA,)) if instead else found
 
     def _read(self, read: Callable[[Charts], T]) -> tuple[T, bool]:
         try:

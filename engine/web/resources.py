@@ -92,16 +92,16 @@ def accuracy(engine: Engine, *_: object) -> Answer:
 
 
 def figures(engine: Engine, _: Bearer, request: Request, __: dict[str, Any]) -> Answer:
-    """The dashboard's totals over the last `hours`, without demo tickets."""
+    """The dashboard's totals over the last `hours`, without demo tickets; `degraded_by` and `behind_s` say what they were read from."""
     now = datetime.now(UTC)
-    totals = engine.watch.charts.totals(ChartWindow(now - timedelta(hours=_number(request, "hours", 24, 24 * 366)), now, False))
+    found = engine.watch.charts.summary(ChartWindow(now - timedelta(hours=_number(request, "hours", 24, 24 * 366)), now, False))
     names = (
-        "n", "hits", "auto", "degraded", "audited", "labels", "hit_rate", "false_hit_rate", "disagreement_rate", "auto_rate", "low_share",
-        "accuracy", "mean_ms",
+        "n", "hits", "auto", "degraded", "audited", "labels", "hit_rate", "auto_rate", "low_share", "disagreement_rate",
+        "false_hit_rate", "false_hit_interval", "hit_labels", "accuracy", "accuracy_interval", "sampled_labels", "mean_ms",
     )
-    return 200, {name: getattr(totals, name) for name in names} | {
-        f"p{round(100 * share)}_ms": totals.percentile_ms(share) for share in (0.5, 0.95, 0.99)
-    }
+    return 200, {name: getattr(found.now, name) for name in names} | {
+        f"p{round(100 * share)}_ms": found.now.percentile_ms(share) for share in (0.5, 0.95, 0.99)
+    } | {"degraded_by": list(found.degraded_by), "behind_s": round(found.behind.total_seconds())}
 
 
 def policy(engine: Engine, *_: object) -> Answer:

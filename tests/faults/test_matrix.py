@@ -148,9 +148,9 @@ def test_the_outcome_is_the_promised_one_within_the_deadline(world: World, servi
     with in_time():
         if lost:
             with pytest.raises(ServiceUnavailable):
-                world.engine.watch.charts.totals(last_hour())
+                world.engine.watch.charts.summary(last_hour())
         else:
-            assert world.engine.watch.charts.totals(last_hour()).n > 0
+            assert world.engine.watch.charts.summary(last_hour()).now.n > 0
 
     heal(world)
     again = route(world)
@@ -171,7 +171,7 @@ def test_a_silent_database_keeps_nobody_beyond_the_deadline_who_is_the_first_to_
     first: dict[str, Callable[[], object]] = {
         "review": lambda: label(world, before.ticket_id, before.department),
         "import": lambda: imports.run(file, router=world.engine.router, store=world.engine.decisions),
-        "dashboard": lambda: world.engine.watch.charts.totals(last_hour()),
+        "dashboard": lambda: world.engine.watch.charts.summary(last_hour()),
     }
     break_one(world, "postgres", "hole")
     with in_time(), pytest.raises(ServiceUnavailable):

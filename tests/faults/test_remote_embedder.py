@@ -103,7 +103,7 @@ def test_without_the_embedder_the_words_decide_within_the_deadline_and_labels_ge
     assert [decision.degraded_by for decision in found] == [result.degraded_by] * 3
 
     with in_time():
-        assert engine.watch.charts.totals(last_hour()).n > 0
+        assert engine.watch.charts.summary(last_hour()).now.n > 0
 
     heal(engine, gemini)
     again = route(engine)

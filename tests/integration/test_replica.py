@@ -76,7 +76,7 @@ def test_charts_come_from_the_replica_and_everything_else_from_the_primary(
     engine = bootstrap.build(console_settings.model_copy(update={"analytics_database_url": SecretStr(replica.replace("postgresql+psycopg2", scheme))}), log_stream=None)
     assert isinstance(engine.router.route(TicketDraft(body="you took the money twice")), Decision)
     assert len(engine.decisions.latest(limit=10)) == 1
-    assert engine.watch.charts.totals(window()).n == 0, "the replica has not heard of the ticket yet"
+    assert engine.watch.charts.summary(window()).now.n == 0, "the replica has not heard of the ticket yet"
     assert engine.watch.charts.overview(window(), window(), bar=Level.MINUTE).degraded_by == ()
     engine.close()
     databases.drop(replica)
@@ -87,10 +87,11 @@ def test_a_replica_that_is_away_leaves_the_charts_to_the_primary_until_it_is_bac
     engine: Engine, replica: tuple[str, FaultyProxy], fault: str
 ) -> None:
     charts, (_, proxy) = engine.watch.charts, replica
-    assert charts.totals(window()).n == 0
+    assert charts.summary(window()).now.n == 0
     proxy.set(fault)
     for _ in range(3):
-        assert charts.totals(window()).n == 1
+        summary = charts.summary(window())
+        assert (summary.now.n, summary.degraded_by) == (1, ("replica",))
         found = charts.overview(window(), window(), bar=Level.MINUTE)
         assert (found.now.n, found.degraded_by) == (1, ("replica",))
         assert charts.choices(window())[0]
@@ -166,7 +167,9 @@ def test_a_replica_that_lags_says_by_how_much_and_costs_no_chart(
             )
 
     def behind() -> timedelta:
-        return engine.watch.charts.overview(window(), window(), bar=Level.MINUTE).behind
+        summary, overview = engine.watch.charts.summary(window()), engine.watch.charts.overview(window(), window(), bar=Level.MINUTE)
+        assert abs(summary.behind - overview.behind) < timedelta(seconds=30) and summary.degraded_by == ()
+        return overview.behind
 
     assert behind() == timedelta(0), "it has never heard of a console, so nothing can be said"
     reported(timedelta(minutes=17))
