@@ -21,6 +21,7 @@ from engine.sanitize import remark
 _FORM = re.compile(r"crt_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 _TOUCH = timedelta(seconds=10)
 MAX_DAYS = 366
+ACTIVE = "active"
 REMEMBERED = 1_000
 
 
@@ -50,6 +51,22 @@ class TokenStore(Protocol):
     def revoke(self, token_id: str, at: datetime, *, user_id: int | None, noted: Callable[[Any, Any], None]) -> None: ...
 
 
+def standing(row: Any, *, now: datetime) -> str:
+    """ACTIVE, or why a token is not good: it or its owner. `row` as `TokenStore.all` gives it."""
+    if row.revoked_at:
+        return "revoked"
+    if row.expires_at and now >= row.expires_at:
+        return "expired"
+    if row.disabled_at:
+        return "owner disabled"
+    return "owner has not signed in yet" if row.must_change else ACTIVE
+
+
+def held(row: Any) -> frozenset[Permission]:
+    """The token's scopes that its owner's role still holds."""
+    return frozenset(Permission(scope) for scope in row.scopes if scope in TABLE[Role(row.role)])
+
+
 class Tokens:
     """Makes, finds and revokes tokens. The secret is 256 random bits, so a plain SHA-256 keeps it."""
 
@@ -63,8 +80,7 @@ class Tokens:
     def make(self, user: Any, *, name: str, scopes: Iterable[str], days: int = 90, by: str) -> str:
         """A new token, shown this one time. `user` has id, name and role. Raises AccountRejected."""
         wanted = sorted({str(scope) for scope in scopes})
-        held = TABLE[Role(user.role)]
-        foreign = [scope for scope in wanted if scope not in held]
+        foreign = [scope for scope in wanted if scope not in TABLE[Role(user.role)]]
         name = remark(name, maximum=1000)
         if not name or len(name) > 120:
             raise AccountRejected("token: give it a name of 1 to 120 characters. Nothing was stored.")
@@ -111,12 +127,13 @@ class Tokens:
         if match is None or row is None or not hmac.compare_digest(row.secret_hash, _hash(match[2])):
             return None
         now = self._clock()
-        if row.revoked_at or row.disabled_at or row.must_change or (row.expires_at and now >= row.expires_at):
+        if standing(row, now=now) != ACTIVE:
             return None
         if row.used_at is None or now >= row.used_at + _TOUCH:
             self._store.used(row.id, now)
-        held = frozenset(Permission(s) for s in row.scopes if s in TABLE[Role(row.role)])
-        return Bearer(token_id=row.id, token_name=row.name, user=row.user_name, role=row.role, permissions=held, expires_at=row.expires_at)
+        return Bearer(
+            token_id=row.id, token_name=row.name, user=row.user_name, role=row.role, permissions=held(row), expires_at=row.expires_at
+        )
 
     def all(self, *, user_id: int | None = None) -> list[Any]:
         """Tokens without their secrets, newest first; everybody's or one user's."""

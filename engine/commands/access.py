@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from engine.access import Permission, Role
 from engine.commands.opened import opened
+from engine.tokens import held, standing
 
 BY = "command line"
 _AGE = re.compile(r"([1-9][0-9]{0,4})(d|w|m|y)")
@@ -34,7 +35,7 @@ def add(commands) -> None:  # noqa: ANN001 - argparse has no public type for it
     command = user.add_parser("list", help="list the users")
     command.set_defaults(run=list_users)
 
-    token = commands.add_parser("token", help="make or revoke an API token").add_subparsers(dest="what", required=True, metavar="WHAT")
+    token = commands.add_parser("token", help="make, list or revoke API tokens").add_subparsers(dest="what", required=True, metavar="WHAT")
     command = token.add_parser("add", help="make a token and print it this one time")
     command.add_argument("user", help="whose rights the token has")
     command.add_argument("--name", required=True, help="what it is for")
@@ -44,6 +45,8 @@ def add(commands) -> None:  # noqa: ANN001 - argparse has no public type for it
     command = token.add_parser("revoke", help="revoke a token by its id")
     command.add_argument("id")
     command.set_defaults(run=revoke_token)
+    command = token.add_parser("list", help="list the tokens without their secrets, one JSON object a line, newest first")
+    command.set_defaults(run=list_tokens)
 
     audit = commands.add_parser("audit", help="check the audit log").add_subparsers(dest="what", required=True, metavar="WHAT")
     command = audit.add_parser("verify", help="check that no row was removed or altered; exit code 1 when one was")
@@ -95,6 +98,8 @@ def add_token(arguments: Namespace) -> int:
     with opened() as engine:
         owner = engine.accounts.named(arguments.user)
         print(engine.tokens.make(owner, name=arguments.name, scopes=arguments.scope, days=arguments.days, by=BY))
+    if owner.must_change:
+        print(f"{owner.name} has a one-time password: the token works from the first sign-in on", file=sys.stderr)
     return 0
 
 
@@ -103,6 +108,19 @@ def revoke_token(arguments: Namespace) -> int:
     with opened() as engine:
         engine.tokens.revoke(arguments.id, by=BY)
     print(json.dumps({"token": arguments.id, "revoked": True}))
+    return 0
+
+
+def list_tokens(_: Namespace) -> int:
+    """One line for each token."""
+    now = datetime.now(UTC)
+    with opened() as engine:
+        for row in engine.tokens.all():
+            print(json.dumps({
+                "id": row.id, "user": row.user_name, "name": row.name, "scopes": sorted(held(row)), "state": standing(row, now=now),
+                "expires_at": row.expires_at.isoformat() if row.expires_at else None,
+                "used_at": row.used_at.isoformat() if row.used_at else None,
+            }))
     return 0
 
 

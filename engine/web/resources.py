@@ -109,8 +109,9 @@ def policy(engine: Engine, *_: object) -> Answer:
     live = engine.policies.live()
     return 200, {
         "number": live.number, "confidence": live.confidence, "accuracy": live.accuracy, "similarity": live.similarity,
-        "target_accuracy": live.target_accuracy, "auto": live.thresholds.auto, "preselect": live.thresholds.preselect,
-        "stages": sorted(live.stages),
+        "target_accuracy": live.target_accuracy, "delta": live.delta, "auto": live.thresholds.auto, "preselect": live.thresholds.preselect,
+        "departments": {name: {"auto": own.auto, "preselect": own.preselect} for name, own in sorted(live.departments.items())},
+        "audit_rate": live.audit_rate, "review_rate": live.review_rate, "stages": sorted(live.stages),
     }
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
+from engine.tokens import held, standing
 from pages.parts import words
 
 ROLES = {
@@ -83,17 +84,12 @@ def add(*, engine: Engine, by: str) -> None:
 
 
 def token_table(tokens: Sequence[Any]) -> pd.DataFrame:
-    """API tokens without their secrets."""
+    """API tokens without their secrets; scopes that the owner's role has lost are left out, since they open nothing."""
+    now = datetime.now(UTC)
     rows = [
-        (t.name, t.user_name, ", ".join(t.scopes), _state(t), t.expires_at, t.used_at, t.id) for t in tokens
+        (t.name, t.user_name, ", ".join(sorted(held(t))), standing(t, now=now), t.expires_at, t.used_at, t.id) for t in tokens
     ]
     return pd.DataFrame(rows, columns=["Token", "Owner", "Scopes", "State", "Expires (UTC)", "Last used (UTC)", "Id"])
-
-
-def _state(token: Any) -> str:
-    if token.revoked_at:
-        return "revoked"
-    return "expired" if token.expires_at and token.expires_at <= datetime.now(UTC) else "active"
 
 
 def revoke(tokens: Sequence[Any], *, engine: Engine, by: str, user_id: int | None = None) -> None:

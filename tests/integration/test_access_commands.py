@@ -61,12 +61,37 @@ def test_wrong_use_is_one_line_and_exit_code_2(shell) -> None:  # noqa: ANN001
 
 def test_a_token_is_made_once_and_revoked_by_its_id(shell, console: Engine) -> None:  # noqa: ANN001
     shell("user", "add", "joe", "--password-stdin", given="green-river-table-9\n")
-    code, out, _ = shell("token", "add", "joe", "--name", "crm", "--scope", "submit")
+    code, out, err = shell("token", "add", "joe", "--name", "crm", "--scope", "submit")
     bearer = console.tokens.find(out.strip())
-    assert code == 0 and bearer is not None and bearer.token_name == "crm"
+    assert code == 0 and bearer is not None and bearer.token_name == "crm" and "one-time" not in err
     assert shell("token", "add", "joe", "--name", "crm", "--scope", "users")[0] == 2
     assert shell("token", "revoke", bearer.token_id)[0] == 0
     assert console.tokens.find(out.strip()) is None
+
+
+def test_tokens_are_listed_with_what_they_still_open_and_why_they_do_not(shell, console: Engine) -> None:  # noqa: ANN001
+    def listed() -> list[tuple[str, str, list[str]]]:
+        code, out, _ = shell("token", "list")
+        assert code == 0
+        return [(row["name"], row["state"], row["scopes"]) for row in map(json.loads, out.splitlines())]
+
+    assert listed() == []
+    shell("user", "add", "joe", "--role", "manager", "--password-stdin", given="green-river-table-9\n")
+    shell("user", "add", "new", "--role", "agent")
+    made = shell("token", "add", "joe", "--name", "board", "--scope", "dashboard", "--scope", "submit")[1].strip()
+    code, dead, err = shell("token", "add", "new", "--name", "early", "--scope", "submit")
+    assert code == 0 and err.strip().endswith("new has a one-time password: the token works from the first sign-in on")
+    assert console.tokens.find(dead.strip()) is None
+    assert listed() == [("early", "owner has not signed in yet", ["submit"]), ("board", "active", ["dashboard", "submit"])]
+    assert made.split("_", 2)[2] not in shell("token", "list")[1]
+
+    console.accounts.set_role("joe", "agent", by="test")
+    assert listed()[1] == ("board", "active", ["submit"])
+    assert sorted(console.tokens.find(made).permissions) == ["submit"]
+    shell("user", "disable", "joe")
+    assert listed()[1][1] == "owner disabled" and console.tokens.find(made) is None
+    shell("token", "revoke", made.split("_")[1])
+    assert listed()[1][1] == "revoked"
 
 
 def test_verify_ends_with_1_when_a_row_was_altered(shell, console: Engine) -> None:  # noqa: ANN001
