@@ -59,7 +59,7 @@ def standing(row: Any, *, now: datetime) -> str:
         return "expired"
     if row.disabled_at:
         return "owner disabled"
-    return "owner has not signed in yet" if row.must_change else ACTIVE
+    return "owner must choose a password" if row.must_change else ACTIVE
 
 
 def held(row: Any) -> frozenset[Permission]:

@@ -99,7 +99,7 @@ def add_token(arguments: Namespace) -> int:
         owner = engine.accounts.named(arguments.user)
         print(engine.tokens.make(owner, name=arguments.name, scopes=arguments.scope, days=arguments.days, by=BY))
     if owner.must_change:
-        print(f"{owner.name} has a one-time password: the token works from the first sign-in on", file=sys.stderr)
+        print(f"{owner.name} has a one-time password: the token works once they have signed in and chosen one", file=sys.stderr)
     return 0
 
 

@@ -87,9 +87,9 @@ def token_table(tokens: Sequence[Any]) -> pd.DataFrame:
     """API tokens without their secrets; scopes that the owner's role has lost are left out, since they open nothing."""
     now = datetime.now(UTC)
     rows = [
-        (t.name, t.user_name, ", ".join(sorted(held(t))), standing(t, now=now), t.expires_at, t.used_at, t.id) for t in tokens
+        (t.name, t.user_name, standing(t, now=now), t.used_at, t.expires_at, t.id, ", ".join(sorted(held(t)))) for t in tokens
     ]
-    return pd.DataFrame(rows, columns=["Token", "Owner", "Scopes", "State", "Expires (UTC)", "Last used (UTC)", "Id"])
+    return pd.DataFrame(rows, columns=["Token", "Owner", "State", "Last used (UTC)", "Expires (UTC)", "Id", "Scopes"])
 
 
 def revoke(tokens: Sequence[Any], *, engine: Engine, by: str, user_id: int | None = None) -> None:

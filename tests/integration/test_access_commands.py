@@ -80,9 +80,9 @@ def test_tokens_are_listed_with_what_they_still_open_and_why_they_do_not(shell, 
     shell("user", "add", "new", "--role", "agent")
     made = shell("token", "add", "joe", "--name", "board", "--scope", "dashboard", "--scope", "submit")[1].strip()
     code, dead, err = shell("token", "add", "new", "--name", "early", "--scope", "submit")
-    assert code == 0 and err.strip().endswith("new has a one-time password: the token works from the first sign-in on")
+    assert code == 0 and err.strip().endswith("new has a one-time password: the token works once they have signed in and chosen one")
     assert console.tokens.find(dead.strip()) is None
-    assert listed() == [("early", "owner has not signed in yet", ["submit"]), ("board", "active", ["dashboard", "submit"])]
+    assert listed() == [("early", "owner must choose a password", ["submit"]), ("board", "active", ["dashboard", "submit"])]
     assert made.split("_", 2)[2] not in shell("token", "list")[1]
 
     console.accounts.set_role("joe", "agent", by="test")
