@@ -58,6 +58,8 @@ class Evaluation:
     coverage   per target the share of test tickets that one threshold chosen in hindsight answers at that accuracy
     confusion  most frequent mistakes: (right, answered, count)
     skipped    rows left out, by file and reason
+    contradicting   training rows whose text has another label in another row
+    lone       training rows that are the only one of their department; left out, none of them can be right
     unseen_labels   test rows by label, of labels that the training rows do not have
     unanswerable    how many of them count as wrong whatever is answered: their department is not in the training rows either
     confidence, correct   per test row, in their order
@@ -73,6 +75,8 @@ class Evaluation:
     train_rows: int
     test_rows: int
     duplicates: int
+    contradicting: int
+    lone: int
     repeated: int
     unseen_labels: dict[str, int]
     unanswerable: int
@@ -106,6 +110,8 @@ class Evaluation:
             ],
             "confusion": [{"right": right, "answered": said, "count": count} for right, said, count in self.confusion],
             "duplicate_training_rows": self.duplicates,
+            "contradicting_training_rows": self.contradicting,
+            "lone_training_rows": self.lone,
             "test_rows_seen_in_training": self.repeated,
             "unseen_labels": self.unseen_labels,
             "unanswerable_test_rows": self.unanswerable,
@@ -136,7 +142,7 @@ def evaluate(
     vectors = _embedded(embed, train.texts)
     started = clock()
     classifier = Classifier.fit(train.texts, vectors, train.labels, parents=above, seed=seed)
-    held_out = classifier.out_of_fold
+    held_out = classifier.out_of_fold.each()
     calibrator = scope.fit_calibrator(held_out)
     fit_seconds = clock() - started
     answers = classifier.predict(test.texts, _embedded(embed, test.texts))
@@ -146,6 +152,7 @@ def evaluate(
     correct = np.array([a == b for a, b in zip(said, right, strict=True)], np.bool_)
     shown = crossed_confidence(held_out, seed=seed)
     known, labels = set(train.texts), set(train.labels)
+    given = Counter(text for text, _ in set(zip(train.texts, train.labels, strict=True)))
     unseen = Counter(label for label in test.labels if label not in labels)
     wrong = Counter((b, a) for a, b in zip(said, right, strict=True) if a != b)
     total, after = _milliseconds(classifier, calibrator, embed, test.texts, clock)
@@ -160,6 +167,8 @@ def evaluate(
         train_rows=len(train.texts),
         test_rows=len(test.texts),
         duplicates=len(train.texts) - len(set(zip(train.texts, train.labels, strict=True))),
+        contradicting=sum(given[text] > 1 for text in train.texts),
+        lone=int(held_out.lone.sum()),
         repeated=sum(text in known for text in test.texts),
         unseen_labels=dict(sorted(unseen.items())),
         unanswerable=sum(count for label, count in unseen.items() if above.get(label, label) not in classifier.departments),

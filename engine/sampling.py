@@ -24,9 +24,16 @@ def landmark_rows(classes: Ints, *, count: int, seed: int) -> Ints:
     return np.sort(shuffled[np.argsort(turn[shuffled], kind="stable")[:count]])
 
 
-def balanced(classes: Ints, mass: Doubles, *, count: int) -> Floats:
-    """Row weights: the square root of how much rarer the class is than the average, times the row's own, mean 1."""
+def balanced(classes: Ints, mass: Doubles, *, texts: Ints, count: int) -> Floats:
+    """Row weights: the square root of how much rarer the class is than the average, times the row's own, mean 1.
+
+    `texts` [n] number the texts of the rows. A text may stand there once for each label that it was given: together they count
+    LARGEST_WEIGHT times a usual one at most, and each label its share of that, whatever its class, so that the commoner wins.
+    """
     sizes = np.bincount(classes, mass, minlength=count)
     rarity = np.clip((sizes.sum() / (count * sizes)) ** 0.5, 1.0 / LARGEST_WEIGHT, LARGEST_WEIGHT)
-    weights = rarity[classes] * np.minimum(mass / np.median(mass), LARGEST_WEIGHT)
+    given = np.bincount(texts, mass)
+    scarce = np.bincount(texts, mass * rarity[classes]) / given
+    counted = scarce * np.minimum(given / np.median(given), LARGEST_WEIGHT)
+    weights = counted[texts] * (mass / given[texts])
     return (weights / weights.mean()).astype(np.float32)

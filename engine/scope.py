@@ -13,7 +13,9 @@ ALIEN_SHARE = 0.005
 ALIEN_LABELS = 25.0
 MOST_ALIEN_SHARE = 0.1
 """Tickets of no known department are supposed to be ALIEN_SHARE of the known ones, but at least ALIEN_LABELS, so that
-they are heard beside the calibrator's own prior, and at most MOST_ALIEN_SHARE of them."""
+they are heard beside the calibrator's own prior, and at most MOST_ALIEN_SHARE of them. The only ticket of its department is one
+when it is left out: such ones count by themselves, all together as much as MOST_ALIEN_SHARE of the others at most. Where nearly
+every department has one example, somebody wrote it for that; it does not tell how often a department is new."""
 
 
 def fit_calibrator(
@@ -29,12 +31,14 @@ def fit_calibrator(
     everything = np.ones(len(held_out.correct), np.bool_)
     chosen = everything if rows is None else rows
     met = chosen if known is None else known
-    aliens = held_out.alien[met & held_out.has_alien]
+    lone, others = int((chosen & held_out.lone).sum()), int((chosen & ~held_out.lone).sum())
+    if not others:
+        chosen = chosen & ~held_out.lone
+    ordinary = int((met & ~held_out.lone).sum())
+    aliens = held_out.alien[met & held_out.has_alien] if ordinary else held_out.alien[:0]
+    mass = min(max(ALIEN_SHARE * ordinary, ALIEN_LABELS), MOST_ALIEN_SHARE * ordinary)
+    weight_of_lone = min(1.0, MOST_ALIEN_SHARE * others / max(1, lone))
     features = np.concatenate([held_out.features[chosen], aliens])
     correct = np.concatenate([held_out.correct[chosen], np.zeros(len(aliens), np.bool_)])
-    weights = np.ones(len(correct))
-    if len(aliens):
-        ordinary = int(met.sum())
-        mass = min(max(ALIEN_SHARE * ordinary, ALIEN_LABELS), MOST_ALIEN_SHARE * ordinary)
-        weights[int(chosen.sum()):] = mass / len(aliens)
+    weights = np.concatenate([np.where(held_out.lone[chosen], weight_of_lone, 1.0), np.full(len(aliens), mass / max(1, len(aliens)))])
     return Calibrator.fit(features, correct, weights=weights, prior=prior)

@@ -83,6 +83,13 @@ def _lines(found: evaluation.Evaluation) -> list[str]:
     if found.unseen_labels:
         wrong = f"; {found.unanswerable} of them count as wrong, because their department is not known either" if found.unanswerable else ""
         left_out.append(f"{sum(found.unseen_labels.values())} test rows have labels that the training rows do not have{wrong}")
+    if found.contradicting:
+        left_out.append(f"{found.contradicting} training rows have a text that stands there with another label as well: the commoner one is answered")
+    if found.lone:
+        left_out.append(
+            f"{found.lone} training rows are the only one of their department: what they say of new tickets cannot be checked on the training rows, "
+            "so the confidence of their departments is a guess. Five rows for each are a start"
+        )
     if found.repeated:
         left_out.append(f"{found.repeated} test rows stand in the training rows as well")
     return lines + left_out

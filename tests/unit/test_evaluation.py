@@ -126,6 +126,41 @@ def test_the_fewest_rows_one_example_classes_duplicates_and_long_texts_are_taken
     assert 0.0 <= found.confidence[0] <= 1.0
 
 
+@pytest.mark.parametrize("share", [0.6, 0.9])
+def test_repeated_texts_with_contradicting_labels_are_told_apart_from_what_can_be_known(share: float) -> None:
+    """Half of all tickets are ten texts, each given two labels: what is shown is how often the commoner one is right."""
+    rng = np.random.default_rng(5)
+    names, often = list(WORDS), [f"{word} status" for word in ("card", "chip", "transfer", "iban", "loan", "rate", "house", "late", "lost", "my")]
+
+    def drawn(count: int, seed: int) -> LabelledTickets:
+        single = data(count, seed=seed)
+        place = rng.integers(len(often), size=count)
+        labels = [names[(i + (rng.random() > share)) % 3] for i in place]
+        order = rng.permutation(2 * count)
+        texts, given = (*single.texts, *(often[i] for i in place)), (*single.labels, *labels)
+        return LabelledTickets(tuple(texts[i] for i in order), tuple(given[i] for i in order), {})
+
+    found = run(drawn(400, 1), drawn(300, 2))
+    assert found.accuracy > (1 + share) / 2 - 0.05, "the commoner label is the best that can be said"
+    assert abs(found.mean_confidence - found.accuracy) < 0.04 and abs(found.held_out_accuracy - found.accuracy) < 0.04
+    assert all(promise.kept for promise in found.guarantee)
+    assert found.contradicting == 400 and found.to_json()["contradicting_training_rows"] == 400
+
+
+def test_departments_with_one_example_each_do_not_make_the_confidence_nothing() -> None:
+    some = data(300, seed=3)
+    one_each = LabelledTickets(*(tuple(values[:3]) for values in (some.texts, some.labels)), {})
+    more = tuple(f"subject{i} matter{i}" for i in range(20))
+    train = LabelledTickets((*one_each.texts, *more), (*one_each.labels, *(f"class {i}" for i in range(20))), {})
+    found = run(train, data(60, seed=1))
+    assert found.lone == 23 and found.held_out_accuracy == 0.0
+    assert 0.3 < found.mean_confidence < 0.7, "nothing is known, which is neither right nor wrong"
+    assert all(promise.threshold is None for promise in found.guarantee)
+
+    few = LabelledTickets((*some.texts, *more[:10]), (*some.labels, *(f"class {i}" for i in range(10))), {})
+    assert run(few, data(60, seed=1)).lone == 10
+
+
 def test_five_hundred_classes_are_taken() -> None:
     texts = tuple(f"subject{i} matter{i} {word}" for i in range(500) for word in ("one", "two"))
     labels = tuple(f"class {i}" for i in range(500) for _ in range(2))
