@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from engine.errors import InputRejected
 from engine.held_out import HeldOut
 from engine.labelled_csv import LabelledTickets
 from engine.reliability import expected_calibration_error
-from engine.risk import derive_threshold
+from engine.risk import Threshold, derive_threshold
 from engine.selective import coverage_at
 
 TARGETS = (0.90, 0.95, 0.97, 0.98, 0.99)
@@ -40,7 +40,7 @@ class Promise:
     """A threshold derived on training data alone for one target, and what it achieved on the test rows.
 
     `threshold` None means that nothing could be promised; `reason` says why. `accuracy` is None when nothing is covered.
-    `kept` says whether the accuracy on the test rows reached the target.
+    `kept` says whether the accuracy on the test rows reached the target; it is True also where nothing was promised or covered.
     """
 
     target: float
@@ -160,7 +160,7 @@ def evaluate(
         accuracy=float(correct.mean()),
         ece=float(expected_calibration_error(confidence, correct)),
         coverage={f"{target:.2f}": float(coverage_at(confidence, correct, target)) for target in targets},
-        guarantee=tuple(_promise(shown, held_out.correct, confidence, correct, target) for target in targets),
+        guarantee=_promises(shown, held_out.correct, confidence, correct, targets),
         confusion=tuple((b, a, n) for (b, a), n in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:_PAIRS]),
         classes=len(labels),
         departments=len(classifier.departments),
@@ -196,17 +196,34 @@ def crossed_confidence(held_out: HeldOut, *, seed: int = 0) -> Doubles:
     return confidence
 
 
-def _promise(shown: Doubles, known: Flags, confidence: Doubles, correct: Flags, target: float) -> Promise:
-    threshold = derive_threshold(shown, known, target=target, delta=DELTA, horizon=len(correct))
+def _promises(shown: Doubles, known: Flags, confidence: Doubles, correct: Flags, targets: Sequence[float]) -> tuple[Promise, ...]:
+    """One promise per target. What keeps a stricter target keeps this one too, and what it needs is enough."""
+    found: dict[float, Promise] = {}
+    stricter: Threshold | None = None
+    for target in sorted(targets, reverse=True):
+        own = derive_threshold(shown, known, target=target, delta=DELTA, horizon=len(correct))
+        stricter = replace(stricter, target=target) if stricter is not None and _easier(stricter, own) else own
+        found[target] = _promise(stricter, confidence, correct)
+    return tuple(found[target] for target in targets)
+
+
+def _easier(one: Threshold, other: Threshold) -> bool:
+    """Whether `one` lets more tickets through, or else asks for fewer labels."""
+    if one.value is not None or other.value is not None:
+        return one.value is not None and (other.value is None or one.value < other.value)
+    return one.labels_needed is not None and (other.labels_needed is None or one.labels_needed < other.labels_needed)
+
+
+def _promise(threshold: Threshold, confidence: Doubles, correct: Flags) -> Promise:
     covered = np.zeros(len(correct), np.bool_) if threshold.value is None else confidence >= threshold.value
     accuracy = float(correct[covered].mean()) if covered.any() else None
     return Promise(
-        target=target,
+        target=threshold.target,
         threshold=threshold.value,
         reason=threshold.reason,
         coverage=float(covered.mean()),
         accuracy=accuracy,
-        kept=accuracy is None or accuracy >= target,
+        kept=accuracy is None or accuracy >= threshold.target,
     )
 
 

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import zlib
 from collections.abc import Sequence
 
@@ -82,6 +84,24 @@ def test_a_kept_promise_reaches_its_target_on_the_test_rows() -> None:
     found = run(data(900), data(300, seed=1), targets=(0.9,))
     promise = found.guarantee[0]
     assert promise.threshold is not None and promise.kept and promise.accuracy is not None and promise.accuracy >= 0.9
+
+
+@pytest.mark.parametrize(("train", "test"), [(40, 300), (150, 20), (150, 61), (400, 45)])
+def test_what_a_stricter_target_needs_is_enough_for_a_looser_one(train: int, test: int) -> None:
+    found = run(data(train, noise=0.04), data(test, seed=1, noise=0.04), targets=tuple(np.linspace(0.8, 0.99, 20)))
+    looser: evaluation.Promise | None = None
+    for promise in found.guarantee:
+        if looser is not None and promise.threshold is not None:
+            assert looser.threshold is not None and looser.threshold <= promise.threshold
+        if looser is not None and looser.threshold is None and "more" in promise.reason and promise.threshold is None:
+            assert needed(looser.reason) <= needed(promise.reason)
+        looser = promise
+
+
+def needed(reason: str) -> float:
+    """How many more labels a sentence asks for."""
+    number = re.search(r"([\d,]+) more", reason)
+    return float(number[1].replace(",", "")) if number else math.inf
 
 
 def test_labels_that_training_lacks_count_as_wrong_and_are_named() -> None:
