@@ -4,15 +4,31 @@ Exit code 0 means done, 1 a failure, 2 wrong use.
 """
 from __future__ import annotations
 
+import io
 import sys
-
-from engine import access, settings
-from engine.commands import parser
-from engine.errors import ConfigurationError, ConsoleError, InputRejected
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: list[str] | None) -> int:
+    # What takes seconds to import is interrupted as quietly as the command itself.
+    from engine import access, settings
+    from engine.commands import parser
+    from engine.errors import ConfigurationError, ConsoleError, InputRejected
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that is not UTF-8 gets an escape for what it cannot show, not half a report.
+            stream.reconfigure(errors="backslashreplace")
     parsed = parser.build().parse_args(arguments)
     try:
         access.may_run(settings.load().command_role, parsed.command)
@@ -22,11 +38,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except ConsoleError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
         return 1
 
 

@@ -243,6 +243,8 @@ def _checked(train: LabelledTickets, test: LabelledTickets, parents: Mapping[str
     lacking = [label for label in labels if label not in parents]
     if lacking:
         raise InputRejected(f"departments: no department is given for {len(lacking)} labels, first {lacking[0]!r}")
+    if len({parents[label] for label in labels}) < 2:
+        raise InputRejected(f"departments: all {len(labels)} labels of the training rows belong to {parents[labels[0]]!r}; two departments are needed")
     return dict(parents)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from engine import csv_table
 from engine.errors import ImportRejected
-from engine.sanitize import plain_text
+from engine.sanitize import one_line, plain_text
 
 NO_TEXT = "no text"
 NO_LABEL = "no label"
@@ -33,7 +33,7 @@ def read(content: bytes, *, name: str, text_column: str = "text", label_column: 
     for row in csv_table.rows(content, columns=(text_column, label_column), refused=lambda problem: ImportRejected(f"{name}: {problem}")):
         if row.problem:
             raise ImportRejected(f"{name}: line {row.line}: {row.problem}")
-        body, label = plain_text(row.cells[text_column]), row.cells[label_column].strip()
+        body, label = plain_text(row.cells[text_column]), one_line(row.cells[label_column])
         if not body or not label:
             skipped[NO_LABEL if body else NO_TEXT] += 1
             continue
@@ -45,16 +45,28 @@ def read(content: bytes, *, name: str, text_column: str = "text", label_column: 
 
 
 def parents(content: bytes, *, name: str) -> dict[str, str]:
-    """A JSON object of label -> department. Raises ImportRejected for anything else, with the place of a mistake."""
+    """A JSON object of label -> department, cleaned like the labels of a file.
+
+    Raises ImportRejected for anything else, with the place of a mistake, and for a label that stands there with two departments.
+    """
     try:
-        found = json.loads(content)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        found = json.loads(content, object_pairs_hook=_Pairs)
+    except ValueError as error:  # also a number of thousands of digits, which Python does not read
         raise ImportRejected(f"{name}: must be a JSON object of label and department; {error}") from error
     except RecursionError as error:
         raise ImportRejected(f"{name}: must be a JSON object of label and department; it is nested too deeply") from error
-    if not isinstance(found, dict):
+    if not isinstance(found, _Pairs):
         raise ImportRejected(f"{name}: must be a JSON object of label and department; found a {type(found).__name__}")
-    wrong = next((label for label, department in found.items() if not isinstance(department, str) or not department.strip()), None)
-    if wrong is not None:
-        raise ImportRejected(f"{name}: the department of {wrong!r} must be a name; found {json.dumps(found[wrong])[:40]}")
-    return found
+    above: dict[str, str] = {}
+    for label, department in found:
+        if not isinstance(department, str) or not one_line(department):
+            said = "an object" if isinstance(department, _Pairs) else json.dumps(department)[:40]
+            raise ImportRejected(f"{name}: the department of {label!r} must be a name; found {said}")
+        if above.setdefault(one_line(label), one_line(department)) != one_line(department):
+            raise ImportRejected(f"{name}: {label!r} stands there twice, with the departments {above[one_line(label)]!r} and {department!r}")
+    return above
+
+
+class _Pairs(list[tuple[str, object]]):
+    """A JSON object with all it holds, also what is named twice."""
+

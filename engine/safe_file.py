@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 
-def write_safely(path: Path, content: bytes) -> None:
-    """The file with this content, or as it was: also after a crash in between. Raises OSError."""
+def write_safely(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """The file with this content, or as it was: also after a crash in between; `mode` as of `os.open`. Raises OSError."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with open(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+        with open(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

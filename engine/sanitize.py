@@ -100,9 +100,14 @@ def _short(field: str, text: object, maximum: int) -> str:
     return _BLANKS.sub(" ", plain_text(_checked_size(field, text, maximum)).replace("\n", " "))
 
 
+def one_line(text: str) -> str:
+    """As plain text without breaks and double blanks: names that look the same are the same."""
+    return " ".join(plain_text(text).split())
+
+
 def remark(text: str, *, maximum: int = 500) -> str:
     """What an operator writes beside a ticket (a note, a reason, a name): plain text on one line, at most `maximum` characters."""
-    return " ".join(plain_text(text).split())[:maximum].rstrip()
+    return one_line(text)[:maximum].rstrip()
 
 
 def body_text(body: object, *, minimum: int, maximum: int, field: str = "body") -> str:

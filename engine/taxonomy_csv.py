@@ -7,7 +7,7 @@ from pathlib import Path
 from engine import csv_table
 from engine.domain import Department, Exemplar, Topic
 from engine.errors import TaxonomyRejected, TicketRejected
-from engine.sanitize import body_text, plain_text
+from engine.sanitize import body_text, one_line, plain_text
 
 NAME_MAX = 120
 
@@ -96,8 +96,7 @@ def starter(folder: Path) -> tuple[list[Department], list[Topic], list[Exemplar]
 
 
 def _name(value: str, where: str) -> str:
-    # Blanks run together, so that a name that was cleaned once stays as it is.
-    name = " ".join(plain_text(value).split())
+    name = one_line(value)
     if not name or len(name) > NAME_MAX:
         raise TaxonomyRejected(f"{where}: a name of 1 to {NAME_MAX} characters is needed; found {value[:40]!r}. Nothing was loaded.")
     return name

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ import threadpoolctl
 
 from engine import backends, evaluation, labelled_csv, settings
 from engine.commands.bar import bar
-from engine.errors import ImportRejected
+from engine.errors import ConsoleError, ImportRejected
+from engine.safe_file import write_safely
 
 
 def add(commands: Any) -> None:
@@ -29,7 +31,9 @@ def add(commands: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the report, and write it as JSON where asked for."""
-    columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
+    columns = {"text_column": arguments.text_column.strip(), "label_column": arguments.label_column.strip()}
+    if arguments.json:
+        _check_place(arguments.json, {arguments.train, arguments.test, arguments.parents} - {None})
     train, test = (labelled_csv.read(_content(path), name=path.name, **columns) for path in (arguments.train, arguments.test))
     parents = labelled_csv.parents(_content(arguments.parents), name=arguments.parents.name) if arguments.parents else None
     # As in the console: one thread, so that sums come out the same everywhere and one ticket waits for nobody.
@@ -37,14 +41,33 @@ def run(arguments: Namespace) -> int:
         embedder = backends.local_embedder(settings.load())
         embed = _told(embedder.embed, total=len(train.texts) + len(test.texts), progress=progress)
         found = evaluation.evaluate(train, test, embed=embed, parents=parents)
-    if arguments.json:
-        try:
-            arguments.json.write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ImportRejected(f"{arguments.json}: cannot be written: {error.strerror}. The report was not kept") from error
     for line in _lines(found):
         print(line)
+    if arguments.json:
+        _write(arguments.json, json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")
     return 0
+
+
+def _check_place(path: Path, read: set[Path]) -> None:
+    """What takes minutes should not fail at its last step. Raises ImportRejected."""
+    if any(path.exists() and other.exists() and path.samefile(other) for other in read):
+        raise ImportRejected(f"{path}: is read by this command, the report would replace it. Name another file. Nothing was done")
+    folder = path.parent if path.name else path
+    if path.is_dir() or not path.name or not folder.is_dir():
+        raise ImportRejected(f"{path}: cannot be written: {'is a folder' if folder.is_dir() else 'its folder does not exist'}. Nothing was done")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise ImportRejected(f"{path}: cannot be written: Permission denied. Nothing was done")
+
+
+def _write(path: Path, report: str) -> None:
+    content = report.encode("utf-8", "replace")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+        else:
+            write_safely(path, content, mode=0o666)
+    except OSError as error:
+        raise ConsoleError(f"{path}: cannot be written: {error.strerror}. The report above was not kept there") from error
 
 
 def _told(

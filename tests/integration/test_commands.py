@@ -65,7 +65,9 @@ def test_wrong_use_is_exit_code_2(run) -> None:
     [
         (b'{"cards": "Bank",}', "must be a JSON object of label and department"), (b"\xff\xfe\xff", "must be a JSON object"),
         (b'["cards"]', "found a list"), (b'{"cards": 7}', "the department of 'cards' must be a name; found 7"),
-        (b"[" * 100_000, "must be a JSON object"),
+        (b"[" * 100_000, "must be a JSON object"), (b'{"cards": ' + b"7" * 5_000 + b"}", "must be a JSON object"),
+        (b'{"cards": "\\ud800"}', "must be a name"), (b'{"cards": {"a": "b"}}', "found an object"),
+        (b'{"cards": "Bank", "cards ": "Post"}', "stands there twice"),
     ],
 )
 def test_unusable_parents_are_one_line_and_exit_code_2(run, tmp_path, content: bytes, said: str) -> None:
@@ -80,6 +82,36 @@ def test_unusable_parents_are_one_line_and_exit_code_2(run, tmp_path, content: b
         assert (done.returncode, done.stdout) == (2, "")
         assert len(done.stderr.strip().splitlines()) == 1
         assert "parents.json" in done.stderr and said in done.stderr
+
+
+def test_evaluate_refuses_a_place_for_its_report_before_it_works_for_minutes(run, tmp_path) -> None:
+    tickets = tmp_path / "tickets.csv"
+    tickets.write_text("text,category\n" + "".join(f"my card is lost {n},cards\na late transfer {n},transfers\n" for n in range(10)))
+    before = tickets.read_bytes()
+    for place, said in (
+        (tmp_path / "no" / "report.json", "its folder does not exist"), (tmp_path, "is a folder"),
+        (tickets, "is read by this command, the report would replace it"),
+    ):
+        done = run("evaluate", "--train", str(tickets), "--test", str(tickets), "--json", str(place))
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        (line,) = done.stderr.strip().splitlines()
+        assert said in line and line.endswith("Nothing was done")
+    assert tickets.read_bytes() == before
+
+    done = run("evaluate", "--train", str(tickets), "--test", str(tickets), "--json", "/dev/full")
+    assert done.returncode == 1 and done.stdout.startswith("20 training rows")
+    assert done.stderr.strip().splitlines()[-1].endswith("The report above was not kept there")
+
+
+def test_names_that_no_terminal_of_this_kind_can_show_do_not_break_a_report(run, tmp_path) -> None:
+    tickets = tmp_path / "tickets.csv"
+    # The same label twice: with an accent of its own, and as one letter.
+    rows = [f"my card is lost {n},cafe\u0301\na late transfer {n},café\nwhere is my loan {n},ссуда\n" for n in range(10)]
+    tickets.write_text("text,category\n" + "".join(rows), encoding="utf-8")
+    done = run("evaluate", "--train", str(tickets), "--test", str(tickets), "--json", str(tmp_path / "out.json"), PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "30 training rows, 30 test rows, 2 classes" in done.stdout
+    assert json.loads((tmp_path / "out.json").read_text())["train_rows"] == 30
 
 
 def test_evaluate_needs_no_database_and_says_how_good_the_router_would_be(run, tmp_path) -> None:
