@@ -92,7 +92,7 @@ class Classifier:
             raise InputRejected(f"weights: need {len(texts)} finite numbers above 0")
         first: dict[tuple[str, str], int] = {}
         place = np.array([first.setdefault(key, len(first)) for key in zip(texts, labels, strict=True)])
-        kept, copies = np.unique(place, return_index=True, return_counts=True)[1:]
+        kept = np.unique(place, return_index=True)[1]
         mass = np.bincount(place, given)
         names = tuple(dict.fromkeys(labels))
         above = tuple((parents or {}).get(name, name) for name in names)
@@ -115,11 +115,11 @@ class Classifier:
         learned = rehearse(rows, classes, counted, parents=numbers, dense_shares=shares, seed=seed)
         for share, assurance in zip(shares, learned, strict=True):
             head, unseen, alien = Head.fit(
-                rows, landmarks, chosen, classes, parents=numbers, groups=groups, weights=counted, copies=copies, dense_share=share
+                rows, landmarks, chosen, classes, parents=numbers, groups=groups, weights=counted, dense_share=share
             )
             head = replace(head, assurance=assurance)
             heads.append(head)
-            held.append(HeldOut.of(head, unseen, alien, classes, names=names, parents=above, groups=groups, rows=kept, copies=copies))
+            held.append(HeldOut.of(head, unseen, alien, classes, names=names, parents=above, groups=groups, rows=kept))
         return cls(names, above, ngrams, landmarks, heads[0], heads[1], seed, len(texts), held[0], held[1])
 
     @property

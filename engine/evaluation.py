@@ -142,7 +142,7 @@ def evaluate(
     vectors = _embedded(embed, train.texts)
     started = clock()
     classifier = Classifier.fit(train.texts, vectors, train.labels, parents=above, seed=seed)
-    held_out = classifier.out_of_fold.each()
+    held_out = classifier.out_of_fold
     calibrator = scope.fit_calibrator(held_out)
     fit_seconds = clock() - started
     answers = classifier.predict(test.texts, _embedded(embed, test.texts))

@@ -54,13 +54,12 @@ class Head:
     @classmethod
     def fit(
         cls, rows: Rows, landmarks: Landmarks, chosen: Ints, labels: Ints, *, parents: Ints, groups: Ints, weights: Floats,
-        copies: Ints, dense_share: float,
+        dense_share: float,
     ) -> tuple[Head, Unseen, Unseen]:
         """The head, what it says of each row when that is left out, and when its whole group is.
 
         `chosen` are the row numbers of the landmarks, ascending; `parents` [classes] each class's department number, `groups`
-        [classes] what is left out as a whole (`rehearsal.left_out_groups`). `copies` [n] is how many equal tickets a row stands
-        for: with more than one it still knows itself when one of them is left out.
+        [classes] what is left out as a whole (`rehearsal.left_out_groups`).
         """
         wanted = np.column_stack([ridge.targets(labels, parents), np.ones(len(rows), np.float32)])
         group = groups[labels]
@@ -78,16 +77,12 @@ class Head:
             kernel[group[part][:, None] == group[chosen][None, :]] = _UNLIKE
             alien_near[0][part], alien_near[1][part] = nearest(kernel)
         if exact:
-            found = ridge.fit_exact(whole, wanted, weights, group, copies)
+            found = ridge.fit_exact(whole, wanted, weights, group)
         else:
-            found = ridge.fit_sampled(rows, landmarks, wanted, weights, group, copies, dense_share=dense_share)
+            found = ridge.fit_sampled(rows, landmarks, wanted, weights, group, dense_share=dense_share)
         left_out = found.left_out[:, :-1]
         coefficients, constant = np.asfortranarray(found.coefficients[:, :-1]), found.coefficients[:, -1].copy()
         crowding = near[1][chosen].mean(axis=1).astype(np.float32)
-        repeated = np.flatnonzero(copies[chosen] > 1)
-        for column, itself in zip(near, (repeated, 1.0), strict=True):
-            column[chosen[repeated], 1:] = column[chosen[repeated], :-1]
-            column[chosen[repeated], 0] = itself
         head = cls(
             coefficients, constant, crowding, Typical.of(left_out, labels), fit_sharpness(left_out, labels), dense_share
         )

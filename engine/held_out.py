@@ -21,14 +21,14 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """Each row as if it had not been in the fit. Exact duplicates of text and label are one row, and one of them was not there.
+    """Each row as if it had not been in the fit. Exact duplicates of text and label are one row: none was told its answer.
 
     features     [n, k] as `Predicted.features`
     odds         [n] log-odds of the department that was said
     correct      [n] whether the department was right
     departments  [n] and topics [n] what was said; a topic is "" where it is the department itself
-    rows         [n] which of the training rows they are; copies [n] how many equal ones each stands for
-    lone         [n] whether no other ticket has its department, so that it could not be right
+    rows         [n] which of the training rows they are
+    lone         [n] whether no other row has its department, so that it could not be right
     alien        [n, k] features of the row when its whole department is left out (its topic, where departments are few: see
                  `rehearsal.left_out_groups`), valid where has_alien [n]
     """
@@ -39,7 +39,6 @@ class HeldOut:
     departments: tuple[str, ...]
     topics: tuple[str, ...]
     rows: Ints
-    copies: Ints
     lone: Flags
     alien: Doubles
     has_alien: Flags
@@ -47,17 +46,8 @@ class HeldOut:
     @classmethod
     def empty(cls) -> HeldOut:
         """Nothing held out."""
-        nothing, no, none = np.zeros((0, 1)), np.zeros(0, np.bool_), np.zeros(0, np.int64)
-        return cls(nothing, np.zeros(0), no, (), (), none, none, no, nothing, no)
-
-    def each(self) -> HeldOut:
-        """One row for each ticket: copies by themselves, as they would come in."""
-        of = np.repeat(np.arange(len(self.rows)), self.copies)
-        return HeldOut(
-            features=self.features[of], odds=self.odds[of], correct=self.correct[of], rows=self.rows[of], copies=np.ones_like(of),
-            departments=tuple(self.departments[i] for i in of), topics=tuple(self.topics[i] for i in of),
-            lone=self.lone[of], alien=self.alien[of], has_alien=self.has_alien[of],
-        )
+        nothing, no = np.zeros((0, 1)), np.zeros(0, np.bool_)
+        return cls(nothing, np.zeros(0), no, (), (), np.zeros(0, np.int64), no, nothing, no)
 
     @classmethod
     def of(
@@ -71,7 +61,6 @@ class HeldOut:
         parents: Sequence[str],
         groups: Ints,
         rows: Ints,
-        copies: Ints,
     ) -> HeldOut:
         """From what the head says of left-out rows. `classes` [n] are their labels' numbers, `names` and `parents` per class.
 
@@ -96,8 +85,7 @@ class HeldOut:
             departments=tuple(parents[i] for i in ranking.topic),
             topics=tuple(topic_name(names[i], parents[i]) for i in ranking.topic),
             rows=rows,
-            copies=copies,
-            lone=np.bincount(right, copies)[right] < 2,
+            lone=np.bincount(right)[right] < 2,
             alien=strange,
             has_alien=has_alien,
         )

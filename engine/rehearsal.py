@@ -58,8 +58,7 @@ def rehearse(
         found = landmarks.similarities(rows[met])
         for share, collected in zip(dense_shares, seen, strict=True):
             head = Head.fit(
-                rows[fit], landmarks, np.arange(len(fit)), own, parents=above, groups=above, weights=weights[fit],
-                copies=np.ones(len(fit), np.int64), dense_share=share,
+                rows[fit], landmarks, np.arange(len(fit)), own, parents=above, groups=above, weights=weights[fit], dense_share=share
             )[0]
             scores, around = head.scores(*found)
             ranking = Ranking.of(scores, above, sharpness=head.sharpness)

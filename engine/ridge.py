@@ -29,7 +29,7 @@ _JITTER = 1e-4
 class RidgeFit:
     """`coefficients` [landmarks, classes] weigh the kernels.
 
-    left_out  [n, classes] scores of each row as if it, or one of its copies, had not been in the fit
+    left_out  [n, classes] scores of each row as if it had not been in the fit
     alien     the same as if its whole group (its department, or its topic) had not been there: what an unknown ticket gets.
               NaN for groups of more than LARGEST_BLOCK rows
     """
@@ -56,28 +56,26 @@ def targets(labels: Ints, parents: Ints) -> Floats:
     return own + kin
 
 
-def fit_exact(kernel: Floats, wanted: Floats, weights: Floats, groups: Ints, copies: Ints) -> RidgeFit:
+def fit_exact(kernel: Floats, wanted: Floats, weights: Floats, groups: Ints) -> RidgeFit:
     """Solve (K + PENALTY / w) a = y with every row as a landmark; `kernel` [n, n] is destroyed. Costs n^3.
 
     Left-out scores are exact: y - a / diag of the inverse (C. Rasmussen, C. Williams, "Gaussian Processes for Machine
     Learning", 2006, section 5.4.2), and with the block of a group's rows in place of the diagonal for all of them
-    at once. `groups` [n] is each row's group number, `copies` [n] how many equal tickets it stands for: one of them is left
-    out, which takes 1 / copies of the row's weight away.
+    at once. `groups` [n] is each row's group number.
     """
-    ridge = np.float32(PENALTY) / weights
-    kernel[np.diag_indices(len(kernel))] += ridge
+    kernel[np.diag_indices(len(kernel))] += np.float32(PENALTY) / weights
     factor, failed = la.lapack.spotrf(kernel.T, lower=1, clean=0, overwrite_a=1)
     if failed:
         raise ValueError("the kernel is not positive definite: a vector is not of unit length or not finite")
     inverse, _ = la.lapack.spotri(factor, lower=1, overwrite_c=1)
-    others = ((1.0 - 1.0 / copies) / ridge + np.diagonal(inverse) / copies).astype(np.float32)
+    diagonal = np.diagonal(inverse).copy()
     coefficients = la.blas.ssymm(1.0, inverse, wanted, lower=1)
     alien = np.full(wanted.shape, np.nan, np.float32)
     for block in _blocks(groups):
         part = inverse[np.ix_(block, block)]
         missed = la.solve(part, coefficients[block], lower=True, assume_a="pos", overwrite_a=True, check_finite=False)
         alien[block] = wanted[block] - missed
-    return RidgeFit(np.ascontiguousarray(coefficients), wanted - coefficients / others[:, None], alien)
+    return RidgeFit(np.ascontiguousarray(coefficients), wanted - coefficients / diagonal[:, None], alien)
 
 
 def _blocks(groups: Ints) -> Iterator[Ints]:
@@ -89,13 +87,12 @@ def _blocks(groups: Ints) -> Iterator[Ints]:
 
 
 def fit_sampled(
-    rows: Rows, landmarks: Landmarks, wanted: Floats, weights: Floats, groups: Ints, copies: Ints, *, dense_share: float
+    rows: Rows, landmarks: Landmarks, wanted: Floats, weights: Floats, groups: Ints, *, dense_share: float
 ) -> RidgeFit:
     """The same with few landmarks (Nystroem: C. Williams, M. Seeger, 2000); costs n m^2, and never holds [n, m].
 
     A row enters as f = k(x, landmarks) R^-1 with R^T R = k(landmarks, landmarks). Left-out scores for fixed landmarks:
-    y - (y - s) / (1 - h) with the leverage h (R. D. Cook, S. Weisberg, "Residuals and influence in regression", 1982),
-    of which one of c copies has h / c.
+    y - (y - s) / (1 - h) with the leverage h (R. D. Cook, S. Weisberg, "Residuals and influence in regression", 1982).
     """
     size = len(landmarks)
     own = np.concatenate(
@@ -119,7 +116,7 @@ def fit_sampled(
         kernel = blend(*landmarks.similarities(rows[part]), dense_share=dense_share)
         features = la.solve_triangular(root, kernel.T, trans=1, check_finite=False)
         halves = la.solve_triangular(factor, features, trans=1, check_finite=False)
-        leverage = np.minimum(np.einsum("ij,ij->j", halves, halves) * weights[part] / copies[part], 0.999).astype(np.float32)
+        leverage = np.minimum(np.einsum("ij,ij->j", halves, halves) * weights[part], np.float32(0.999))
         scores = features.T @ solved
         left_out[part] = wanted[part] - (wanted[part] - scores) / (1.0 - leverage)[:, None]
     alien = np.full(wanted.shape, np.nan, np.float32)

@@ -106,8 +106,13 @@ def _lines(found: evaluation.Evaluation) -> list[str]:
     if found.unseen_labels:
         wrong = f"; {found.unanswerable} of them count as wrong, because their department is not known either" if found.unanswerable else ""
         left_out.append(f"{sum(found.unseen_labels.values())} test rows have labels that the training rows do not have{wrong}")
+    if found.duplicates:
+        left_out.append(f"{found.duplicates} training rows repeat text and label of another: the confidence is checked on one of them, unseen")
     if found.contradicting:
-        left_out.append(f"{found.contradicting} training rows have a text that stands there with another label as well: the commoner one is answered")
+        left_out.append(
+            f"{found.contradicting} training rows have a text that stands there with another label as well: the commoner one is answered. What is "
+            "shown and promised is about new texts; for these it may be too much"
+        )
     if found.lone:
         left_out.append(
             f"{found.lone} training rows are the only one of their department: what they say of new tickets cannot be checked on the training rows, "
