@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
+from engine.adapters.first_import import ALONE
 from engine.errors import ServiceUnavailable
 
 _lock = threading.Lock()
@@ -19,7 +20,7 @@ def load() -> ModuleType:
     global _loaded
     with _lock:
         if _loaded is None:
-            with warnings.catch_warnings():
+            with ALONE, warnings.catch_warnings():
                 # The package and its dependencies announce their own end of support on import.
                 warnings.simplefilter("ignore")
                 import google.generativeai as genai

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from engine.adapters.first_import import ALONE
 from engine.domain import Neighbour
 from engine.errors import ServiceUnavailable
 
@@ -155,8 +157,7 @@ class PineconeIndex:
         return index, {"timeout" if own else "_request_timeout": self._timeout}
 
     def _client(self) -> Any:
-        from pinecone import Pinecone
-
+        Pinecone = _package().Pinecone  # noqa: N806 - the class
         limit = {"timeout": self._timeout} if "timeout" in inspect.signature(Pinecone.__init__).parameters else {}
         client = Pinecone(api_key=self._api_key, **({"host": self._host} if self._host else {}), **limit)
         if not limit:
@@ -165,13 +166,12 @@ class PineconeIndex:
         return client
 
     def _create(self, client: Any, name: str) -> None:
-        from pinecone import PodSpec, ServerlessSpec
-
+        package = _package()
         if re.search(r"-(gcp|aws|azure)$", self._environment):
-            spec: Any = PodSpec(environment=self._environment, pod_type="p1.x1")
+            spec: Any = package.PodSpec(environment=self._environment, pod_type="p1.x1")
         else:
             cloud, _, region = self._environment.rpartition("/")
-            spec = ServerlessSpec(cloud=cloud or "aws", region=region)
+            spec = package.ServerlessSpec(cloud=cloud or "aws", region=region)
         # -1: without waiting; until the index is ready its calls fail, and the copy in Postgres answers.
         try:
             client.create_index(name=name, dimension=self._dimensions, metric="cosine", spec=spec, timeout=-1)
@@ -192,15 +192,22 @@ class _Limited:
         return functools.partial(getattr(self._api, name), _request_timeout=self._seconds)
 
 
+@functools.cache
+def _package() -> ModuleType:
+    with ALONE:
+        import pinecone
+        import pinecone.exceptions
+    return pinecone
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
-    from pinecone.exceptions import PineconeException
-
+    known = _package().exceptions.PineconeException
     try:
         yield
     except ServiceUnavailable:
         raise
-    except PineconeException as error:
+    except known as error:
         code = _status(error)
         raise ServiceUnavailable("index", _told(error), retryable=code == 429 or (code or 500) >= 500) from error
     except Exception as error:
