@@ -54,9 +54,10 @@ def _check_place(path: Path, read: set[Path]) -> None:
         raise ImportRejected(f"{path}: is read by this command, the report would replace it. Name another file. Nothing was done")
     folder = path.parent if path.name else path
     if path.is_dir() or not path.name or not folder.is_dir():
-        raise ImportRejected(f"{path}: cannot be written: {'is a folder' if folder.is_dir() else 'its folder does not exist'}. Nothing was done")
+        why = "is a folder" if folder.is_dir() else "its folder does not exist"
+        raise ImportRejected(f"{path}: cannot be written: {why}. Name another file. Nothing was done")
     if not os.access(path if path.exists() else folder, os.W_OK):
-        raise ImportRejected(f"{path}: cannot be written: Permission denied. Nothing was done")
+        raise ImportRejected(f"{path}: cannot be written: Permission denied. Name another file. Nothing was done")
 
 
 def _write(path: Path, report: str) -> None:
