@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import Engine, Row, text
 
+from db.rollup_columns import FULL, bucket_sql
 from db.session import reading
 from engine.sampled import Sampled
+from engine.timeline import Level
 
 _COLUMNS = """
     h.ticket_id, h.department, h.method, h.confidence, h.raw_score, h.created_at, h.reviewed_at, h.review_probability,
@@ -38,6 +41,28 @@ class Reviewed:
         )
         with reading(self._engine) as connection:
             return connection.execute(query, {"demo": demo, "limit": limit}).all()
+
+    def drawn(self, *, demo: bool, since: datetime) -> Sequence[Row]:
+        """Decisions since the beginning of that month, reviewed or not: department, method, their policy's review_rate and
+        audit_rate (null for the built-in one), decisions, and how many of them went alone.
+
+        From the rollups and what still waits to be rolled up, so that the time it takes does not grow with the tickets.
+        """
+        month = bucket_sql(Level.MONTH, "cast(:since as timestamptz)")
+        query = text(f"""
+            select department, method, (config->>'review_rate')::float8 as review_rate, (config->>'audit_rate')::float8 as audit_rate,
+                sum(n)::bigint as decisions, sum(auto)::bigint as alone
+            from (
+                select department, method, policy, n, coalesce(auto, 0) as auto from rollups
+                where cut = {FULL} and level = {Level.MONTH.value} and bucket >= {month} and demo = :demo
+                union all
+                select department, method, policy, sign, case when auto then sign else 0 end from rollup_pending
+                where created_at >= {month} and demo = :demo
+            ) as counted left join policies on policies.number = counted.policy
+            group by 1, 2, 3, 4
+        """)
+        with reading(self._engine) as connection:
+            return connection.execute(query, {"demo": demo, "since": since}).all()
 
     def confident_mistakes(self, *, demo: bool, limit: int = 25) -> Sequence[Row]:
         """Reviewed decisions that were wrong, the surest first, with their text."""

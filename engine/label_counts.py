@@ -57,8 +57,14 @@ class LabelCounts:
     errors: Counts
 
     @classmethod
-    def of(cls, confidence: Array, correct: NDArray[np.bool_], weights: Array) -> LabelCounts:
-        """Count the labels; arrays of length 0 without labels. Inputs [n] are taken as checked."""
+    def of(
+        cls, confidence: Array, correct: NDArray[np.bool_], weights: Array, *, heaviest: float = 0.0, unseen: float = 0.0
+    ) -> LabelCounts:
+        """Count the labels; arrays of length 0 without labels. Inputs [n] are taken as checked.
+
+        `heaviest` is the least that the largest weight is taken to be; `unseen` the weight of tickets that count as wrong
+        above every candidate. See `derive_threshold`.
+        """
         order = np.argsort(-confidence, kind="stable")
         covered = np.searchsorted(-confidence[order], -CANDIDATES, side="right")
         covered, first = np.unique(covered, return_index=True)
@@ -67,9 +73,9 @@ class LabelCounts:
         mass, wrong = weights[order], ~correct[order]
         weight = np.cumsum(mass)[last]
         bad_weight = np.minimum(np.cumsum(mass * wrong)[last], weight)
-        largest = np.maximum.accumulate(mass)[last] if len(last) else np.zeros(0)
+        largest = np.maximum(np.maximum.accumulate(mass)[last], heaviest) if len(last) else np.zeros(0)
         trials = np.minimum(np.floor(weight / largest + _ROUNDING), covered).astype(np.int64)
-        rate = bad_weight / weight
+        rate = (bad_weight + unseen) / (weight + unseen)
         return cls(
             thresholds=CANDIDATES[first],
             covered=covered.astype(np.int64),

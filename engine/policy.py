@@ -11,6 +11,7 @@ from engine.domain import Method, Policy, Stage, Thresholds
 from engine.errors import PolicyRejected
 from engine.ports import PolicyStore
 from engine.risk import Basis, DepartmentThreshold, derive_per_department
+from engine.sampled import LOWEST_RATE
 from engine.sanitize import remark
 from engine.tracking import Evidence
 
@@ -47,6 +48,9 @@ def checked(policy: Policy, departments: Collection[str]) -> Policy:
         value = getattr(policy, name)
         if not 0.0 <= value <= 1.0:
             raise _refused(f"{name.replace('_', ' ')}: must lie in [0, 1]; found {value}")
+    for name in ("audit_rate", "review_rate"):
+        if 0.0 < getattr(policy, name) < LOWEST_RATE:
+            raise _refused(f"{name.replace('_', ' ')}: 0, or at least {LOWEST_RATE:g}; found {getattr(policy, name):g}")
     if not 1 <= policy.neighbours <= 25:
         raise _refused(f"neighbours: 1 to 25; found {policy.neighbours}")
     if not 0.1 <= policy.deadline <= 60:
@@ -79,7 +83,7 @@ def derived(policy: Policy, evidence: Evidence, departments: Collection[str]) ->
         return policy, {}
     found = derive_per_department(
         evidence.confidence, evidence.correct, evidence.departments, target=policy.target_accuracy, delta=policy.delta,
-        weights=evidence.weights, known=departments,
+        weights=evidence.weights, known=departments, strata=evidence.strata,
     )
     found = {name: threshold for name, threshold in found.items() if name in departments}
     own = {

@@ -249,33 +249,6 @@ class DecisionLog(Protocol):
     def event(self, name: str, **fields: object) -> None: ...
 
 
-class LabelRow(Protocol):
-    """A reviewed decision; `id` and `actual` belong to a label, `actual_outcome`, `model` and `embedder` to a decision."""
-
-    id: int
-    ticket_id: str
-    department: str
-    method: str
-    confidence: float
-    actual: str
-    actual_outcome: str
-    created_at: datetime
-    review_probability: float
-    model: str
-    embedder: str
-
-
-class LabelStore(Protocol):
-    """Reviewed decisions that chance put into the review queue."""
-
-    def since(self, number: int, *, demo: bool, without: Sequence[int] = ()) -> Sequence[LabelRow]:
-        """Labels after this one but those without, in their order."""
-        ...
-
-    def decisions(self, *, demo: bool) -> Sequence[LabelRow]:
-        """The newest reviewed decisions, newest first."""
-
-
 class PolicyStore(Protocol):
     """Numbered policies, one of them live."""
 

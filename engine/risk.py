@@ -14,6 +14,7 @@ from engine.checks import checked_flags, checked_unit, checked_weights
 from engine.intervals import clopper_pearson_lower, clopper_pearson_upper
 from engine.selective import RiskCoverage, auroc, coverage_at, risk_coverage
 from engine.label_counts import MOST_LABELS, Batch, LabelCounts, check_promise, typical_need
+from engine.sampled import Stratum, rarest
 
 __all__ = [
     "Basis",
@@ -110,6 +111,7 @@ def derive_threshold(
     delta: float = 0.05,
     horizon: Horizon = "same",
     weights: ArrayLike | None = None,
+    strata: Iterable[Stratum] = (),
 ) -> Threshold:
     """The lowest threshold that keeps `target` accuracy among the tickets at or above it, with probability 1 - `delta`.
 
@@ -134,6 +136,8 @@ def derive_threshold(
     candidate the evidence is cut to sum(w) / max(w) labels with the weighted error rate, rounded up - as if the
     over-sampled tickets had been thinned out until all were sampled at the lowest rate. The thinned sample would be an
     even one, and the weighted rate varies no more than its rate does. With equal weights nothing is lost.
+    `strata` says at which rates the tickets were drawn, labelled or not: a rate so low that none of its tickets has a label
+    yet counts all the same, else the others would speak for them; see `engine.sampled.rarest`.
     Raises ValueError for NaN, wrong shapes, or a number outside its range.
     """
     shown = checked_unit(confidence, "confidence")
@@ -142,14 +146,16 @@ def derive_threshold(
     check_promise(target, delta)
     _check_horizon(horizon)
     batch = None if horizon is None else Batch(per_label=1.0) if horizon == "same" else Batch(tickets=horizon)
-    return _derive(shown, right, mass, target=target, delta=delta, batch=batch)
+    return _derive(shown, right, mass, target=target, delta=delta, batch=batch, strata=strata)
 
 
 def _derive(
-    shown: Doubles, right: NDArray[np.bool_], mass: Doubles, *, target: float, delta: float, batch: Batch | None
-) -> Threshold:
+    shown: Doubles, right: NDArray[np.bool_], mass: Doubles, *, target: float, delta: float, batch: Batch | None,
+    strata: Iterable[Stratum],
+) -> Threshold:  # fmt: skip
     ahead = None if batch is None else batch.size(len(shown))
-    counts = LabelCounts.of(shown, right, mass)
+    heaviest, unseen = rarest(strata, target=target)
+    counts = LabelCounts.of(shown, right, mass, heaviest=heaviest, unseen=unseen)
     at = counts.lowest(target, delta, horizon=ahead)
     if at is None:
         wanted, noisy = _forecast(counts, target, delta, labels=len(shown), batch=batch)
@@ -201,6 +207,7 @@ def derive_per_department(
     weights: ArrayLike | None = None,
     minimum: int | None = None,
     known: Iterable[str] = (),
+    strata: Iterable[Stratum] = (),
 ) -> dict[str, DepartmentThreshold]:
     """A threshold per department, own where its labels allow, pooled where they are few; sorted by department.
 
@@ -214,7 +221,7 @@ def derive_per_department(
     Whether a department is small is decided by the count alone, never by how its labels turned out, which would bias
     the test. `minimum` None means: as many as a department halfway between target and perfection would need.
     Each promise holds with probability 1 - delta by itself, not all of them together. `known` names departments that are
-    to be answered for although they may have no labels yet.
+    to be answered for although they may have no labels yet; `strata` are as in `derive_threshold`, those of all departments.
     """
     names = np.asarray([str(name) for name in departments], dtype=object)
     shown = checked_unit(confidence, "confidence")
@@ -231,8 +238,12 @@ def derive_per_department(
     if minimum is None:
         minimum = typical_need(target, delta, batch=None if horizon is None else Batch(per_label=1.0)) or MOST_LABELS
 
-    def derive(part: NDArray[np.bool_]) -> Threshold:
-        return _derive(shown[part], right[part], mass[part], target=target, delta=delta, batch=share(part))
+    drawn = list(strata)
+
+    def derive(*own: str) -> Threshold:
+        part = np.isin(names, own)
+        rates = [stratum for stratum in drawn if stratum.department in own]
+        return _derive(shown[part], right[part], mass[part], target=target, delta=delta, batch=share(part), strata=rates)
 
     def share(part: NDArray[np.bool_]) -> Batch | None:
         # A department can expect its share of the coming tickets.
@@ -252,14 +263,14 @@ def derive_per_department(
         return clopper_pearson_lower(errors, trials, delta=delta) > 1.0 - target
 
     small = {name for name in distinct if int((names == name).sum()) < minimum}
-    pooled = derive(np.isin(names, list(small)))
+    pooled = derive(*small)
     found = {}
     for name in distinct:
         part = names == name
         if name in small and pooled.value is not None and not contradicted(part, pooled):
             found[name] = DepartmentThreshold(name, pooled, Basis.POOLED, int(part.sum()))
         else:
-            own = derive(part)
+            own = derive(name)
             found[name] = DepartmentThreshold(name, own, Basis.NONE if own.value is None else Basis.OWN, int(part.sum()))
     return found
 

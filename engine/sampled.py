@@ -1,7 +1,46 @@
-"""How much of what chance chose for review has a label, which is what estimates from labels rest on."""
+"""At which rates chance chooses tickets for review, and how much of what it chose has a label."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from engine.domain import Method, Policy
+
+# One label cannot stand for more than a thousand tickets: it would outweigh all others.
+LOWEST_RATE = 1e-3
+# Decisions so rare among all (a share of the errors allowed) that they are counted as wrong instead of setting the rate.
+NEGLIGIBLE = 0.02
+
+
+def review_probability(policy: Policy, method: Method, *, alone: bool) -> float:
+    """The chance in [0, 1] that a decision is looked at: what does not go alone always is, and audited hits are as well."""
+    probability = policy.review_rate if alone else 1.0
+    return 1 - (1 - probability) * (1 - policy.audit_rate) if method is Method.CACHED else probability
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """Decisions of one department that were to be reviewed at the same rate in (0, 1], whether they have a label or not."""
+
+    department: str
+    rate: float
+    decisions: int
+
+
+def rarest(strata: Iterable[Stratum], *, target: float) -> tuple[float, int]:
+    """The largest inverse rate that counts (0.0 without strata), and how many decisions of still lower rates there are.
+
+    Lower rates are left out while their decisions are together at most a fiftieth of the errors that `target` allows: a
+    policy that somebody tried for an hour would else cost all evidence. Whoever leaves them out counts them as wrong.
+    """
+    rising = sorted(strata, key=lambda stratum: stratum.rate)
+    spared = NEGLIGIBLE * (1.0 - target) * sum(stratum.decisions for stratum in rising)
+    left_out = 0
+    for stratum in rising:
+        if left_out + stratum.decisions > spared:
+            return 1.0 / stratum.rate, left_out
+        left_out += stratum.decisions
+    return 0.0, left_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ TRUSTED_SOURCES = LABELLED_SOURCES | {"seed", "imported"}
 SAME_TEXT = 0.985
 # Neighbours alone, without a learned router that knows their department, must be at least this near.
 ALONE_SIMILARITY = 0.80
+# Before any evidence, a cached answer is believed as much as the policy's default confidence asks.
+CACHED_PRIOR = 0.85
 # The learned router's share for the neighbours' department; chosen on held-out rows of a training set.
 SUPPORT = 0.95
 # The same across a negation or an opposite word. Texts this near and yet denying each other differ in little else, and a

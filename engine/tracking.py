@@ -1,7 +1,7 @@
 """The accuracy tracker kept in step with the labels in Postgres, and the evidence that thresholds are derived from."""
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 from threading import Lock
@@ -9,10 +9,11 @@ from threading import Lock
 import numpy as np
 
 from engine.accuracy import AccuracySnapshot, AccuracyTracker, ReviewedLabel
-from engine.ports import Clock, LabelRow, LabelStore
+from engine.domain import Method, Policy
+from engine.label_store import DrawnRow, LabelRow, LabelStore
+from engine.ports import Clock
+from engine.sampled import LOWEST_RATE, Stratum, review_probability
 from engine.taken import Taken
-
-_LOWEST_RATE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -21,6 +22,7 @@ class Evidence:
 
     models, embedders   the versions that decided, one entry each
     retired, foreign    labels that `comparable` left out
+    strata              at which rates decisions of this time were to be reviewed, whether they have a label or not
     """
 
     confidence: np.ndarray
@@ -33,6 +35,7 @@ class Evidence:
     embedders: tuple[str, ...]
     retired: int = 0
     foreign: int = 0
+    strata: tuple[Stratum, ...] = ()
 
     def __len__(self) -> int:
         return len(self.departments)
@@ -99,7 +102,10 @@ class Tracking:
 
     def evidence(self) -> Evidence:
         """Every reviewed decision that counts, newest first. Raises ServiceUnavailable."""
-        return _evidence(self._store.decisions(demo=self.demo))
+        demo = self.demo
+        rows = self._store.decisions(demo=demo)
+        drawn = self._store.drawn(demo=demo, since=min(row.created_at for row in rows)) if rows else []
+        return replace(_evidence(rows), strata=tuple(stratum for row in drawn for stratum in _strata(row)))
 
     def _only_demo(self) -> bool:
         if self._demo and self._has_real_tickets():
@@ -110,7 +116,7 @@ class Tracking:
 def _label(row: LabelRow) -> ReviewedLabel:
     return ReviewedLabel(
         ticket_id=row.ticket_id, department=row.department, method=row.method, confidence=float(row.confidence),
-        correct=row.actual == row.department, at=row.created_at, sampling_rate=max(_LOWEST_RATE, row.review_probability), revision=row.id,
+        correct=row.actual == row.department, at=row.created_at, sampling_rate=max(LOWEST_RATE, row.review_probability), revision=row.id,
     )
 
 
@@ -121,7 +127,16 @@ def _evidence(rows: Sequence[LabelRow]) -> Evidence:
         departments=tuple(row.department for row in rows),
         methods=tuple(row.method for row in rows),
         actual=tuple(row.actual_outcome for row in rows),
-        weights=np.array([1 / max(_LOWEST_RATE, row.review_probability) for row in rows]),
+        weights=np.array([1 / max(LOWEST_RATE, row.review_probability) for row in rows]),
         models=tuple(row.model for row in rows),
         embedders=tuple(row.embedder for row in rows),
     )
+
+
+def _strata(row: DrawnRow) -> Iterator[Stratum]:
+    """A rate of nothing is left out: no label can speak for those tickets, and the pages say so."""
+    policy = Policy() if row.review_rate is None else replace(Policy(), review_rate=row.review_rate, audit_rate=row.audit_rate)
+    for alone, decisions in ((True, row.alone), (False, row.decisions - row.alone)):
+        rate = review_probability(policy, Method(row.method), alone=alone)
+        if decisions > 0 and rate > 0.0:
+            yield Stratum(row.department, max(LOWEST_RATE, rate), decisions)

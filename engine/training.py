@@ -22,8 +22,6 @@ from engine.taken import Taken
 # What is believed of a language model's answer before any of its answers was reviewed: enough for the default policy to
 # offer it for one click, so that labels can come, and not enough to route it alone.
 LANGUAGE_MODEL_PRIOR = 0.86
-# A cached answer needs agreeing neighbours; before any evidence it is believed as much as the policy's default asks.
-CACHED_PRIOR = 0.85
 _CHUNK = 1024
 
 
@@ -51,7 +49,7 @@ def fit(exemplars: Sequence[Exemplar], vectors: np.ndarray, *, policy: Policy, n
 def _cached(features: np.ndarray, correct: np.ndarray, exemplars: Sequence[Exemplar]) -> Calibrator:
     """Of answers by agreeing neighbours: on the seeds, refreshed with reviewed tickets."""
     seeds = np.array([not e.ticket_id for e in exemplars], dtype=bool)
-    base = Calibrator.fit(features[seeds], correct[seeds], prior=CACHED_PRIOR)
+    base = Calibrator.fit(features[seeds], correct[seeds], prior=semantic.CACHED_PRIOR)
     return _refreshed(base, features, correct, np.array([e.weight for e in exemplars]))
 
 

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from engine.domain import Automation, Candidate, Decision, Method, Neighbour
 from engine.ports import CachedRoute, LanguageModelAnswer
-from engine.semantic import Vote
+from engine.sampled import review_probability
+from engine.semantic import CACHED_PRIOR, Vote
 from engine.state import RoutingState
 from engine.work import Work
 
@@ -47,7 +48,8 @@ class Verdict:
     @classmethod
     def neighbours(cls, vote: Vote, work: Work, state: RoutingState) -> Verdict | None:
         """The nearest labelled tickets agree; None when that is not sure enough for the policy."""
-        confidence = state.model.cached_confidence(vote.features) if state.model else vote.similarity
+        # A similarity is no confidence: without a model there is no evidence how often such answers are right.
+        confidence = state.model.cached_confidence(vote.features) if state.model else min(vote.similarity, CACHED_PRIOR)
         if confidence < state.policy.answers_at(vote.department):
             return None
         return cls(
@@ -106,11 +108,10 @@ def decided(work: Work, state: RoutingState, *, now: datetime, chance: random.Ra
     verdict: Verdict = work.verdict
     automation, gated_by = _automation(verdict, state)
     # Sampling for review: everything doubtful, and a random share of what is sure, so accuracy is known there too.
-    probability = state.policy.review_rate if automation is Automation.AUTO else 1.0
     # A hit that is audited is looked at by a person as well: the learned router has vouched for many of them itself.
-    wanted = chance.random() < probability or work.audited
-    if verdict.method is Method.CACHED:
-        probability = 1 - (1 - probability) * (1 - state.policy.audit_rate)
+    alone = automation is Automation.AUTO
+    wanted = chance.random() < (state.policy.review_rate if alone else 1.0) or work.audited
+    probability = review_probability(state.policy, verdict.method, alone=alone)
     timings = {stage: round(value, 3) for stage, value in work.timings.items()}
     timings["total"] = round(sum(work.timings.values()), 3)
     return Decision(

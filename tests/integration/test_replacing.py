@@ -11,13 +11,14 @@ from sqlalchemy import text
 
 from db.catalogue import Catalogue
 from db.exemplars import Exemplars
-from db.session import reading
+from db.session import reading, writing
 from db.taxonomy import Taxonomy
 from db.trained import TrainedModels
 from engine import taxonomy_csv
 from engine.bootstrap import STARTER
-from engine.domain import Department, Exemplar, Policy, TicketDraft
+from engine.domain import Automation, Department, Exemplar, Method, Policy, TicketDraft
 from engine.errors import ServiceUnavailable, StatementRefused, TaxonomyRejected
+from engine.semantic import CACHED_PRIOR
 from engine.training import Trainer
 
 NEW = [Department("Cats", "all about cats"), Department("Dogs", "all about dogs", triage=True)]
@@ -129,6 +130,21 @@ def test_tickets_are_routed_while_no_live_department_has_been_learned(console) -
     console.trainer.replace(NEW, [], PETS)
     console.state.refresh()
     assert console.router.route(TicketDraft(body="my dog eats a lot")).department == "Dogs"
+
+
+def test_without_a_model_agreeing_neighbours_are_offered_and_never_go_alone(console) -> None:
+    """Nothing says how often they are right; a similarity of nearly 1 is no confidence of nearly 1."""
+    with writing(console.decisions._engine) as connection:
+        connection.execute(text("delete from models"))
+    console.taxonomy.replace(NEW, [])
+    texts = [f"my {breed} is a dog that barks at night" for breed in ("poodle", "terrier", "beagle", "collie", "pug")]
+    console.exemplars.add([Exemplar(text=t, department="Dogs", source="imported") for t in texts], console.trainer._embedder.embed(texts))
+    console.state.refresh()
+    assert console.state.current().model is None
+    decision = console.router.route(TicketDraft(body="my beagle is a dog that barks at nights"))
+    assert (decision.department, decision.method, decision.automation) == ("Dogs", Method.CACHED, Automation.PRESELECT)
+    assert decision.raw_score > 0.95
+    assert decision.confidence == CACHED_PRIOR
 
 
 def beginner(database, embedder) -> Trainer:  # noqa: ANN001

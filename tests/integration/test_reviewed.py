@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,18 +13,21 @@ from sqlalchemy import text
 
 from db.outcomes import Outcomes
 from db.reviewed import Reviewed
+from db.rollups import Rollups
+from db.session import reading
 from engine import demo
 from engine.bootstrap import Engine
-from engine.domain import TicketDraft
+from engine.domain import Automation, Outcome, Policy, TicketDraft
 from engine.sampled import Sampled
-from tests.integration.test_rollups import decision, store
+from tests.integration.test_rollups import decision as made_up
+from tests.integration.test_rollups import store
 
 _CHANCE = random.Random(3)
 _PLAIN = {"actual": None, "audit": None, "demo": False, "method": "learned", "department": "D1", "probability": 1.0}
 
 
 def add(database: Database, count: int, *, first: int, wanted: bool = True, at: datetime | None = None, **values: object) -> Sequence[str]:
-    rows = [decision(first + i, _CHANCE, at=at or datetime.now(UTC), **{**_PLAIN, **values}) for i in range(count)]
+    rows = [made_up(first + i, _CHANCE, at=at or datetime.now(UTC), **{**_PLAIN, **values}) for i in range(count)]
     store(database, *rows)
     ids = [str(row["id"]) for row in rows]
     with database.begin() as connection:
@@ -60,6 +65,35 @@ def test_a_label_on_an_overruled_ticket_that_was_not_sampled_carries_no_weight(d
     with database.begin() as connection:
         connection.execute(text("update routing_history set overruled_to = 'D2' where ticket_id = any(:ids)"), {"ids": ids})
     assert Reviewed(database).decisions(demo=False) == []
+
+
+def test_the_rates_at_which_decisions_were_drawn_are_those_stored_with_each_whether_rolled_up_or_not(build: Callable[..., Engine]) -> None:
+    """Under two policies and the built-in one; nobody labelled any of the tickets that went alone at the lower rate."""
+    console = build(working=False)
+    policies = [None, replace(Policy(), review_rate=0.02, audit_rate=0.3), replace(Policy(), review_rate=0.0, audit_rate=0.0)]
+    texts = ["i want to transfer money to another account", "my card has not come yet", "what is this", "where is my refund", "hello there"]
+    for turn, policy in enumerate(policies):
+        if policy is not None:
+            console.policies.add(policy, author="maria", reason="test")
+            console.state.refresh()
+        for text_ in texts:
+            for number in (turn, turn, 7):
+                decision = console.router.route(TicketDraft(body=f"{text_} {number}"))
+                if decision.automation is not Automation.AUTO:
+                    console.router.review(Outcome(ticket_id=decision.ticket_id, department=decision.department, labelled_by="lea"))
+        with reading(console.decisions._engine) as connection:
+            stored = connection.execute(text(
+                "select department, review_probability, count(*) from routing_history "
+                "where not (automation = 'auto' and review_probability = 1) group by 1, 2"
+            )).all()
+        for roll in (False, True):
+            if roll:
+                Rollups(console.decisions._engine).roll()
+            counted: Counter[tuple[str, float]] = Counter()
+            for stratum in console.tracking.evidence().strata:
+                counted[stratum.department, round(stratum.rate, 9)] += stratum.decisions
+            assert counted == {(name, round(rate, 9)): count for name, rate, count in stored}
+    assert {0.02, 0.2, 1.0} <= {rate for _, rate in counted}
 
 
 @pytest.mark.parametrize(("days", "wanted"), [(30, 6.0), (3, 14.0), (0.1, 42.0)])

@@ -43,6 +43,8 @@ def evidence(n: int, *, seed: int = 1, departments: tuple[str, ...] = DEPARTMENT
         ({"accuracy": float("nan")}, "accuracy"),
         ({"neighbours": 0}, "neighbours: 1 to 25"),
         ({"deadline": 0.0}, "deadline"),
+        ({"review_rate": 0.0009}, "review rate: 0, or at least 0.001; found 0.0009"),
+        ({"audit_rate": 1e-9}, "audit rate: 0, or at least 0.001; found 1e-09"),
         ({"target_accuracy": 1.0}, "target accuracy"),
         ({"delta": 0.0}, "delta"),
     ],
