@@ -27,8 +27,9 @@ from engine import labelled_csv, scope
 from engine.adapters.minilm import MiniLM
 from engine.classifier import Classifier
 from engine.domain import Exemplar, Neighbour, Policy
-from engine.evaluation import Evaluation, crossed_confidence, evaluate
+from engine.evaluation import Evaluation, evaluate
 from engine.labelled_csv import LabelledTickets
+from engine.promise import crossed_confidence
 from engine.risk import derive_threshold
 from engine.selective import auroc, coverage_at
 from engine.semantic import answers, vote

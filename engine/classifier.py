@@ -92,7 +92,7 @@ class Classifier:
             raise InputRejected(f"weights: need {len(texts)} finite numbers above 0")
         first: dict[tuple[str, str], int] = {}
         place = np.array([first.setdefault(key, len(first)) for key in zip(texts, labels, strict=True)])
-        kept = np.unique(place, return_index=True)[1]
+        kept, copies = np.unique(place, return_index=True, return_counts=True)[1:]
         mass = np.bincount(place, given)
         names = tuple(dict.fromkeys(labels))
         above = tuple((parents or {}).get(name, name) for name in names)
@@ -108,18 +108,19 @@ class Classifier:
         spoken: dict[str, int] = {}
         alike = np.array([spoken.setdefault(text, len(spoken)) for text in kept_texts])
         counted = balanced(classes, mass, texts=alike, count=len(names))
+        share_of_text = copies / np.bincount(alike, copies)[alike]
         numbers = numbered(above)
         groups = left_out_groups(numbers)
         heads, held = [], []
         shares = (DENSE_SHARE, 0.0)
-        learned = rehearse(rows, classes, counted, parents=numbers, dense_shares=shares, seed=seed)
+        learned = rehearse(rows, classes, counted, texts=alike, parents=numbers, dense_shares=shares, seed=seed)
         for share, assurance in zip(shares, learned, strict=True):
             head, unseen, alien = Head.fit(
-                rows, landmarks, chosen, classes, parents=numbers, groups=groups, weights=counted, dense_share=share
+                rows, landmarks, chosen, classes, parents=numbers, groups=groups, weights=counted, texts=alike, dense_share=share
             )
             head = replace(head, assurance=assurance)
             heads.append(head)
-            held.append(HeldOut.of(head, unseen, alien, classes, names=names, parents=above, groups=groups, rows=kept))
+            held.append(HeldOut.of(head, unseen, alien, classes, names=names, parents=above, groups=groups, rows=kept, share=share_of_text))
         return cls(names, above, ngrams, landmarks, heads[0], heads[1], seed, len(texts), held[0], held[1])
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,40 +15,22 @@ from engine import scope
 from engine.calibration import Calibrator
 from engine.classifier import Classifier
 from engine.errors import InputRejected
-from engine.held_out import HeldOut
 from engine.labelled_csv import LabelledTickets
+from engine.promise import DELTA, Promise, left_out, promises
+from engine.recurring import Recurring
 from engine.reliability import expected_calibration_error
-from engine.risk import Threshold, derive_threshold
 from engine.selective import coverage_at
 
 TARGETS = (0.90, 0.95, 0.97, 0.98, 0.99)
-DELTA = 0.05
 FEWEST_ROWS = 5
 MOST_ROWS = 100_000
 MOST_CLASSES = 500
-_FOLDS = 10
 _PAIRS = 20
 _TIMED = 100
 _BATCH = 512
 Embed = Callable[[Sequence[str]], np.ndarray]
 Flags = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
-    """A threshold derived on training data alone for one target, and what it achieved on the test rows.
-
-    `threshold` None means that nothing could be promised; `reason` says why. `accuracy` is None when nothing is covered.
-    `kept` says whether the accuracy on the test rows reached the target; it is True also where nothing was promised or covered.
-    """
-
-    target: float
-    threshold: float | None
-    reason: str
-    coverage: float
-    accuracy: float | None
-    kept: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +126,20 @@ def evaluate(
     classifier = Classifier.fit(train.texts, vectors, train.labels, parents=above, seed=seed)
     held_out = classifier.out_of_fold
     calibrator = scope.fit_calibrator(held_out)
+    unseen = zip(held_out.rows, held_out.departments, calibrator.probability(held_out.features), strict=True)
+    recurring = Recurring.of(
+        train.texts, [above.get(label, label) for label in train.labels],
+        unseen={train.texts[row]: (name, shown) for row, name, shown in unseen},
+    )  # fmt: skip
     fit_seconds = clock() - started
     answers = classifier.predict(test.texts, _embedded(embed, test.texts))
-    confidence = calibrator.probability(answers.features)
     said = [answers.departments[best] for best in answers.best]
+    again = [recurring.confidence(text, name) for text, name in zip(test.texts, said, strict=True)]
+    met = np.array([shown is not None for shown in again])
+    confidence = np.where(met, np.array(again, np.float64), calibrator.probability(answers.features))
     right = [above.get(label, label) for label in test.labels]
     correct = np.array([a == b for a, b in zip(said, right, strict=True)], np.bool_)
-    shown = crossed_confidence(held_out, seed=seed)
+    sample = left_out(held_out, recurring, again=float(met.mean()), seed=seed)
     known, labels = set(train.texts), set(train.labels)
     given = Counter(text for text, _ in set(zip(train.texts, train.labels, strict=True)))
     unseen = Counter(label for label in test.labels if label not in labels)
@@ -160,7 +149,7 @@ def evaluate(
         accuracy=float(correct.mean()),
         ece=float(expected_calibration_error(confidence, correct)),
         coverage={f"{target:.2f}": float(coverage_at(confidence, correct, target)) for target in targets},
-        guarantee=_promises(shown, held_out.correct, confidence, correct, targets),
+        guarantee=promises(sample, confidence, correct, targets),
         confusion=tuple((b, a, n) for (b, a), n in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:_PAIRS]),
         classes=len(labels),
         departments=len(classifier.departments),
@@ -173,57 +162,13 @@ def evaluate(
         unseen_labels=dict(sorted(unseen.items())),
         unanswerable=sum(count for label, count in unseen.items() if above.get(label, label) not in classifier.departments),
         skipped={"train": train.skipped, "test": test.skipped},
-        held_out_accuracy=float(held_out.correct.mean()),
+        held_out_accuracy=float(np.average(held_out.correct, weights=held_out.share)),
         mean_confidence=float(confidence.mean()),
         fit_seconds=fit_seconds,
         ms_per_ticket=total,
         ms_per_ticket_after_embedding=after,
         confidence=confidence,
         correct=correct,
-    )
-
-
-def crossed_confidence(held_out: HeldOut, *, seed: int = 0) -> Doubles:
-    """Confidence [n] of each held-out row from a calibrator that did not see its label, for deriving thresholds."""
-    count = len(held_out.correct)
-    folds = min(_FOLDS, count)
-    fold = np.random.default_rng(seed).permutation(count) % folds
-    confidence = np.empty(count)
-    for number in range(folds):
-        inside = fold == number
-        calibrator = scope.fit_calibrator(held_out, rows=~inside)
-        confidence[inside] = calibrator.probability(held_out.features[inside])
-    return confidence
-
-
-def _promises(shown: Doubles, known: Flags, confidence: Doubles, correct: Flags, targets: Sequence[float]) -> tuple[Promise, ...]:
-    """One promise per target. What keeps a stricter target keeps this one too, and what it needs is enough."""
-    found: dict[float, Promise] = {}
-    stricter: Threshold | None = None
-    for target in sorted(targets, reverse=True):
-        own = derive_threshold(shown, known, target=target, delta=DELTA, horizon=len(correct))
-        stricter = replace(stricter, target=target) if stricter is not None and _easier(stricter, own) else own
-        found[target] = _promise(stricter, confidence, correct)
-    return tuple(found[target] for target in targets)
-
-
-def _easier(one: Threshold, other: Threshold) -> bool:
-    """Whether `one` lets more tickets through, or else asks for fewer labels."""
-    if one.value is not None or other.value is not None:
-        return one.value is not None and (other.value is None or one.value < other.value)
-    return one.labels_needed is not None and (other.labels_needed is None or one.labels_needed < other.labels_needed)
-
-
-def _promise(threshold: Threshold, confidence: Doubles, correct: Flags) -> Promise:
-    covered = np.zeros(len(correct), np.bool_) if threshold.value is None else confidence >= threshold.value
-    accuracy = float(correct[covered].mean()) if covered.any() else None
-    return Promise(
-        target=threshold.target,
-        threshold=threshold.value,
-        reason=threshold.reason,
-        coverage=float(covered.mean()),
-        accuracy=accuracy,
-        kept=accuracy is None or accuracy >= threshold.target,
     )
 
 

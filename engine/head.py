@@ -54,12 +54,12 @@ class Head:
     @classmethod
     def fit(
         cls, rows: Rows, landmarks: Landmarks, chosen: Ints, labels: Ints, *, parents: Ints, groups: Ints, weights: Floats,
-        dense_share: float,
+        texts: Ints, dense_share: float,
     ) -> tuple[Head, Unseen, Unseen]:
-        """The head, what it says of each row when that is left out, and when its whole group is.
+        """The head, what it says of each row when its text is left out, and when its whole group is.
 
         `chosen` are the row numbers of the landmarks, ascending; `parents` [classes] each class's department number, `groups`
-        [classes] what is left out as a whole (`rehearsal.left_out_groups`).
+        [classes] what is left out as a whole (`rehearsal.left_out_groups`); `texts` [n] number the rows' texts.
         """
         wanted = np.column_stack([ridge.targets(labels, parents), np.ones(len(rows), np.float32)])
         group = groups[labels]
@@ -71,15 +71,14 @@ class Head:
             kernel = blend(*landmarks.similarities(rows[part]), dense_share=dense_share)
             if exact:
                 whole[part] = kernel
-            itself = np.flatnonzero((chosen >= part.start) & (chosen < part.stop))
-            kernel[chosen[itself] - part.start, itself] = _UNLIKE
+            kernel[texts[part][:, None] == texts[chosen][None, :]] = _UNLIKE
             near[0][part], near[1][part] = nearest(kernel)
             kernel[group[part][:, None] == group[chosen][None, :]] = _UNLIKE
             alien_near[0][part], alien_near[1][part] = nearest(kernel)
         if exact:
-            found = ridge.fit_exact(whole, wanted, weights, group)
+            found = ridge.fit_exact(whole, wanted, weights, texts=texts, groups=group)
         else:
-            found = ridge.fit_sampled(rows, landmarks, wanted, weights, group, dense_share=dense_share)
+            found = ridge.fit_sampled(rows, landmarks, wanted, weights, texts=texts, groups=group, dense_share=dense_share)
         left_out = found.left_out[:, :-1]
         coefficients, constant = np.asfortranarray(found.coefficients[:, :-1]), found.coefficients[:, -1].copy()
         crowding = near[1][chosen].mean(axis=1).astype(np.float32)

@@ -21,13 +21,14 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """Each row as if it had not been in the fit. Exact duplicates of text and label are one row: none was told its answer.
+    """Each row as if its text had not been in the fit, with whatever label. Exact duplicates of text and label are one row.
 
     features     [n, k] as `Predicted.features`
     odds         [n] log-odds of the department that was said
     correct      [n] whether the department was right
     departments  [n] and topics [n] what was said; a topic is "" where it is the department itself
     rows         [n] which of the training rows they are
+    share        [n] in (0, 1], which part of its text's copies has this label: as new, a text is one ticket
     lone         [n] whether no other row has its department, so that it could not be right
     alien        [n, k] features of the row when its whole department is left out (its topic, where departments are few: see
                  `rehearsal.left_out_groups`), valid where has_alien [n]
@@ -39,6 +40,7 @@ class HeldOut:
     departments: tuple[str, ...]
     topics: tuple[str, ...]
     rows: Ints
+    share: Doubles
     lone: Flags
     alien: Doubles
     has_alien: Flags
@@ -47,7 +49,7 @@ class HeldOut:
     def empty(cls) -> HeldOut:
         """Nothing held out."""
         nothing, no = np.zeros((0, 1)), np.zeros(0, np.bool_)
-        return cls(nothing, np.zeros(0), no, (), (), np.zeros(0, np.int64), no, nothing, no)
+        return cls(nothing, np.zeros(0), no, (), (), np.zeros(0, np.int64), np.zeros(0), no, nothing, no)
 
     @classmethod
     def of(
@@ -61,6 +63,7 @@ class HeldOut:
         parents: Sequence[str],
         groups: Ints,
         rows: Ints,
+        share: Doubles,
     ) -> HeldOut:
         """From what the head says of left-out rows. `classes` [n] are their labels' numbers, `names` and `parents` per class.
 
@@ -85,6 +88,7 @@ class HeldOut:
             departments=tuple(parents[i] for i in ranking.topic),
             topics=tuple(topic_name(names[i], parents[i]) for i in ranking.topic),
             rows=rows,
+            share=share,
             lone=np.bincount(right)[right] < 2,
             alien=strange,
             has_alien=has_alien,

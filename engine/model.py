@@ -1,8 +1,8 @@
-"""The model in force: learned router and one calibrator per method, as one immutable value with a number."""
+"""The model in force: learned router, one calibrator per method and the texts that recur, as one immutable value with a number."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ from engine.classifier import Classifier
 from engine.domain import Candidate, Exemplar
 from engine.held_out import in_department
 from engine.ports import LanguageModelAnswer
+from engine.recurring import Recurring
 from engine.scores import MOST_ODDS, log_odds
 
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def class_name(exemplar: Exemplar) -> str:
@@ -55,6 +56,7 @@ class RoutingModel:
     number: int
     classifier: Classifier
     calibrators: dict[str, Calibrator]
+    recurring: Recurring = field(default_factory=Recurring.empty)
     taken_in: int = 0
 
     @property
@@ -67,13 +69,17 @@ class RoutingModel:
         return not set(self.classifier.departments).isdisjoint(departments)
 
     def refreshed(self, exemplars: Sequence[Exemplar], vectors: np.ndarray) -> RoutingModel:
-        """This model with more exemplars (vectors float32 [n, d]) taken in at once; calibration stays that of the fit."""
+        """This model with more exemplars (vectors float32 [n, d]) taken in at once; calibration stays that of the fit.
+
+        How often copies of their texts agreed before says nothing any more.
+        """
         if not exemplars:
             return self
         labels = [class_name(e) for e in exemplars]
         parents = {label: e.department for label, e in zip(labels, exemplars, strict=True)}
         classifier = self.classifier.refreshed([e.text for e in exemplars], vectors, labels, parents=parents)
-        return replace(self, classifier=classifier, taken_in=self.taken_in + len(exemplars))
+        recurring = self.recurring.without([e.text for e in exemplars])
+        return replace(self, classifier=classifier, recurring=recurring, taken_in=self.taken_in + len(exemplars))
 
     def read(self, texts: Sequence[str]) -> np.ndarray:
         """What can be said before the vectors are there: float32 [n, landmarks] for `predict`."""
@@ -97,10 +103,11 @@ class RoutingModel:
                 if rows.any():
                     confidences[rows] = self.calibrators[calibrator].probability(found.features[rows])
         predictions = []
-        for row, best in enumerate(found.best):
+        for row, (text, best) in enumerate(zip(texts, found.best, strict=True)):
             department = found.departments[best]
             scores = dict(zip(found.departments, found.scores[row].tolist(), strict=True))
-            candidate = Candidate(department, float(confidences[row]))
+            known = self.recurring.confidence(text, department)
+            candidate = Candidate(department, float(confidences[row]) if known is None else known)
             predictions.append(Prediction(candidate, scores[department], found.topics[row], scores))
         return predictions
 
@@ -118,8 +125,9 @@ class RoutingModel:
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Arrays and JSON manifest; `from_arrays` makes the same model again."""
         arrays, manifest = self.classifier.to_arrays()
+        texts, recurring = self.recurring.to_arrays()
         calibrators = {method: calibrator.to_dict() for method, calibrator in self.calibrators.items()}
-        return arrays, {"version": FORMAT_VERSION, "classifier": manifest, "calibrators": calibrators}
+        return arrays | texts, {"version": FORMAT_VERSION, "classifier": manifest, "calibrators": calibrators, "recurring": recurring}
 
     @classmethod
     def from_arrays(cls, number: int, arrays: dict[str, np.ndarray], manifest: dict[str, Any]) -> RoutingModel:
@@ -130,4 +138,5 @@ class RoutingModel:
             number=number,
             classifier=Classifier.from_arrays(arrays, manifest["classifier"]),
             calibrators={method: Calibrator.from_dict(data) for method, data in manifest["calibrators"].items()},
+            recurring=Recurring.from_arrays(arrays, manifest["recurring"]),
         )

@@ -30,12 +30,12 @@ def left_out_groups(parents: Ints) -> Ints:
 
 
 def rehearse(
-    rows: Rows, classes: Ints, weights: Floats, *, parents: Ints, dense_shares: tuple[float, ...], seed: int
+    rows: Rows, classes: Ints, weights: Floats, *, texts: Ints, parents: Ints, dense_shares: tuple[float, ...], seed: int
 ) -> tuple[Assurance | None, ...]:
     """For each dense share how much the signals say; None where departments or rows are too few to leave some out.
 
     Each fold of departments is left out once: half of the other rows are learned, and the other half and the rows of the
-    fold are met as new. `classes` [n] are class numbers, `parents` each class's department number.
+    fold are met as new. `classes` [n] are class numbers, `texts` [n] numbers of texts, `parents` each class's department number.
     """
     departments = parents[classes]
     names = np.unique(departments)
@@ -58,7 +58,8 @@ def rehearse(
         found = landmarks.similarities(rows[met])
         for share, collected in zip(dense_shares, seen, strict=True):
             head = Head.fit(
-                rows[fit], landmarks, np.arange(len(fit)), own, parents=above, groups=above, weights=weights[fit], dense_share=share
+                rows[fit], landmarks, np.arange(len(fit)), own, parents=above, groups=above, weights=weights[fit], texts=texts[fit],
+                dense_share=share,
             )[0]
             scores, around = head.scores(*found)
             ranking = Ranking.of(scores, above, sharpness=head.sharpness)

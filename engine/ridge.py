@@ -29,7 +29,7 @@ _JITTER = 1e-4
 class RidgeFit:
     """`coefficients` [landmarks, classes] weigh the kernels.
 
-    left_out  [n, classes] scores of each row as if it had not been in the fit
+    left_out  [n, classes] scores of each row as if its text had not been in the fit, with whatever label
     alien     the same as if its whole group (its department, or its topic) had not been there: what an unknown ticket gets.
               NaN for groups of more than LARGEST_BLOCK rows
     """
@@ -56,12 +56,12 @@ def targets(labels: Ints, parents: Ints) -> Floats:
     return own + kin
 
 
-def fit_exact(kernel: Floats, wanted: Floats, weights: Floats, groups: Ints) -> RidgeFit:
+def fit_exact(kernel: Floats, wanted: Floats, weights: Floats, *, texts: Ints, groups: Ints) -> RidgeFit:
     """Solve (K + PENALTY / w) a = y with every row as a landmark; `kernel` [n, n] is destroyed. Costs n^3.
 
     Left-out scores are exact: y - a / diag of the inverse (C. Rasmussen, C. Williams, "Gaussian Processes for Machine
-    Learning", 2006, section 5.4.2), and with the block of a group's rows in place of the diagonal for all of them
-    at once. `groups` [n] is each row's group number.
+    Learning", 2006, section 5.4.2), and with a block of rows in place of the diagonal for all of them at once. `texts` [n]
+    and `groups` [n] number each row's text and group.
     """
     kernel[np.diag_indices(len(kernel))] += np.float32(PENALTY) / weights
     factor, failed = la.lapack.spotrf(kernel.T, lower=1, clean=0, overwrite_a=1)
@@ -70,24 +70,26 @@ def fit_exact(kernel: Floats, wanted: Floats, weights: Floats, groups: Ints) -> 
     inverse, _ = la.lapack.spotri(factor, lower=1, overwrite_c=1)
     diagonal = np.diagonal(inverse).copy()
     coefficients = la.blas.ssymm(1.0, inverse, wanted, lower=1)
+    left_out = wanted - coefficients / diagonal[:, None]
     alien = np.full(wanted.shape, np.nan, np.float32)
-    for block in _blocks(groups):
-        part = inverse[np.ix_(block, block)]
-        missed = la.solve(part, coefficients[block], lower=True, assume_a="pos", overwrite_a=True, check_finite=False)
-        alien[block] = wanted[block] - missed
-    return RidgeFit(np.ascontiguousarray(coefficients), wanted - coefficients / diagonal[:, None], alien)
+    for found, numbers, fewest in ((left_out, texts, 2), (alien, groups, 1)):
+        for block in _blocks(numbers, fewest=fewest):
+            part = inverse[np.ix_(block, block)]
+            missed = la.solve(part, coefficients[block], lower=True, assume_a="pos", overwrite_a=True, check_finite=False)
+            found[block] = wanted[block] - missed
+    return RidgeFit(np.ascontiguousarray(coefficients), left_out, alien)
 
 
-def _blocks(groups: Ints) -> Iterator[Ints]:
-    """Row numbers of each group, ascending, without the groups that are too large."""
-    for number in np.unique(groups):
-        block = np.flatnonzero(groups == number)
-        if len(block) <= LARGEST_BLOCK:
+def _blocks(numbers: Ints, *, fewest: int = 1) -> Iterator[Ints]:
+    """The rows of each number, ascending, where they are at least `fewest` and at most LARGEST_BLOCK."""
+    order = np.argsort(numbers, kind="stable")
+    for block in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+        if fewest <= len(block) <= LARGEST_BLOCK:
             yield block
 
 
 def fit_sampled(
-    rows: Rows, landmarks: Landmarks, wanted: Floats, weights: Floats, groups: Ints, *, dense_share: float
+    rows: Rows, landmarks: Landmarks, wanted: Floats, weights: Floats, *, texts: Ints, groups: Ints, dense_share: float
 ) -> RidgeFit:
     """The same with few landmarks (Nystroem: C. Williams, M. Seeger, 2000); costs n m^2, and never holds [n, m].
 
@@ -111,22 +113,43 @@ def fit_sampled(
     system[np.diag_indices(size)] += np.float32(PENALTY)
     factor = la.cholesky(system, lower=False, overwrite_a=True, check_finite=False)
     solved = la.cho_solve((factor, False), right, check_finite=False)
-    left_out = np.empty(wanted.shape, np.float32)
-    for part in chunks(len(rows)):
+
+    def seen(part: Ints) -> tuple[Floats, Floats]:
+        """What the fit misses of these rows, and columns whose products are their shares in the hat matrix."""
         kernel = blend(*landmarks.similarities(rows[part]), dense_share=dense_share)
         features = la.solve_triangular(root, kernel.T, trans=1, check_finite=False)
         halves = la.solve_triangular(factor, features, trans=1, check_finite=False)
-        leverage = np.minimum(np.einsum("ij,ij->j", halves, halves) * weights[part], np.float32(0.999))
-        scores = features.T @ solved
-        left_out[part] = wanted[part] - (wanted[part] - scores) / (1.0 - leverage)[:, None]
-    alien = np.full(wanted.shape, np.nan, np.float32)
+        return wanted[part] - features.T @ solved, halves
+
+    left_out, alien = np.empty(wanted.shape, np.float32), np.full(wanted.shape, np.nan, np.float32)
+    order = np.argsort(texts, kind="stable")
+    for part in _parts(texts[order]):
+        within = order[part]
+        missed, halves = seen(within)
+        leverage = np.minimum(np.einsum("ij,ij->j", halves, halves) * weights[within], np.float32(0.999))
+        left_out[within] = wanted[within] - missed / (1.0 - leverage)[:, None]
+        for alike in _blocks(texts[within], fewest=2):
+            block = within[alike]
+            left_out[block] = wanted[block] - _without(missed[alike], halves[:, alike], weights[block])
     for block in _blocks(groups):
-        kernel = blend(*landmarks.similarities(rows[block]), dense_share=dense_share)
-        features = la.solve_triangular(root, kernel.T, trans=1, check_finite=False)
-        halves = la.solve_triangular(factor, features, trans=1, check_finite=False)
-        # (I - H) e' = e for the rows' hat matrix H = G W, W their weights; for u = W e' the system is symmetric.
-        system = np.diag(1.0 / weights[block]) - halves.T @ halves
-        system[np.diag_indices(len(block))] += np.float32(_JITTER)
-        missed = la.solve(system, wanted[block] - features.T @ solved, assume_a="pos", overwrite_a=True, check_finite=False)
-        alien[block] = wanted[block] - missed / weights[block][:, None]
+        missed, halves = seen(block)
+        alien[block] = wanted[block] - _without(missed, halves, weights[block])
     return RidgeFit(la.solve_triangular(root, solved, check_finite=False), left_out, alien)
+
+
+def _parts(numbers: Ints) -> Iterator[slice]:
+    """Slices as `chunks` gives them, but longer where it would part equal numbers, of which there are runs."""
+    start = 0
+    for part in chunks(len(numbers)):
+        stop = int(np.searchsorted(numbers, numbers[part.stop - 1], side="right"))
+        if stop > start:
+            yield slice(start, stop)
+            start = stop
+
+
+def _without(missed: Floats, halves: Floats, weights: Floats) -> Floats:
+    """What a fit without these rows together misses of them, from what the fit with them does; see `fit_sampled`."""
+    # (I - H) e' = e for the rows' hat matrix H = G W, W their weights; for u = W e' the system is symmetric.
+    system = np.diag(1.0 / weights) - halves.T @ halves
+    system[np.diag_indices(len(system))] += np.float32(_JITTER)
+    return la.solve(system, missed, assume_a="pos", overwrite_a=True, check_finite=False) / weights[:, None]

@@ -40,5 +40,6 @@ def fit_calibrator(
     weight_of_lone = min(1.0, MOST_ALIEN_SHARE * others / max(1, lone))
     features = np.concatenate([held_out.features[chosen], aliens])
     correct = np.concatenate([held_out.correct[chosen], np.zeros(len(aliens), np.bool_)])
-    weights = np.concatenate([np.where(held_out.lone[chosen], weight_of_lone, 1.0), np.full(len(aliens), mass / max(1, len(aliens)))])
+    counted = held_out.share[chosen] * np.where(held_out.lone[chosen], weight_of_lone, 1.0)
+    weights = np.concatenate([counted, np.full(len(aliens), mass / max(1, len(aliens)))])
     return Calibrator.fit(features, correct, weights=weights, prior=prior)

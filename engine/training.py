@@ -16,6 +16,7 @@ from engine.errors import TaxonomyRejected
 from engine.held_out import HeldOut
 from engine.model import RoutingModel, backing, class_name
 from engine.ports import Embedder, ExemplarStore, ModelStore, Reviewed
+from engine.recurring import Recurring
 from engine.refit import voting
 from engine.taken import Taken
 
@@ -43,7 +44,23 @@ def fit(exemplars: Sequence[Exemplar], vectors: np.ndarray, *, policy: Policy, n
     answered = seeds | {row for row, e in enumerate(exemplars) if e.ticket_id and e.method == Method.CACHED}
     calibrators["learned"] = _learned(exemplars, classifier.out_of_fold, without=answered)
     calibrators["lexical"] = _learned(exemplars, classifier.lexical_out_of_fold, without=set())
-    return RoutingModel(number=number, classifier=classifier, calibrators=calibrators)
+    return RoutingModel(
+        number=number, classifier=classifier, calibrators=calibrators,
+        recurring=_recurring(exemplars, classifier.out_of_fold, calibrators["learned"]),
+    )
+
+
+def _recurring(exemplars: Sequence[Exemplar], held_out: HeldOut, calibrator: Calibrator) -> Recurring:
+    """How far labels of equal texts agree, among those that were given.
+
+    Of a text that supervisors have labelled the earlier examples are gone, so what is left agrees; it is their newest label
+    that answers it, see `semantic.vote`.
+    """
+    reviewed = {e.text for e in exemplars if e.ticket_id}
+    given = [e for e in exemplars if e.text not in reviewed]
+    shown = calibrator.probability(held_out.features)
+    unseen = {exemplars[row].text: word for row, *word in zip(held_out.rows, held_out.departments, shown, strict=True)}
+    return Recurring.of([e.text for e in given], [e.department for e in given], unseen=unseen)
 
 
 def _cached(features: np.ndarray, correct: np.ndarray, exemplars: Sequence[Exemplar]) -> Calibrator:
@@ -70,7 +87,7 @@ def _learned(exemplars: Sequence[Exemplar], held_out: HeldOut, *, without: Colle
         if not exemplar.ticket_id:
             (easy if position in without else asked)[row] = True
     easy &= ~asked
-    prior = Calibrator.fit(held_out.features[easy], held_out.correct[easy]) if easy.any() else None
+    prior = Calibrator.fit(held_out.features[easy], held_out.correct[easy], weights=held_out.share[easy]) if easy.any() else None
     base = scope.fit_calibrator(held_out, rows=asked, known=asked | easy, prior=prior)
     return _refreshed(base, held_out.features, held_out.correct, weights)
 

@@ -14,6 +14,7 @@ import threadpoolctl
 from engine import backends, evaluation, labelled_csv, settings
 from engine.commands.bar import bar
 from engine.errors import ConsoleError, ImportRejected
+from engine.recurring import FEWEST_COPIES
 from engine.safe_file import write_safely
 
 
@@ -110,10 +111,8 @@ def _lines(found: evaluation.Evaluation) -> list[str]:
     if found.duplicates:
         left_out.append(f"{found.duplicates} training rows repeat text and label of another: the confidence is checked on one of them, unseen")
     if found.contradicting:
-        left_out.append(
-            f"{found.contradicting} training rows have a text that stands there with another label as well: the commoner one is answered. What is "
-            "shown and promised is about new texts; for these it may be too much"
-        )
+        shown = ", and shown as sure as it is common" if found.contradicting >= FEWEST_COPIES else ""
+        left_out.append(f"{found.contradicting} training rows have a text that stands there with another label as well: the commoner one is answered{shown}")
     if found.lone:
         left_out.append(
             f"{found.lone} training rows are the only one of their department: what they say of new tickets cannot be checked on the training rows, "

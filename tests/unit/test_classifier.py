@@ -123,12 +123,40 @@ def test_held_out_predictions_are_those_of_a_fit_without_the_row() -> None:
         kept = np.delete(np.arange(24), gone)
         landmarks = Landmarks.of(rows[kept])
         fit = ridge.fit_exact(
-            blend(*landmarks.similarities(rows[kept])), ridge.targets(numbers[kept], parents), np.ones(23, np.float32), numbers[kept]
+            blend(*landmarks.similarities(rows[kept])), ridge.targets(numbers[kept], parents), np.ones(23, np.float32), texts=kept, groups=numbers[kept]
         )
         expected = blend(*landmarks.similarities(rows[[gone]])) @ fit.coefficients
         everything = Landmarks.of(rows)
-        full = ridge.fit_exact(blend(*everything.similarities(rows)), ridge.targets(numbers, parents), np.ones(24, np.float32), numbers)
+        full = ridge.fit_exact(blend(*everything.similarities(rows)), ridge.targets(numbers, parents), np.ones(24, np.float32), texts=np.arange(24), groups=numbers)
         np.testing.assert_allclose(full.left_out[gone], expected[0], atol=2e-3)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_a_text_is_left_out_whole_whatever_labels_it_has(sampled: bool) -> None:
+    """Three rows are one text with three labels: each is held out as in a fit without any of them."""
+    texts, labels = tickets(40)
+    rows = Classifier.fit(texts, embed(texts), labels).landmarks.rows
+    alike = np.arange(40)
+    alike[[9, 22]] = 5
+    rows = rows[alike]
+    numbers = np.array([list(SUBJECTS).index(label) for label in labels])
+    wanted, weights = ridge.targets(numbers, np.arange(4)), np.linspace(0.3, 3.0, 40, dtype=np.float32)
+    kept, gone = np.flatnonzero(alike != 5), np.flatnonzero(alike == 5)
+    landmarks = Landmarks.of(rows[np.arange(0, 40, 3)] if sampled else rows)
+
+    def fit(part: np.ndarray) -> ridge.RidgeFit:
+        own, numbered = landmarks if sampled else Landmarks.of(rows[part]), {"texts": alike[part], "groups": numbers[part]}
+        if sampled:
+            return ridge.fit_sampled(rows[part], own, wanted[part], weights[part], dense_share=0.8, **numbered)
+        return ridge.fit_exact(blend(*own.similarities(rows[part])), wanted[part], weights[part], **numbered)
+
+    known = landmarks if sampled else Landmarks.of(rows[kept])
+    expected = blend(*known.similarities(rows[gone])) @ fit(kept).coefficients
+    np.testing.assert_allclose(fit(np.arange(40)).left_out[gone], expected, atol=8e-2 if sampled else 2e-3)
+    classifier = Classifier.fit([*texts, *["card please"] * 4], embed([*texts, *["card please"] * 4]), [*labels, *SUBJECTS])
+    held_out = classifier.out_of_fold
+    assert held_out.share[-4:].tolist() == [0.25] * 4
+    np.testing.assert_allclose(held_out.odds[-4:], held_out.odds[-1], atol=1e-3)
 
 
 def test_a_text_with_two_labels_is_answered_with_the_commoner_whatever_their_classes() -> None:
@@ -151,8 +179,8 @@ def test_leaving_a_department_out_gives_what_a_fit_without_it_says() -> None:
     kept, gone = np.flatnonzero(numbers != 2), np.flatnonzero(numbers == 2)
     everything, some = Landmarks.of(rows), Landmarks.of(rows[kept])
     wanted = ridge.targets(numbers, np.arange(4))
-    full = ridge.fit_exact(blend(*everything.similarities(rows)), wanted, np.ones(24, np.float32), numbers)
-    part = ridge.fit_exact(blend(*some.similarities(rows[kept])), wanted[kept], np.ones(len(kept), np.float32), numbers[kept])
+    full = ridge.fit_exact(blend(*everything.similarities(rows)), wanted, np.ones(24, np.float32), texts=np.arange(24), groups=numbers)
+    part = ridge.fit_exact(blend(*some.similarities(rows[kept])), wanted[kept], np.ones(len(kept), np.float32), texts=kept, groups=numbers[kept])
     expected = blend(*some.similarities(rows[gone])) @ part.coefficients
     np.testing.assert_allclose(full.alien[gone], expected, atol=2e-3)
 
@@ -163,8 +191,8 @@ def test_a_sample_of_landmarks_that_is_everything_gives_the_exact_fit() -> None:
     landmarks, ones = Landmarks.of(rows), np.ones(40, np.float32)
     numbers = np.array([list(SUBJECTS).index(label) for label in labels])
     wanted = ridge.targets(numbers, np.arange(4))
-    exact = ridge.fit_exact(blend(*landmarks.similarities(rows)), wanted, ones, numbers)
-    sampled = ridge.fit_sampled(rows, landmarks, wanted, ones, numbers, dense_share=0.8)
+    exact = ridge.fit_exact(blend(*landmarks.similarities(rows)), wanted, ones, texts=np.arange(40), groups=numbers)
+    sampled = ridge.fit_sampled(rows, landmarks, wanted, ones, texts=np.arange(40), groups=numbers, dense_share=0.8)
     np.testing.assert_allclose(sampled.left_out, exact.left_out, atol=1e-2)
     np.testing.assert_allclose(sampled.alien, exact.alien, atol=5e-2)
 
@@ -177,9 +205,9 @@ def test_leaving_a_group_out_of_a_sampled_fit_gives_what_a_fit_without_it_says()
     # Rows of one group that count differently: it must be their residuals that are weighed, not what they are told.
     groups, weights = numbers // 2, np.linspace(0.3, 3.0, 40, dtype=np.float32)
     wanted = ridge.targets(numbers, np.arange(4))
-    full = ridge.fit_sampled(rows, landmarks, wanted, weights, groups, dense_share=0.8)
+    full = ridge.fit_sampled(rows, landmarks, wanted, weights, texts=np.arange(40), groups=groups, dense_share=0.8)
     kept, gone = np.flatnonzero(groups == 0), np.flatnonzero(groups == 1)
-    part = ridge.fit_sampled(rows[kept], landmarks, wanted[kept], weights[kept], groups[kept], dense_share=0.8)
+    part = ridge.fit_sampled(rows[kept], landmarks, wanted[kept], weights[kept], texts=kept, groups=groups[kept], dense_share=0.8)
     expected = blend(*landmarks.similarities(rows[gone])) @ part.coefficients
     np.testing.assert_allclose(full.alien[gone], expected, atol=8e-2)
 

@@ -13,6 +13,7 @@ import pytest
 from engine import evaluation, labelled_csv
 from engine.errors import ImportRejected, InputRejected
 from engine.labelled_csv import LabelledTickets
+from engine.promise import crossed_confidence
 
 WORDS = {"cards": ["card", "lost", "chip"], "transfers": ["transfer", "iban", "late"], "loans": ["loan", "rate", "house"]}
 
@@ -147,7 +148,7 @@ def test_the_fewest_rows_one_example_classes_duplicates_and_long_texts_are_taken
 
 
 @pytest.mark.parametrize("share", [0.6, 0.9])
-def test_repeated_texts_with_contradicting_labels_are_answered_with_the_commoner(share: float) -> None:
+def test_repeated_texts_with_contradicting_labels_are_answered_with_the_commoner_and_shown_as_sure_as_that_is(share: float) -> None:
     """Half of all tickets are ten texts, each given two labels."""
     rng = np.random.default_rng(5)
     names, often = list(WORDS), [f"{word} status" for word in ("card", "chip", "transfer", "iban", "loan", "rate", "house", "late", "lost", "my")]
@@ -160,8 +161,14 @@ def test_repeated_texts_with_contradicting_labels_are_answered_with_the_commoner
         texts, given = (*single.texts, *(often[i] for i in place)), (*single.labels, *labels)
         return LabelledTickets(tuple(texts[i] for i in order), tuple(given[i] for i in order), {})
 
-    found = run(drawn(400, 1), drawn(300, 2))
+    test = drawn(300, 2)
+    found = run(drawn(400, 1), test)
     assert found.accuracy > (1 + share) / 2 - 0.05, "the commoner label is the best that can be said"
+    again = np.array([text in often for text in test.texts])
+    assert found.confidence[again].mean() == pytest.approx(share, abs=0.06)
+    assert found.confidence[~again].mean() == pytest.approx(found.correct[~again].mean(), abs=0.06)
+    given = [promise for promise in found.guarantee if promise.threshold is not None]
+    assert given and all(promise.kept for promise in given)
     assert found.contradicting == 400 and found.to_json()["contradicting_training_rows"] == 400
 
 
@@ -173,6 +180,19 @@ def test_a_file_that_holds_each_ticket_several_times_promises_no_more(times: int
     assert often.held_out_accuracy == pytest.approx(once.held_out_accuracy, abs=0.01)
     assert often.mean_confidence == pytest.approx(once.mean_confidence, abs=0.01)
     assert [promise.threshold is None for promise in often.guarantee] == [promise.threshold is None for promise in once.guarantee]
+
+
+def test_a_text_that_stands_in_the_training_is_shown_as_sure_as_its_copies_agree() -> None:
+    """100 texts, three copies each that always agree, with labels that have nothing to do with the words."""
+    rng = np.random.default_rng(3)
+    single, canned = data(300), [f"request {i} form" for i in range(100)]
+    meant = [list(WORDS)[i] for i in rng.integers(3, size=100)]
+    train = LabelledTickets((*single.texts, *canned * 3), (*single.labels, *meant * 3), {})
+    found = run(train, LabelledTickets(tuple(canned), tuple(meant), {}))
+    assert (found.accuracy, found.repeated) == (1.0, 100)
+    assert found.mean_confidence > 0.97
+    fresh = run(train, LabelledTickets(tuple(f"request {i} form" for i in range(100, 200)), tuple(list(WORDS)[i % 3] for i in range(100)), {}))
+    assert fresh.mean_confidence < 0.6, "of such texts that are new nothing is known"
 
 
 def test_departments_with_one_example_each_do_not_make_the_confidence_nothing() -> None:
@@ -220,9 +240,9 @@ def test_crossed_confidence_gives_every_row_a_probability() -> None:
 
     train = data(100, noise=0.1)
     held_out = Classifier.fit(train.texts, embed(train.texts), train.labels).out_of_fold
-    shown = evaluation.crossed_confidence(held_out)
+    shown = crossed_confidence(held_out)
     assert shown.shape == held_out.correct.shape and ((shown > 0) & (shown < 1)).all()
-    np.testing.assert_array_equal(shown, evaluation.crossed_confidence(held_out))
+    np.testing.assert_array_equal(shown, crossed_confidence(held_out))
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

@@ -180,3 +180,17 @@ def test_reviewed_repeats_of_a_known_text_count_each_whether_confirmed_or_correc
 def layers(calibrator: Calibrator) -> list[int]:
     """Labels of the map and of each of its priors."""
     return [calibrator.labels, *(layers(calibrator.prior) if isinstance(calibrator.prior, Calibrator) else [])]
+
+
+def test_a_text_that_was_given_with_two_labels_is_shown_as_sure_as_they_agree_until_a_supervisor_labels_it() -> None:
+    text, live = "please see the form", {"Cards", "Transfers"}
+    copies = [Exemplar(id=1000 + i, text=text, department="Cards" if i < 36 else "Transfers", source="imported") for i in range(60)]
+    known = exemplars() + copies
+    model = fit(known, embed([e.text for e in known]), policy=Policy())
+    arrays, manifest = model.to_arrays()
+    for one in (model, RoutingModel.from_arrays(1, arrays, json.loads(json.dumps(manifest)))):
+        best = one.predict([text], list(embed([text])), live=live)[0].best
+        assert (best.department, best.confidence) == ("Cards", pytest.approx(0.6, abs=0.05))
+    label = Exemplar(id=5000, text=text, department="Transfers", source="corrected", ticket_id="T1", weight=1.0, method="learned", answered="Cards")
+    for later in (model.refreshed([label], embed([text])), fit([*known, label], embed([e.text for e in [*known, label]]), policy=Policy())):
+        assert later.recurring.confidence(text, "Cards") is None
