@@ -122,11 +122,18 @@ class Outcomes:
         with reading(self._engine) as connection:
             return list(connection.execute(query).all())
 
-    def waiting(self) -> int:
-        """How many tickets wait for a label."""
+    def waiting(self) -> dict[str, int]:
+        """How many tickets wait for a label, by the department they went to; without those of which none waits."""
+        name = routing_history.c.department
+        query = select(name, func.count().label("tickets")).join(tickets, tickets.c.id == routing_history.c.ticket_id).where(_WAITING).group_by(name)
         with reading(self._engine) as connection:
-            query = select(func.count()).select_from(routing_history).join(tickets, tickets.c.id == routing_history.c.ticket_id).where(_WAITING)
-            return connection.execute(query).scalar_one()
+            return {row.department: row.tickets for row in connection.execute(query)}
+
+    def overrule_reason(self, ticket_id: str) -> str:
+        """What the agent said who sent the ticket elsewhere last; "" for nothing."""
+        query = select(overrules.c.reason).where(overrules.c.ticket_id == ticket_id).order_by(overrules.c.id.desc()).limit(1)
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar_one_or_none() or ""
 
     def accuracy(self) -> list[Row]:
         """`routing_accuracy`, by department."""

@@ -8,29 +8,28 @@ from pages.parts import labelling, words
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Review outcomes", caption="Your labels are what the shown confidence is checked against.")
-
-if "labelled" in st.session_state:
-    st.toast(st.session_state.pop("labelled"), icon=":material/check_circle:")
+labelling.told()
+EVERY = "All departments"
 
 try:
     waiting, departments = engine.outcomes.waiting(), [d.name for d in engine.taxonomy.departments()]
-    chosen = st.selectbox("Department", ["All departments", *departments], key="review_department")
-    queue = engine.outcomes.queue(limit=25, department=None if chosen == "All departments" else chosen)
+    # Tickets of a department that was retired wait as well.
+    chosen = st.selectbox("Department", [EVERY, *departments, *sorted(waiting.keys() - set(departments))], key="review_department")
+    queue = engine.outcomes.queue(limit=25, department=None if chosen == EVERY else chosen)
     accuracy = engine.outcomes.accuracy()
 except ConsoleError as error:
-    st.error(
-        "The review queue cannot be read at the moment. No saved label is lost; one that you were just saving was not stored.",
-        icon=":material/cloud_off:",
-    )
+    st.error("The review queue cannot be read at the moment. No saved label is lost; a ticket that you were labelling stays here.", icon=":material/cloud_off:")
     st.text(str(error))
+    labelling.without_queue(engine=engine, operator=operator.name)
     st.stop()
 
 left, right = st.columns([3, 2], gap="large")
 with left:
     shown = None
     if queue:
-        st.caption(f"{words.count(waiting, 'ticket')} waiting for a label; overruled ones come first, then those that were sampled, in an order of chance.")
-        shown = labelling.form(queue, departments, engine=engine, operator=operator.name)
+        count = sum(waiting.values()) if chosen == EVERY else waiting.get(chosen, 0)
+        st.caption(f"{words.count(count, 'ticket')} waiting for a label; overruled ones come first, then those that were sampled, in an order of chance.")
+        shown = labelling.form(queue, departments, engine=engine, operator=operator.name, part=chosen)
     else:
         st.success("Nothing waits for a label here.", icon=":material/done_all:")
         st.caption("Doubtful decisions and a random share of the confident ones appear here as tickets come in.")

@@ -15,12 +15,48 @@ from engine.sanitize import remark
 from pages.parts import words
 
 
-def form(queue: Sequence[Any], departments: Sequence[str], *, engine: Engine, operator: str) -> Any:
-    """Pick a ticket of the queue (the first by default) and label it; the picked one."""
-    names = [f"{row.ticket_id} · {row.department} · {words.percent(float(row.confidence))}" for row in queue]
-    position = st.selectbox("Ticket", range(len(queue)), format_func=names.__getitem__, key="review_ticket")
-    one(queue[position or 0], departments, engine=engine, operator=operator)
-    return queue[position or 0]
+def told() -> None:
+    """What came of the label that was just saved."""
+    if "labelled" in st.session_state:
+        st.toast(st.session_state.pop("labelled"), icon=":material/check_circle:")
+
+
+def form(queue: Sequence[Any], departments: Sequence[str], *, engine: Engine, operator: str, part: str) -> Any:
+    """Pick a ticket of the queue (the first by default) and label it; the picked one.
+
+    The one that is shown stays, wherever the queue has moved meanwhile: what somebody types and saves is about that one. `part`
+    names the part of the queue; in another one the first is shown.
+    """
+    kept = _kept(part)
+    rows = {row.ticket_id: row for row in queue}
+    if kept is not None and kept.ticket_id not in rows:
+        # Somebody else has labelled it, or others have come before it.
+        rows = {row.ticket_id: row for row in engine.decisions.rows([kept.ticket_id])} | rows
+    wanted = st.session_state.pop("review_picked", None) or (kept.ticket_id if kept is not None else None)
+    names = {id_: f"{id_} · {row.department} · {words.percent(float(row.confidence))}" for id_, row in rows.items()}
+    # Set anew each time: the browser's box would else go on showing the ticket that was labelled last.
+    st.session_state["review_ticket"] = wanted if wanted in rows else next(iter(rows))
+    picked = st.selectbox("Ticket", list(rows), format_func=names.__getitem__, key="review_ticket", on_change=_picked)
+    row = rows[picked]
+    st.session_state["reviewing"] = (part, row, list(departments))
+    one(row, departments, engine=engine, operator=operator)
+    return row
+
+
+def without_queue(*, engine: Engine, operator: str) -> None:
+    """The ticket that was being labelled, with what was entered, while the queue cannot be read."""
+    if "reviewing" in st.session_state:
+        _, row, departments = st.session_state["reviewing"]
+        one(row, departments, engine=engine, operator=operator)
+
+
+def _kept(part: str) -> Any:
+    before, row, _ = st.session_state.get("reviewing", (part, None, ()))
+    return row if before == part else None
+
+
+def _picked() -> None:
+    st.session_state["review_picked"] = st.session_state["review_ticket"]
 
 
 def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, place: str = "") -> None:
@@ -37,48 +73,72 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
         if row.degraded_by:
             st.caption(f"Decided without {words.without(row.degraded_by)}, which did not answer then.")
         if row.overruled_to:
-            st.warning(f"The agent sent it to {words.plain(row.overruled_to)} instead.", icon=":material/swap_horiz:")
+            _overruled(row, engine)
+        if row.actual_outcome:
+            by = f" by {words.plain(row.reviewed_by)}" if row.reviewed_by else ""
+            st.info(f"Labelled as {words.plain(row.actual_outcome)}{by} already; a new label replaces it.", icon=":material/history:")
     suggested = row.actual_outcome or row.overruled_to or row.department
-    with st.form(f"label_{row.ticket_id}", border=False, enter_to_submit=bool(place)):
+    id_ = row.ticket_id
+    with st.form(f"label_{id_}", border=False, enter_to_submit=bool(place)):
         choices = list(dict.fromkeys([*departments, row.department, suggested]))
-        actual = st.selectbox("Which department was right?", choices, index=choices.index(suggested), key=f"actual_{row.ticket_id}")
+        st.selectbox("Which department was right?", choices, index=choices.index(suggested), key=f"actual_{id_}")
         one_, two = st.columns(2)
-        hours = one_.number_input(
-            "Resolution time (hours)", min_value=0.0, max_value=8760.0, value=None, step=0.5, key=f"hours_{row.ticket_id}",
+        one_.number_input(
+            "Resolution time (hours)", min_value=0.0, max_value=8760.0, value=None, step=0.5, key=f"hours_{id_}",
             help="More than 0; leave it empty if it is not known",
         )
         two.markdown("Customer's satisfaction")
-        stars = two.feedback("stars", key=f"stars_{row.ticket_id}")
-        note = st.text_input("Note (optional)", max_chars=500, key=f"note_{row.ticket_id}")
-        if st.form_submit_button("Save the label", type="primary", key=f"save_label{place}", shortcut=None if place else "Ctrl+Enter", icon=":material/save:"):
-            _save(row, actual, hours, None if stars is None else stars + 1, note, engine=engine, operator=operator)
+        two.feedback("stars", key=f"stars_{id_}")
+        st.text_input("Note (optional)", max_chars=500, key=f"note_{id_}")
+        # Called before the page is read anew, with the ticket that the click was about: the queue may begin with another one by then.
+        st.form_submit_button(
+            "Save the label", type="primary", key=f"save_label{place}_{id_}", shortcut=None if place else "Ctrl+Enter", icon=":material/save:",
+            on_click=_save, kwargs={"row": row, "engine": engine, "operator": operator, "place": place},
+        )
+    if st.session_state.get("not_labelled", ("", ""))[0] == id_:
+        st.error("The label was not stored; what you entered is still here.", icon=":material/block:")
+        st.text(st.session_state.pop("not_labelled")[1])
 
 
-def _save(
-    row: Any, actual: str, hours: float | None, stars: int | None, note: str, *, engine: Engine, operator: str
-) -> None:
+def _overruled(row: Any, engine: Engine) -> None:
+    st.warning(f"The agent sent it to {words.plain(row.overruled_to)} instead.", icon=":material/swap_horiz:")
     try:
+        reason = engine.outcomes.overrule_reason(row.ticket_id)
+    except ConsoleError:
+        return
+    if reason:
+        st.text(f"The agent's reason: {reason}")
+
+
+def _save(*, row: Any, engine: Engine, operator: str, place: str) -> None:
+    id_, entered = row.ticket_id, st.session_state
+    stars = entered[f"stars_{id_}"]
+    try:
+        now = next(iter(engine.decisions.rows([id_])), row)
+        if now.reviewed_at != row.reviewed_at:
+            if not place:
+                part, _, departments = entered["reviewing"]
+                entered["reviewing"] = (part, now, departments)
+            entered["not_labelled"] = (id_, f"{now.reviewed_by} labelled it as {now.actual_outcome} meanwhile. Save again to replace that label.")
+            return
         outcome = Outcome(
-            ticket_id=row.ticket_id, department=actual, labelled_by=operator, resolution_hours=hours, satisfaction=stars, note=note
+            ticket_id=id_, department=entered[f"actual_{id_}"], labelled_by=operator, resolution_hours=entered[f"hours_{id_}"],
+            satisfaction=None if stars is None else stars + 1, note=entered[f"note_{id_}"],
         )
         reviewed = engine.router.review(outcome)
     except ConsoleError as error:
-        st.error("The label was not stored; what you entered is still here.", icon=":material/block:")
-        st.text(str(error))
+        entered["not_labelled"] = (id_, str(error))
         return
     verdict = "confirmed" if reviewed.correct else f"corrected to {reviewed.actual}"
     later = " It is stored; the console learns from it within a minute." if reviewed.late else ""
-    st.session_state["labelled"] = words.plain(f"{row.ticket_id}: {verdict}.{later}")
-    st.session_state.pop("review_ticket", None)
-    st.session_state["looked_up_is_done"] = True
-    st.rerun()
+    entered["labelled"] = words.plain(f"{id_}: {verdict}.{later}")
+    entered["looked_up"] = ""
+    if not place:
+        entered.pop("reviewing", None)
 
 
 def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: Any = None) -> None:
     """Find any ticket by its number and label it, or label it again."""
-    if st.session_state.pop("looked_up_is_done", False):
-        # Forgetting the key alone would leave the number standing in the browser's field.
-        st.session_state["looked_up"] = ""
     entered = st.text_input("Ticket number", key="looked_up", placeholder="T-20260131-7F3K9Q2M5R").strip()
     if not entered:
         return
@@ -90,8 +150,6 @@ def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: 
     if not found:
         st.warning("No ticket has this number. Check it and try again.", icon=":material/search_off:")
         return
-    if found[0].actual_outcome:
-        st.info(f"Labelled as {words.plain(found[0].actual_outcome)} already; a new label replaces it.", icon=":material/history:")
     one(found[0], departments, engine=engine, operator=operator, place="_looked_up")
 
 

@@ -115,7 +115,7 @@ def test_an_overrule_of_a_labelled_ticket_is_noted_and_the_label_stands(console)
     row = console.decisions.rows([decision.ticket_id])[0]
     assert (row.actual_outcome, row.overruled_to) == ("Sales", None)
     assert [(r.actor, r.action) for r in console.audit.find(limit=1, words=decision.ticket_id)] == [("ann", "ticket_overruled")]
-    assert console.outcomes.waiting() == 0
+    assert console.outcomes.waiting() == {}
 
 
 def test_nobody_sends_a_ticket_to_a_retired_department_but_its_old_tickets_can_still_be_labelled(console) -> None:

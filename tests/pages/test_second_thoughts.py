@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
+from db.session import connect, writing
 from engine import bootstrap
 from engine.access import Role
 from engine.bootstrap import Engine
-from engine.domain import Outcome, TicketDraft
+from engine.domain import Outcome, Overrule, TicketDraft
 from pages.parts import guard
 from tests.pages.test_states import said
 
@@ -65,3 +67,103 @@ def test_a_confidence_reads_the_same_on_the_card_and_in_the_table(opened: Callab
     page.button[0].click().run()
     table = next(frame.value for frame in page.dataframe if "Confidence" in frame.value)
     assert table["Confidence"][0].strip() == page.metric[0].value
+
+
+OTHERS = ("where is my parcel", "someone stole my card", "i forgot my password", "the app does not open", "i want a loan")
+
+
+def waiting(console: Engine) -> list[str]:
+    """Some tickets that wait for a label, in the order of the queue."""
+    for body in OTHERS:
+        console.router.route(TicketDraft(body=body))
+    with writing(console.decisions._engine) as connection:
+        connection.execute(text("update routing_history set review_wanted = true"))
+    return [row.ticket_id for row in console.outcomes.queue()]
+
+
+def label(console: Engine, ticket_id: str, department: str) -> None:
+    console.router.review(Outcome(ticket_id=ticket_id, department=department, labelled_by="sam"), learn=False)
+
+
+def save(page: AppTest) -> None:
+    next(button for button in page.button if button.label == "Save the label").click().run()
+
+
+@pytest.mark.parametrize("moved", ["the ticket before was labelled", "another was overruled"])
+def test_a_label_is_of_the_ticket_that_was_shown_wherever_the_queue_has_moved(
+    opened: Callable[[str], AppTest], console: Engine, moved: str
+) -> None:
+    ids = waiting(console)
+    page = opened("review")
+    assert page.selectbox(key="review_ticket").value == ids[0]
+    mine = ids[2]
+    page.selectbox(key="review_ticket").set_value(mine).run()
+    page.selectbox(key=f"actual_{mine}").set_value("Sales")
+    page.text_input(key=f"note_{mine}").set_value("rang twice")
+    if moved == "another was overruled":
+        console.router.overrule(Overrule(ticket_id=ids[4], department="Complaints", by="ann"))
+    else:
+        label(console, ids[0], "Complaints")
+    save(page)
+    assert not page.exception and not page.error
+    rows = {row.ticket_id: row for row in console.decisions.rows(ids)}
+    assert (rows[mine].actual_outcome, rows[mine].reviewed_by) == ("Sales", "sue")
+    assert {row.ticket_id for row in rows.values() if row.reviewed_by == "sue"} == {mine}
+    assert page.selectbox(key="review_ticket").value == console.outcomes.queue()[0].ticket_id, "the box names the ticket that is shown"
+
+
+def test_a_ticket_that_somebody_else_has_labelled_meanwhile_stays_and_is_replaced_only_when_that_was_seen(
+    opened: Callable[[str], AppTest], console: Engine
+) -> None:
+    mine = waiting(console)[0]
+    page = opened("review")
+    page.selectbox(key=f"actual_{mine}").set_value("Sales")
+    page.text_input(key=f"note_{mine}").set_value("rang twice")
+    label(console, mine, "Complaints")
+    save(page)
+    assert "sam labelled it as Complaints meanwhile. Save again to replace that label." in said(page)
+    assert console.decisions.rows([mine])[0].actual_outcome == "Complaints"
+    assert page.selectbox(key="review_ticket").value == mine
+    assert (page.selectbox(key=f"actual_{mine}").value, page.text_input(key=f"note_{mine}").value) == ("Sales", "rang twice")
+    save(page)
+    row = console.decisions.rows([mine])[0]
+    assert (row.actual_outcome, row.reviewed_by) == ("Sales", "sue")
+    assert page.selectbox(key="review_ticket").value != mine
+
+
+def test_a_label_that_a_silent_database_refused_is_still_there_with_its_ticket_and_can_be_saved_again(
+    opened: Callable[[str], AppTest], console: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = waiting(console)[0]
+    page = opened("review")
+    page.selectbox(key=f"actual_{mine}").set_value("Sales")
+    page.text_input(key=f"note_{mine}").set_value("rang twice")
+    gone = connect("postgresql+psycopg2://nobody@127.0.0.1:1/none")
+    with monkeypatch.context() as away:
+        away.setattr(console.outcomes, "_engine", gone)
+        save(page)
+        assert not page.exception
+        assert "cannot be read at the moment" in said(page) and "The label was not stored; what you entered is still here." in said(page)
+        assert (page.selectbox(key=f"actual_{mine}").value, page.text_input(key=f"note_{mine}").value) == ("Sales", "rang twice")
+    gone.dispose()
+    save(page)
+    assert (console.decisions.rows([mine])[0].actual_outcome, page.error.values) == ("Sales", [])
+
+
+def test_the_agents_reason_is_shown_and_a_part_of_the_queue_says_how_many_are_in_it(opened: Callable[[str], AppTest], console: Engine) -> None:
+    ids = waiting(console)
+    went = {row.ticket_id: row.department for row in console.outcomes.queue()}
+    console.router.overrule(Overrule(ticket_id=ids[3], department="Complaints", by="ann", reason="*rude* to me"))
+    page = opened("review")
+    assert page.selectbox(key="review_ticket").value == ids[3]
+    assert "The agent's reason: *rude* to me" in said(page)
+    assert f"{len(ids)} tickets waiting" in said(page)
+    page.selectbox(key="review_department").set_value(went[ids[0]]).run()
+    own = [id_ for id_, name in went.items() if name == went[ids[0]]]
+    assert f"{len(own)} ticket{'s' if len(own) > 1 else ''} waiting" in said(page)
+    assert page.selectbox(key="review_ticket").value in own
+    with writing(console.decisions._engine) as connection:
+        connection.execute(text("update routing_history set department = 'Retired long ago' where ticket_id = :id"), {"id": ids[1]})
+    page.run()
+    page.selectbox(key="review_department").set_value("Retired long ago").run()
+    assert page.selectbox(key="review_ticket").value == ids[1]
