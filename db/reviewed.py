@@ -15,6 +15,7 @@ _COLUMNS = """
     h.ticket_id, h.department, h.method, h.confidence, h.raw_score, h.created_at, h.reviewed_at, h.review_probability,
     h.review_wanted, h.topic
 """
+_RATES = "(config->>'review_rate')::float8 as review_rate, (config->>'audit_rate')::float8 as audit_rate"
 
 
 class Reviewed:
@@ -33,10 +34,11 @@ class Reviewed:
             return connection.execute(query, {"number": number, "demo": demo, "without": list(without)}).all()
 
     def decisions(self, *, demo: bool, limit: int = 50_000) -> Sequence[Row]:
-        """The newest reviewed decisions that chance chose, newest first: actual_outcome, model, embedder and the columns."""
+        """The newest reviewed decisions that chance chose, newest first: actual_outcome, model, embedder, their policy's review_rate
+        and audit_rate (null for the built-in one) and the columns."""
         query = text(
             f"select h.actual_outcome, coalesce(h.versions->>'model', '') as model, coalesce(h.versions->>'embedder', '') as embedder, "
-            f"{_COLUMNS} from routing_history h where h.actual_outcome is not null "
+            f"{_RATES}, {_COLUMNS} from routing_history h left join policies on policies.number = h.policy where h.actual_outcome is not null "
             "and h.review_wanted and h.demo = :demo order by h.reviewed_at desc limit :limit"
         )
         with reading(self._engine) as connection:
@@ -50,7 +52,7 @@ class Reviewed:
         """
         month = bucket_sql(Level.MONTH, "cast(:since as timestamptz)")
         query = text(f"""
-            select department, method, (config->>'review_rate')::float8 as review_rate, (config->>'audit_rate')::float8 as audit_rate,
+            select department, method, {_RATES},
                 sum(n)::bigint as decisions, sum(auto)::bigint as alone
             from (
                 select department, method, policy, n, coalesce(auto, 0) as auto from rollups
@@ -90,7 +92,10 @@ class Reviewed:
         query = text("""
             select
                 (select count(*) from routing_history where actual_outcome is not null and review_wanted and demo = :demo) as labelled,
-                (select count(*) from routing_history where actual_outcome is null and review_wanted and demo = :demo) as waiting,
+                (select count(*) from routing_history h join tickets t on t.id = h.ticket_id
+                    where h.actual_outcome is null and h.review_wanted and h.demo = :demo and t.text_removed_at is null) as waiting,
+                (select count(*) from routing_history h join tickets t on t.id = h.ticket_id
+                    where h.actual_outcome is null and h.review_wanted and h.demo = :demo and t.text_removed_at is not null) as removed,
                 (select count(*) from routing_history where created_at > now() - make_interval(days => :days) and automation = 'auto'
                     and not review_wanted and review_probability >= 1 and demo = :demo) as beyond_chance
         """)

@@ -57,13 +57,10 @@ class LabelCounts:
     errors: Counts
 
     @classmethod
-    def of(
-        cls, confidence: Array, correct: NDArray[np.bool_], weights: Array, *, heaviest: float = 0.0, unseen: float = 0.0
-    ) -> LabelCounts:
+    def of(cls, confidence: Array, correct: NDArray[np.bool_], weights: Array, *, heaviest: float = 0.0) -> LabelCounts:
         """Count the labels; arrays of length 0 without labels. Inputs [n] are taken as checked.
 
-        `heaviest` is the least that the largest weight is taken to be; `unseen` the weight of tickets that count as wrong
-        above every candidate. See `derive_threshold`.
+        `heaviest` is the least that the largest weight is taken to be.
         """
         order = np.argsort(-confidence, kind="stable")
         covered = np.searchsorted(-confidence[order], -CANDIDATES, side="right")
@@ -75,7 +72,7 @@ class LabelCounts:
         bad_weight = np.minimum(np.cumsum(mass * wrong)[last], weight)
         largest = np.maximum(np.maximum.accumulate(mass)[last], heaviest) if len(last) else np.zeros(0)
         trials = np.minimum(np.floor(weight / largest + _ROUNDING), covered).astype(np.int64)
-        rate = (bad_weight + unseen) / (weight + unseen)
+        rate = bad_weight / weight
         return cls(
             thresholds=CANDIDATES[first],
             covered=covered.astype(np.int64),

@@ -7,7 +7,8 @@ from typing import Protocol
 
 
 class LabelRow(Protocol):
-    """A reviewed decision; `id` and `actual` belong to a label, `actual_outcome`, `model` and `embedder` to a decision."""
+    """A reviewed decision; `id` and `actual` belong to a label, `actual_outcome`, `model`, `embedder` and the rates of its
+    policy (None for the built-in one) to a decision."""
 
     id: int
     ticket_id: str
@@ -20,6 +21,8 @@ class LabelRow(Protocol):
     review_probability: float
     model: str
     embedder: str
+    review_rate: float | None
+    audit_rate: float | None
 
 
 class DrawnRow(Protocol):

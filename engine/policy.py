@@ -81,6 +81,7 @@ def derived(policy: Policy, evidence: Evidence, departments: Collection[str]) ->
     """
     if policy.target_accuracy is None:
         return policy, {}
+    evidence = evidence.telling()
     found = derive_per_department(
         evidence.confidence, evidence.correct, evidence.departments, target=policy.target_accuracy, delta=policy.delta,
         weights=evidence.weights, known=departments, strata=evidence.strata,

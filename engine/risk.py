@@ -14,7 +14,7 @@ from engine.checks import checked_flags, checked_unit, checked_weights
 from engine.intervals import clopper_pearson_lower, clopper_pearson_upper
 from engine.selective import RiskCoverage, auroc, coverage_at, risk_coverage
 from engine.label_counts import MOST_LABELS, Batch, LabelCounts, check_promise, typical_need
-from engine.sampled import Stratum, rarest
+from engine.sampled import Stratum
 
 __all__ = [
     "Basis",
@@ -137,7 +137,7 @@ def derive_threshold(
     over-sampled tickets had been thinned out until all were sampled at the lowest rate. The thinned sample would be an
     even one, and the weighted rate varies no more than its rate does. With equal weights nothing is lost.
     `strata` says at which rates the tickets were drawn, labelled or not: a rate so low that none of its tickets has a label
-    yet counts all the same, else the others would speak for them; see `engine.sampled.rarest`.
+    yet counts all the same, else the others would speak for them.
     Raises ValueError for NaN, wrong shapes, or a number outside its range.
     """
     shown = checked_unit(confidence, "confidence")
@@ -154,8 +154,7 @@ def _derive(
     strata: Iterable[Stratum],
 ) -> Threshold:  # fmt: skip
     ahead = None if batch is None else batch.size(len(shown))
-    heaviest, unseen = rarest(strata, target=target)
-    counts = LabelCounts.of(shown, right, mass, heaviest=heaviest, unseen=unseen)
+    counts = LabelCounts.of(shown, right, mass, heaviest=max((1.0 / stratum.rate for stratum in strata), default=0.0))
     at = counts.lowest(target, delta, horizon=ahead)
     if at is None:
         wanted, noisy = _forecast(counts, target, delta, labels=len(shown), batch=batch)

@@ -1,6 +1,7 @@
 """At which rates chance chooses tickets for review, and how much of what it chose has a label."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -8,8 +9,6 @@ from engine.domain import Method, Policy
 
 # One label cannot stand for more than a thousand tickets: it would outweigh all others.
 LOWEST_RATE = 1e-3
-# Decisions so rare among all (a share of the errors allowed) that they are counted as wrong instead of setting the rate.
-NEGLIGIBLE = 0.02
 
 
 def review_probability(policy: Policy, method: Method, *, alone: bool) -> float:
@@ -20,27 +19,31 @@ def review_probability(policy: Policy, method: Method, *, alone: bool) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """Decisions of one department that were to be reviewed at the same rate in (0, 1], whether they have a label or not."""
+    """Decisions of one department that were to be reviewed at the same rate in (0, 1], whether they have a label or not.
+
+    `review_rate` is what their policy asked of those that went alone, in [0, 1].
+    """
 
     department: str
     rate: float
     decisions: int
+    review_rate: float
 
 
-def rarest(strata: Iterable[Stratum], *, target: float) -> tuple[float, int]:
-    """The largest inverse rate that counts (0.0 without strata), and how many decisions of still lower rates there are.
+def telling_rate(strata: Iterable[Stratum]) -> float:
+    """The review rate in [0, 1] from which on policies are counted, so that thresholds rest on as much as there is.
 
-    Lower rates are left out while their decisions are together at most a fiftieth of the errors that `target` allows: a
-    policy that somebody tried for an hour would else cost all evidence. Whoever leaves them out counts them as wrong.
+    Evidence is worth what it would be if all had been reviewed at the lowest rate among it. A policy that reviews few can cost
+    more than its tickets add: of all rates it is the one for which rate x decisions under policies with at least that rate is
+    largest. Whole policies are left out, counts alone decide, and tickets come alike under all of them: what is left is as fair a
+    sample as all. 0.0 where no policy reviewed any that went alone.
     """
-    rising = sorted(strata, key=lambda stratum: stratum.rate)
-    spared = NEGLIGIBLE * (1.0 - target) * sum(stratum.decisions for stratum in rising)
-    left_out = 0
-    for stratum in rising:
-        if left_out + stratum.decisions > spared:
-            return 1.0 / stratum.rate, left_out
-        left_out += stratum.decisions
-    return 0.0, left_out
+    decisions: Counter[float] = Counter()
+    for stratum in strata:
+        decisions[stratum.review_rate] += stratum.decisions
+    rates = sorted(decisions, reverse=True)
+    worth = {rate: rate * sum(decisions[other] for other in rates if other >= rate) for rate in rates}
+    return max(rates, key=worth.__getitem__, default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +51,14 @@ class Sampled:
     """Tickets that chance put into the review queue, and those that it never could.
 
     labelled, waiting   chosen tickets with a label, and still without
+    removed             chosen ones without a label whose text was removed, so that nobody can label them any more
     beyond_chance       lately routed alone while the policy reviewed none of these: no label can speak for them
     """
 
     labelled: int
     waiting: int
     beyond_chance: int
+    removed: int = 0
 
     @property
     def notes(self) -> list[str]:
@@ -62,7 +67,13 @@ class Sampled:
         if self.waiting:
             found.append(
                 f"{self.waiting:,} of {self.labelled + self.waiting:,} tickets that were sampled for review still wait for a label: the "
-                "estimates hold when the queue is emptied. Overruled tickets are labelled first, so until then they may look worse."
+                "estimates and promises hold when the queue is emptied. Until then they may look worse, because overruled tickets are "
+                "labelled first, or better, where easy ones are."
+            )
+        if self.removed:
+            found.append(
+                f"{self.removed:,} tickets that were sampled for review lost their text before anybody labelled them: the estimates hold if "
+                "these were like the others."
             )
         if self.beyond_chance:
             found.append(

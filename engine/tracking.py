@@ -12,7 +12,7 @@ from engine.accuracy import AccuracySnapshot, AccuracyTracker, ReviewedLabel
 from engine.domain import Method, Policy
 from engine.label_store import DrawnRow, LabelRow, LabelStore
 from engine.ports import Clock
-from engine.sampled import LOWEST_RATE, Stratum, review_probability
+from engine.sampled import LOWEST_RATE, Stratum, review_probability, telling_rate
 from engine.taken import Taken
 
 
@@ -20,6 +20,7 @@ from engine.taken import Taken
 class Evidence:
     """Reviewed decisions that chance chose, one entry each; `weights` are inverse sampling rates.
 
+    review_rates        what the policies that decided asked of those that go alone
     models, embedders   the versions that decided, one entry each
     retired, foreign    labels that `comparable` left out
     strata              at which rates decisions of this time were to be reviewed, whether they have a label or not
@@ -31,6 +32,7 @@ class Evidence:
     methods: tuple[str, ...]
     actual: tuple[str, ...]
     weights: np.ndarray
+    review_rates: np.ndarray
     models: tuple[str, ...]
     embedders: tuple[str, ...]
     retired: int = 0
@@ -45,6 +47,7 @@ class Evidence:
         names = ("departments", "methods", "actual", "models", "embedders")
         return replace(
             self, confidence=self.confidence[rows], correct=self.correct[rows], weights=self.weights[rows],
+            review_rates=self.review_rates[rows],
             **{name: tuple(value for value, keep in zip(getattr(self, name), rows, strict=True) if keep) for name in names},
         )
 
@@ -59,6 +62,12 @@ class Evidence:
         known = np.array([name in live for name in self.departments], dtype=bool)
         same = np.array([name == embedder for name in self.embedders], dtype=bool)
         return replace(self.chosen(known & same), retired=int((~known).sum()), foreign=int((known & ~same).sum()))
+
+    def telling(self) -> Evidence:
+        """What thresholds rest on: without the policies that reviewed so few that all would be worth less; see `telling_rate`."""
+        least = telling_rate(self.strata)
+        strata = tuple(stratum for stratum in self.strata if stratum.review_rate >= least)
+        return replace(self.chosen(self.review_rates >= least), strata=strata)
 
     def of_model(self, number: str) -> int:
         """How many of the labels are on answers of the model with this number."""
@@ -128,6 +137,7 @@ def _evidence(rows: Sequence[LabelRow]) -> Evidence:
         methods=tuple(row.method for row in rows),
         actual=tuple(row.actual_outcome for row in rows),
         weights=np.array([1 / max(LOWEST_RATE, row.review_probability) for row in rows]),
+        review_rates=np.array([_policy(row).review_rate for row in rows]),
         models=tuple(row.model for row in rows),
         embedders=tuple(row.embedder for row in rows),
     )
@@ -135,8 +145,13 @@ def _evidence(rows: Sequence[LabelRow]) -> Evidence:
 
 def _strata(row: DrawnRow) -> Iterator[Stratum]:
     """A rate of nothing is left out: no label can speak for those tickets, and the pages say so."""
-    policy = Policy() if row.review_rate is None else replace(Policy(), review_rate=row.review_rate, audit_rate=row.audit_rate)
+    policy = _policy(row)
     for alone, decisions in ((True, row.alone), (False, row.decisions - row.alone)):
         rate = review_probability(policy, Method(row.method), alone=alone)
         if decisions > 0 and rate > 0.0:
-            yield Stratum(row.department, max(LOWEST_RATE, rate), decisions)
+            yield Stratum(row.department, max(LOWEST_RATE, rate), decisions, policy.review_rate)
+
+
+def _policy(row: DrawnRow | LabelRow) -> Policy:
+    """The rates of the policy that decided; the built-in one is not stored."""
+    return Policy() if row.review_rate is None else replace(Policy(), review_rate=row.review_rate, audit_rate=row.audit_rate)

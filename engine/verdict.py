@@ -145,6 +145,9 @@ def surest(work: Work, state: RoutingState) -> Verdict | None:
     found, own = work.verdict, Verdict.learned(work, state)
     if found is None or own is None or own.department != found.department:
         return found or own
+    if _held_back(found, state):
+        # By supervisors' labels, whatever the threshold: the same answer under another name is no better.
+        return found
     alone = [_automation(verdict, state)[0] is Automation.AUTO for verdict in (found, own)]
     return own if alone == [False, True] else found
 
@@ -163,13 +166,18 @@ def _automation(verdict: Verdict, state: RoutingState) -> tuple[Automation, str]
     if verdict.method is Method.FALLBACK:
         return Automation.SUGGEST, ""
     if verdict.confidence >= thresholds.auto:
-        # A repeat is as accurate as what it repeats, however good repeats are in general.
-        for method in dict.fromkeys((verdict.repeats or verdict.method.value, verdict.method.value)):
-            gate = state.accuracy.gated(verdict.department, method, threshold=state.policy.accuracy)
-            if gate.gated:
-                return Automation.PRESELECT, f"Held back for a click: {gate.reason}."
-        return Automation.AUTO, ""
+        reason = _held_back(verdict, state)
+        return (Automation.PRESELECT, f"Held back for a click: {reason}.") if reason else (Automation.AUTO, "")
     return (Automation.PRESELECT if verdict.confidence >= thresholds.preselect else Automation.SUGGEST), ""
+
+
+def _held_back(verdict: Verdict, state: RoutingState) -> str:
+    """Why such answers are not routed alone, "" where they are. A repeat is as accurate as what it repeats, however good repeats are."""
+    for method in dict.fromkeys((verdict.repeats or verdict.method.value, verdict.method.value)):
+        gate = state.accuracy.gated(verdict.department, method, threshold=state.policy.accuracy)
+        if gate.gated:
+            return gate.reason
+    return ""
 
 
 def _scores(work: Work) -> Mapping[str, float]:

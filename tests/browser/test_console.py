@@ -1,16 +1,19 @@
 """The main job in a real browser: submit a ticket, see why, label it, and find it on the dashboard."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy import text
 
 from db.session import connect, reading
-from engine.domain import Overrule
+from engine.access import Role
+from engine.domain import Overrule, TicketDraft
 from tests.browser.conftest import settled
 from tests.serving import Served
+from tests.signin import sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -146,3 +149,40 @@ def test_a_saved_policy_is_in_force_and_listed(served: Served, admin: Page) -> N
     admin.locator(".st-key-save_policy button").click()
     expect(admin.get_by_text("is in force. Every instance follows").first).to_be_visible()
     assert served.engine.policies.live().accuracy == 0.75
+
+
+def test_two_supervisors_at_one_queue_label_what_each_of_them_sees(served: Served, admin: Page, chromium: Browser) -> None:
+    """The box names the ticket below it after every save, and a ticket that the other one labelled is told first."""
+    for body in ("the courier never rang", "my new card has not come", "i want a paper invoice"):
+        decision = served.engine.router.route(TicketDraft(body=body))
+        served.engine.router.overrule(Overrule(ticket_id=decision.ticket_id, department="Complaints", by="lee"))
+    ids = [row.ticket_id for row in served.engine.outcomes.queue(limit=3)]
+
+    def box(page: Page) -> Locator:
+        return page.locator(".st-key-review_ticket input")
+
+    context = chromium.new_context(viewport={"width": 1280, "height": 2000})
+    other = context.new_page()
+    sign_in(other, served.url, Role.SUPERVISOR, served.words[Role.SUPERVISOR])
+    for page in (other, admin):
+        page.goto(f"{served.url}/review")
+        settled(page)
+        expect(box(page)).to_have_value(re.compile(ids[0]))
+    other.locator(f".st-key-note_{ids[0]} input").fill("rang twice")
+    for done, following in zip(ids[:2], ids[1:], strict=True):
+        admin.locator(f".st-key-save_label_{done} button").click()
+        expect(admin.get_by_text(f"{done}: corrected to Complaints.").first).to_be_visible()
+        settled(admin)
+        expect(box(admin)).to_have_value(re.compile(following))
+        expect(admin.locator(f".st-key-note_{following} input")).to_be_visible()
+    other.locator(f".st-key-save_label_{ids[0]} button").click()
+    expect(other.get_by_text("labelled it as Complaints meanwhile").first).to_be_visible()
+    expect(other.locator(f".st-key-note_{ids[0]} input")).to_have_value("rang twice")
+    assert served.engine.decisions.rows([ids[0]])[0].reviewed_by == "admin"
+    other.locator(f".st-key-save_label_{ids[0]} button").click()
+    expect(other.get_by_text(f"{ids[0]}: corrected to Complaints.").first).to_be_visible()
+    settled(other)
+    expect(box(other)).to_have_value(re.compile(ids[2]))
+    rows = served.engine.decisions.rows(ids)
+    assert {row.ticket_id: row.reviewed_by for row in rows} == {ids[0]: str(Role.SUPERVISOR), ids[1]: "admin", ids[2]: None}
+    context.close()

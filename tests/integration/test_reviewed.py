@@ -58,6 +58,11 @@ def test_sampled_tickets_without_a_label_and_those_that_nobody_could_sample_are_
     assert found == Sampled(labelled=4, waiting=3, beyond_chance=5)
     assert ["3 of 7" in found.notes[0], "accuracy is unknown" in found.notes[1]] == [True, True]
     assert Sampled(labelled=9, waiting=0, beyond_chance=0).notes == []
+    with database.begin() as connection:
+        connection.execute(text("update tickets set text_removed_at = now() where id in ('T-10', 'T-11')"))
+    found = reviewed.sampled(demo=False)
+    assert (found.waiting, found.removed) == (1, 2)
+    assert "2 tickets that were sampled for review lost their text" in found.notes[1]
 
 
 def test_a_label_on_an_overruled_ticket_that_was_not_sampled_carries_no_weight(database: Database) -> None:
@@ -89,11 +94,15 @@ def test_the_rates_at_which_decisions_were_drawn_are_those_stored_with_each_whet
         for roll in (False, True):
             if roll:
                 Rollups(console.decisions._engine).roll()
-            counted: Counter[tuple[str, float]] = Counter()
+            counted, asked = Counter[tuple[str, float]](), set[float]()
             for stratum in console.tracking.evidence().strata:
                 counted[stratum.department, round(stratum.rate, 9)] += stratum.decisions
+                asked.add(stratum.review_rate)
             assert counted == {(name, round(rate, 9)): count for name, rate, count in stored}
     assert {0.02, 0.2, 1.0} <= {rate for _, rate in counted}
+    evidence = console.tracking.evidence()
+    assert asked == {0.2, 0.02, 0.0}
+    assert set(evidence.review_rates) == {0.2, 0.02, 0.0} and set(evidence.telling().review_rates) == {0.2}
 
 
 @pytest.mark.parametrize(("days", "wanted"), [(30, 6.0), (3, 14.0), (0.1, 42.0)])

@@ -25,7 +25,7 @@ def evidence(n: int, *, seed: int = 1, departments: tuple[str, ...] = DEPARTMENT
     confidence = chance.beta(6, 1, n)
     return Evidence(
         confidence=confidence, correct=chance.random(n) < confidence, departments=tuple(departments[i % len(departments)] for i in range(n)),
-        methods=("learned",) * n, actual=tuple(departments[i % len(departments)] for i in range(n)), weights=np.ones(n),
+        methods=("learned",) * n, actual=tuple(departments[i % len(departments)] for i in range(n)), weights=np.ones(n), review_rates=np.full(n, 0.2),
         models=("7",) * n, embedders=("minilm",) * n,
     )
 

@@ -1,13 +1,18 @@
 """Tickets that are reviewed rarely are not spoken for by those that are reviewed often, and a rare rate costs no more than it must."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.domain import Policy
+from engine.policy import derived
 from engine.risk import Basis, derive_per_department, derive_threshold
-from engine.sampled import Stratum, rarest
+from engine.sampled import Stratum, telling_rate
+from engine.tracking import Evidence
 from tests.unit.test_risk import draw_labels
 
 
@@ -24,7 +29,7 @@ def test_tickets_reviewed_so_rarely_that_none_has_a_label_are_not_spoken_for_by_
         found = derive_per_department(
             confidence[seen], correct[seen], list(np.where(alone, "alone", "held")[seen]), target=0.95, weights=1.0 / rate[seen],
             known=["alone", "held"], minimum=1000,
-            strata=[Stratum("alone", 0.02, int(alone.sum())), Stratum("held", 1.0, int((~alone).sum()))],
+            strata=[Stratum("alone", 0.02, int(alone.sum()), 0.02), Stratum("held", 1.0, int((~alone).sum()), 0.02)],
         )
         broken += found["alone"].basis is not Basis.NONE
     assert broken <= 3
@@ -33,34 +38,49 @@ def test_tickets_reviewed_so_rarely_that_none_has_a_label_are_not_spoken_for_by_
 @pytest.mark.parametrize("rate", [1.0, 0.3])
 def test_a_single_rate_changes_nothing(rate: float) -> None:
     confidence, correct = draw_labels(np.random.default_rng(7), 2000)
-    weighted = derive_threshold(confidence, correct, target=0.95, weights=np.full(2000, 1 / rate), strata=[Stratum("", rate, 9000)])
+    weighted = derive_threshold(confidence, correct, target=0.95, weights=np.full(2000, 1 / rate), strata=[Stratum("", rate, 9000, rate)])
     plain = derive_threshold(confidence, correct, target=0.95)
     assert (weighted.value, weighted.covered, weighted.upper_error) == (plain.value, plain.covered, plain.upper_error)
 
 
-def test_a_rate_tried_for_an_hour_costs_the_few_tickets_of_that_hour_and_no_more() -> None:
-    confidence, correct = draw_labels(np.random.default_rng(7), 2000)
-    hour, month = (
-        derive_threshold(
-            confidence, correct, target=0.95, weights=np.full(2000, 5.0),
-            strata=[Stratum("", 0.2, 10_000 - tried), Stratum("", 0.001, tried)],
+def test_policies_that_reviewed_few_are_left_out_until_their_tickets_tell_as_much() -> None:
+    def drawn(few: int) -> list[Stratum]:
+        return [
+            Stratum("a", 0.2, 6000, 0.2), Stratum("a", 1.0, 3000, 0.2), Stratum("b", 1.0, 1000, 0.2),
+            Stratum("a", 0.02, few // 2, 0.02), Stratum("b", 1.0, few - few // 2, 0.02),
+        ]
+
+    assert telling_rate(drawn(50)) == telling_rate(drawn(80_000)) == 0.2
+    assert telling_rate(drawn(100_000)) == 0.02
+    assert telling_rate([*drawn(50), Stratum("a", 1.0, 10**9, 0.0)]) == 0.2, "where nothing that goes alone was reviewed"
+    assert telling_rate([Stratum("a", 1.0, 100, 0.0)]) == telling_rate([]) == 0.0
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 1.0), st.integers(1, 10**6)), min_size=1, max_size=8))
+def test_no_other_choice_of_policies_is_worth_more(drawn: list[tuple[float, int]]) -> None:
+    least = telling_rate([Stratum("", rate, decisions, rate) for rate, decisions in drawn])
+
+    def worth(lowest: float) -> float:
+        return lowest * sum(decisions for rate, decisions in drawn if rate >= lowest)
+
+    assert worth(least) == pytest.approx(max(worth(rate) for rate, _ in drawn))
+
+
+def test_a_lower_review_rate_takes_no_promise_away_and_its_few_labels_do_not_weigh_on_the_others() -> None:
+    confidence, correct = draw_labels(np.random.default_rng(7), 2001)
+    confidence[-1], correct[-1] = 0.98, True
+
+    def evidence(tried: int, labels: int) -> Evidence:
+        shown, right = confidence[: 2000 + labels], correct[: 2000 + labels]
+        n = len(shown)
+        return Evidence(
+            confidence=shown, correct=right, departments=("a",) * n, methods=("learned",) * n, actual=("a",) * n,
+            weights=np.r_[np.full(2000, 5.0), np.full(labels, 50.0)], review_rates=np.r_[np.full(2000, 0.2), np.full(labels, 0.02)],
+            models=("1",) * n, embedders=("m",) * n, strata=(Stratum("a", 0.2, 10_000, 0.2), Stratum("a", 0.02, tried, 0.02)),
         )
-        for tried in (10, 1000)
-    )
-    plain = derive_threshold(confidence, correct, target=0.95)
-    assert hour.coverage >= 0.97 * plain.coverage
-    assert hour.upper_error <= 0.05
-    assert month.value is None
-    assert month.labels_needed is not None
 
-
-@given(st.lists(st.tuples(st.floats(0.001, 1.0), st.integers(1, 10**6)), min_size=1, max_size=8), st.floats(0.5, 0.999))
-def test_few_decisions_are_left_out_for_their_rate_and_the_next_lower_rate_would_be_too_many(
-    drawn: list[tuple[float, int]], target: float
-) -> None:
-    strata = [Stratum("", rate, decisions) for rate, decisions in drawn]
-    heaviest, left_out = rarest(strata, target=target)
-    total = sum(s.decisions for s in strata)
-    assert left_out <= 0.02 * (1 - target) * total
-    assert heaviest in [1 / s.rate for s in strata]
-    assert left_out + sum(s.decisions for s in strata if 1 / s.rate == heaviest) > 0.02 * (1 - target) * total
+    policy = Policy(target_accuracy=0.95)
+    plain, tried, labelled = (derived(policy, evidence(*case), ["a"])[0].departments["a"].auto for case in ((0, 0), (500, 0), (500, 1)))
+    assert plain == tried == labelled
+    few = derived(policy, replace(evidence(500, 1), strata=(Stratum("a", 0.2, 100, 0.2), Stratum("a", 0.02, 10_000, 0.02))), ["a"])[1]["a"]
+    assert few.threshold.labels == 2001 and few.threshold.value > plain + 0.02, "10,100 tickets are worth 202 labels now, not 2,000"
