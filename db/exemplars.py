@@ -156,6 +156,32 @@ class Exemplars:
         vectors = np.array([np.asarray(array_of(r.embedding), dtype=np.float32) for r in rows], dtype=np.float32)
         return found, vectors
 
+    def contradicted(self) -> list[Exemplar]:
+        """Labels that still stand, of tickets whose exemplar was taken out for a newer label of the same text; by ticket, without ids."""
+        other = exemplars.alias()
+        query = (
+            select(
+                exemplars.c.text, exemplars.c.department, exemplars.c.source, exemplars.c.ticket_id, routing_history.c.review_wanted,
+                routing_history.c.review_probability,
+            )
+            .distinct(exemplars.c.ticket_id)
+            .join(routing_history, routing_history.c.ticket_id == exemplars.c.ticket_id)
+            .where(
+                ~exemplars.c.active, exemplars.c.text != "", routing_history.c.actual_outcome == exemplars.c.department,
+                ~select(1).where(other.c.ticket_id == exemplars.c.ticket_id, other.c.active).exists(),
+            )
+            .order_by(exemplars.c.ticket_id, exemplars.c.id.desc())
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return [
+            Exemplar(
+                text=r.text, department=r.department, source=r.source, ticket_id=r.ticket_id,
+                weight=1 / r.review_probability if r.review_wanted else 0.0,
+            )
+            for r in rows
+        ]
+
     def active(self, ids: Sequence[int]) -> dict[int, Exemplar]:
         """Those of these exemplars that are active and have a vector of this embedder, by id."""
         query = (

@@ -27,6 +27,11 @@ def class_name(exemplar: Exemplar) -> str:
     return in_department(exemplar.topic, exemplar.department)
 
 
+def fair(exemplar: Exemplar) -> bool:
+    """Whether its label is one that any ticket with its text might have got: not one that somebody gave by choice."""
+    return not exemplar.ticket_id or exemplar.weight > 0.0
+
+
 def backing(department: str, *, best: str, odds: float) -> float:
     """How much the learned router, which says `best` with these log-odds, speaks for the department: the odds, or against it."""
     bounded = min(MOST_ODDS, max(-MOST_ODDS, odds))
@@ -69,16 +74,14 @@ class RoutingModel:
         return not set(self.classifier.departments).isdisjoint(departments)
 
     def refreshed(self, exemplars: Sequence[Exemplar], vectors: np.ndarray) -> RoutingModel:
-        """This model with more exemplars (vectors float32 [n, d]) taken in at once; calibration stays that of the fit.
-
-        How often copies of their texts agreed before says nothing any more.
-        """
+        """This model with more exemplars (vectors float32 [n, d]) taken in at once; calibration stays that of the fit."""
         if not exemplars:
             return self
         labels = [class_name(e) for e in exemplars]
         parents = {label: e.department for label, e in zip(labels, exemplars, strict=True)}
         classifier = self.classifier.refreshed([e.text for e in exemplars], vectors, labels, parents=parents)
-        recurring = self.recurring.without([e.text for e in exemplars])
+        counted = [e for e in exemplars if fair(e)]
+        recurring = self.recurring.plus([e.text for e in counted], [e.department for e in counted])
         return replace(self, classifier=classifier, recurring=recurring, taken_in=self.taken_in + len(exemplars))
 
     def read(self, texts: Sequence[str]) -> np.ndarray:
@@ -111,8 +114,15 @@ class RoutingModel:
             predictions.append(Prediction(candidate, scores[department], found.topics[row], scores))
         return predictions
 
-    def cached_confidence(self, features: np.ndarray) -> float:
-        """The probability that agreeing neighbours are right; `features` as `semantic.Vote.features`."""
+    def cached_confidence(self, features: np.ndarray, *, department: str, labelled: str = "") -> float:
+        """The probability that agreeing neighbours are right; `features` as `semantic.Vote.features`.
+
+        `labelled` is the text that supervisors have labelled, where they answer with its newest label: how often labels of that
+        text have agreed is what counts, where it is known.
+        """
+        known = self.recurring.confidence(labelled, department) if labelled else None
+        if known is not None:
+            return known
         return float(self.calibrators["cached"].probability(features)[0])
 
     def language_model_confidence(self, answer: LanguageModelAnswer, prediction: Prediction | None) -> float:

@@ -194,6 +194,10 @@ class ExemplarStore(Protocol):
         """All active exemplars in a stable order, with their vectors."""
         ...
 
+    def contradicted(self) -> list[Exemplar]:
+        """Labels of tickets that are no examples any more because a newer label of the same text says otherwise."""
+        ...
+
     def since(self, number: int, *, without: Sequence[int] = ()) -> tuple[list[Exemplar], np.ndarray]:
         """The first active exemplars after this one by id but those without, with their vectors."""
         ...

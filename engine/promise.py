@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import scope
-from engine.calibration import Calibrator
 from engine.held_out import HeldOut
-from engine.recurring import Recurring, lowered
+from engine.recurring import Recurring, calibrated, lowered
 from engine.risk import Threshold, derive_threshold
 
 DELTA = 0.05
@@ -62,7 +61,7 @@ def left_out(held_out: HeldOut, recurring: Recurring, *, again: float, seed: int
         features, same = recurring.left_out()
         alike = np.empty(len(same))
         for inside in _folds(len(same), seed=seed):
-            alike[inside] = lowered(Calibrator.fit(features[~inside], same[~inside]), features[inside])
+            alike[inside] = lowered(calibrated(features[~inside], same[~inside]), features[inside])
         shown, right = np.concatenate([shown, alike]), np.concatenate([right, same])
         mass = np.concatenate([mass / mass.sum() * (1.0 - again), np.full(len(same), again / len(same))])
     counted = mass > 0.0

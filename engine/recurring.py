@@ -69,12 +69,17 @@ class Recurring:
         silent = np.column_stack([np.arange(len(place)), said, np.zeros(len(place), np.int64)])
         found = cls(place, names, _merged(np.concatenate([np.array(given, np.int64), silent])), said, word, 1.0, None)
         found = replace(found, strength=max(STRENGTHS, key=found._likelihood))
-        return replace(found, calibrator=Calibrator.fit(*found.left_out()))
+        return replace(found, calibrator=calibrated(*found.left_out()))
 
-    def without(self, texts: Sequence[str]) -> Recurring:
-        """The same, with nothing known of these texts."""
-        gone = {key(text) for text in texts} & self.place.keys() if self.place else set()
-        return replace(self, place={number: at for number, at in self.place.items() if number not in gone}) if gone else self
+    def plus(self, texts: Sequence[str], departments: Sequence[str]) -> Recurring:
+        """With more copies of its texts; others are left to the next fit, as is how far copies agree."""
+        names = tuple(dict.fromkeys((*self.departments, *departments)))
+        more = [
+            (self.place[key(text)], names.index(name), 1)
+            for text, name in zip(texts, departments, strict=True) if key(text) in self.place
+        ]
+        cells = _merged(np.concatenate([self.cells, np.array(more, np.int64)])) if more else self.cells
+        return replace(self, departments=names, cells=cells) if self.place else self
 
     def confidence(self, text: str, department: str) -> float | None:
         """The probability in (0, 1) that the department is right; None where the text is not known."""
@@ -131,6 +136,11 @@ class Recurring:
         place, cells, said, word = (arrays[f"recurring_{name}"] for name in ("place", "cells", "said", "word"))
         calibrator = Calibrator.from_dict(data["calibrator"]) if data["calibrator"] else None
         return cls(dict(place.tolist()), tuple(data["departments"]), cells, said, word, float(data["strength"]), calibrator)
+
+
+def calibrated(odds: Doubles, right: Flags) -> Calibrator:
+    """What `left_out` gives as a calibrator that believes the copies until the labels say otherwise."""
+    return Calibrator.fit(odds, right, prior=float(np.clip(expit(odds).mean(), 0.01, 0.99)))
 
 
 def lowered(calibrator: Calibrator, odds: Doubles) -> Doubles:

@@ -14,7 +14,7 @@ from engine.classifier import Classifier
 from engine.domain import Department, Exemplar, Method, Neighbour, Policy, Stage, Topic
 from engine.errors import TaxonomyRejected
 from engine.held_out import HeldOut
-from engine.model import RoutingModel, backing, class_name
+from engine.model import RoutingModel, backing, class_name, fair
 from engine.ports import Embedder, ExemplarStore, ModelStore, Reviewed
 from engine.recurring import Recurring
 from engine.refit import voting
@@ -26,9 +26,13 @@ LANGUAGE_MODEL_PRIOR = 0.86
 _CHUNK = 1024
 
 
-def fit(exemplars: Sequence[Exemplar], vectors: np.ndarray, *, policy: Policy, number: int = 0, seed: int = 0) -> RoutingModel:
+def fit(
+    exemplars: Sequence[Exemplar], vectors: np.ndarray, *, policy: Policy, contradicted: Sequence[Exemplar] = (), number: int = 0, seed: int = 0
+) -> RoutingModel:
     """A model from exemplars and their vectors (float32 [n, d], unit length).
 
+    `contradicted` are labels in place of which there is a newer one of the same text: nothing is learned from them but how often
+    the label of a text holds for the next ticket with it.
     Calibrators rest on what the classifier and the neighbours say about exemplars that were held out from them.
     Raises TaxonomyRejected with fewer than two departments.
     """
@@ -46,20 +50,17 @@ def fit(exemplars: Sequence[Exemplar], vectors: np.ndarray, *, policy: Policy, n
     calibrators["lexical"] = _learned(exemplars, classifier.lexical_out_of_fold, without=set())
     return RoutingModel(
         number=number, classifier=classifier, calibrators=calibrators,
-        recurring=_recurring(exemplars, classifier.out_of_fold, calibrators["learned"]),
+        recurring=_recurring(exemplars, contradicted, classifier.out_of_fold, calibrators["learned"]),
     )
 
 
-def _recurring(exemplars: Sequence[Exemplar], held_out: HeldOut, calibrator: Calibrator) -> Recurring:
-    """How far labels of equal texts agree, among those that were given.
-
-    Of a text that supervisors have labelled the earlier examples are gone, so what is left agrees; it is their newest label
-    that answers it, see `semantic.vote`.
-    """
-    reviewed = {e.text for e in exemplars if e.ticket_id}
-    given = [e for e in exemplars if e.text not in reviewed]
+def _recurring(
+    exemplars: Sequence[Exemplar], contradicted: Sequence[Exemplar], held_out: HeldOut, calibrator: Calibrator
+) -> Recurring:
+    """How far labels of equal texts agree. Those that somebody gave by choice do not count."""
     shown = calibrator.probability(held_out.features)
     unseen = {exemplars[row].text: word for row, *word in zip(held_out.rows, held_out.departments, shown, strict=True)}
+    given = [e for e in (*exemplars, *contradicted) if fair(e) and e.text in unseen]
     return Recurring.of([e.text for e in given], [e.department for e in given], unseen=unseen)
 
 
@@ -199,7 +200,7 @@ class Trainer:
         while True:
             era, policy = self._models.era(), self._policy()
             exemplars, vectors = self._exemplars.training_set()
-            arrays, manifest = fit(exemplars, vectors, policy=policy).to_arrays()
+            arrays, manifest = fit(exemplars, vectors, policy=policy, contradicted=self._exemplars.contradicted()).to_arrays()
             described = manifest | _rests_on([exemplar.id for exemplar in exemplars], policy)
             number = self._models.add(arrays, described, embedder=self._embedder.name, era=era)
             if number is not None:

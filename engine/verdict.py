@@ -49,7 +49,10 @@ class Verdict:
     def neighbours(cls, vote: Vote, work: Work, state: RoutingState) -> Verdict | None:
         """The nearest labelled tickets agree; None when that is not sure enough for the policy."""
         # A similarity is no confidence: without a model there is no evidence how often such answers are right.
-        confidence = state.model.cached_confidence(vote.features) if state.model else min(vote.similarity, CACHED_PRIOR)
+        confidence = min(vote.similarity, CACHED_PRIOR)
+        if state.model:
+            labelled = next((n.text for n in work.neighbours if vote.labelled and n.exemplar_id == vote.nearest), "")
+            confidence = state.model.cached_confidence(vote.features, department=vote.department, labelled=labelled)
         if confidence < state.policy.answers_at(vote.department):
             return None
         return cls(

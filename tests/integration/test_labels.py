@@ -221,3 +221,20 @@ def test_a_label_without_learning_leaves_exemplars_alone_and_is_still_seen_by_ev
     console.router.review(label(console, decision.ticket_id, "Complaints"), learn=False)
     assert active(console) == []
     assert console.state.refresh()
+
+
+def test_labels_that_newer_ones_contradict_are_remembered_for_how_sure_the_text_is_and_for_nothing_else(console) -> None:
+    """Two tickets of one text to Complaints, then one to Sales, then one of them to Sales as well: that one no longer disagrees."""
+    tickets = [console.router.route(TicketDraft(body=TEXT)) for _ in range(3)]
+    for decision in tickets[:2]:
+        console.router.review(label(console, decision.ticket_id, "Complaints"))
+    assert console.exemplars.contradicted() == []
+    console.router.review(label(console, tickets[2].ticket_id, "Sales"))
+    gone = console.exemplars.contradicted()
+    assert {(e.ticket_id, e.department, e.text) for e in gone} == {(t.ticket_id, "Complaints", TEXT) for t in tickets[:2]}
+    assert [name for _, name, _ in active(console)] == ["Sales"]
+    console.router.review(label(console, tickets[0].ticket_id, "Sales"))
+    assert [e.ticket_id for e in console.exemplars.contradicted()] == [tickets[1].ticket_id]
+    console.trainer.train()
+    console.state.refresh()
+    assert console.state.current().model.recurring.place == {}, "too few recur to say anything"

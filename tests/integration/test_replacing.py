@@ -112,7 +112,7 @@ def test_a_fit_begun_before_a_replacement_does_not_put_a_model_of_the_old_taxono
             replaced.append(console.trainer.replace(NEW, [], PETS))
         return found
 
-    monkeypatch.setattr(console.trainer, "_exemplars", type("Reads", (), {"training_set": staticmethod(reads)}))
+    monkeypatch.setattr(console.trainer, "_exemplars", type("Reads", (), {"training_set": staticmethod(reads), "contradicted": staticmethod(list)}))
     number = console.trainer.train()
     console.state.refresh()
     model = console.state.current().model

@@ -68,16 +68,16 @@ def test_what_is_shown_is_how_often_the_next_copy_is_right(texts: int, agree: fl
     assert np.mean(shown) == pytest.approx(np.mean(right), abs=0.04)
 
 
-def test_of_texts_taken_out_nothing_is_known_and_the_others_stay() -> None:
+def test_more_copies_are_counted_and_other_texts_wait_for_the_next_fit() -> None:
     found = made([(n, "a") for n in range(10) for _ in range(3)])
-    less = found.without(["text 1", "text 77"])
-    assert (less.confidence("text 1", "a"), less.confidence("text 77", "a")) == (None, None)
-    assert less.confidence("text 2", "a") == found.confidence("text 2", "a") > 0.9
+    more = found.plus(["text 1"] * 6 + ["text 77"], ["d"] * 6 + ["a"])
+    assert more.confidence("text 1", "a") == pytest.approx(3 / 9, abs=0.03)
+    assert more.confidence("text 1", "d") > more.confidence("text 1", "a")
+    assert more.confidence("text 2", "a") == pytest.approx(found.confidence("text 2", "a"), abs=0.01)
+    assert found.confidence("text 2", "a") > 0.93, "30 copies that all agree"
+    assert more.confidence("text 77", "a") is None
     assert found.confidence("text 1", "d") is None, "a department that nobody has heard of"
-    arrays, data = less.to_arrays()
-    again = Recurring.from_arrays(arrays, data)
-    assert (again.confidence("text 1", "a"), again.confidence("text 2", "a")) == (None, less.confidence("text 2", "a"))
-    assert Recurring.empty().without(["x"]).place == {}
+    assert Recurring.empty().plus(["x"], ["a"]).place == {}
 
 
 def test_what_was_written_says_the_same() -> None:

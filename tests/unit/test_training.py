@@ -86,7 +86,7 @@ def test_cached_answers_are_judged_by_what_the_router_says_of_unseen_tickets(mod
 
 
 def test_a_cached_answers_confidence_never_falls_when_the_router_is_surer(model: RoutingModel) -> None:
-    shown = [model.cached_confidence(np.array([[0.9, 1.0, odds]])) for odds in np.linspace(3, 12, 20)]
+    shown = [model.cached_confidence(np.array([[0.9, 1.0, odds]]), department="Cards") for odds in np.linspace(3, 12, 20)]
     assert shown == sorted(shown)
 
 
@@ -182,15 +182,32 @@ def layers(calibrator: Calibrator) -> list[int]:
     return [calibrator.labels, *(layers(calibrator.prior) if isinstance(calibrator.prior, Calibrator) else [])]
 
 
-def test_a_text_that_was_given_with_two_labels_is_shown_as_sure_as_they_agree_until_a_supervisor_labels_it() -> None:
+def test_a_text_with_two_labels_is_shown_as_sure_as_they_agree_and_labels_given_by_choice_do_not_count() -> None:
+    """36 of 60 reviewed copies went to Cards, whose label is the newest; 40 more, which somebody overruled by choice, to Transfers."""
     text, live = "please see the form", {"Cards", "Transfers"}
-    copies = [Exemplar(id=1000 + i, text=text, department="Cards" if i < 36 else "Transfers", source="imported") for i in range(60)]
-    known = exemplars() + copies
-    model = fit(known, embed([e.text for e in known]), policy=Policy())
+
+    def copies(count: int, department: str, *, first: int, weight: float = 1.0) -> list[Exemplar]:
+        return [
+            Exemplar(
+                id=first + i, text=text, department=department, source="confirmed", ticket_id=f"T{first + i}", weight=weight, method="fallback",
+                answered="Cards", raw_score=0.5,
+            )
+            for i in range(count)
+        ]
+
+    known = exemplars() + copies(36, "Cards", first=1000)
+    gone = copies(24, "Transfers", first=2000) + copies(40, "Transfers", first=3000, weight=0.0)
+    model = fit(known, embed([e.text for e in known]), policy=Policy(), contradicted=gone)
     arrays, manifest = model.to_arrays()
     for one in (model, RoutingModel.from_arrays(1, arrays, json.loads(json.dumps(manifest)))):
         best = one.predict([text], list(embed([text])), live=live)[0].best
         assert (best.department, best.confidence) == ("Cards", pytest.approx(0.6, abs=0.05))
-    label = Exemplar(id=5000, text=text, department="Transfers", source="corrected", ticket_id="T1", weight=1.0, method="learned", answered="Cards")
-    for later in (model.refreshed([label], embed([text])), fit([*known, label], embed([e.text for e in [*known, label]]), policy=Policy())):
-        assert later.recurring.confidence(text, "Cards") is None
+        sure = np.array([[1.0, 1.0, 20.0]])
+        assert one.cached_confidence(sure, department="Cards", labelled=text) == best.confidence
+        assert one.cached_confidence(sure, department="Cards") > 0.8
+    after = model.refreshed(copies(60, "Transfers", first=4000), embed([text] * 60))
+    assert after.cached_confidence(sure, department="Cards", labelled=text) == pytest.approx(36 / 120, abs=0.05)
+    by_choice = model.refreshed(copies(60, "Transfers", first=5000, weight=0.0), embed([text] * 60))
+    assert by_choice.cached_confidence(sure, department="Cards", labelled=text) == best.confidence
+    unaware = fit(known, embed([e.text for e in known]), policy=Policy())
+    assert unaware.cached_confidence(sure, department="Cards", labelled=text) > 0.9, "without the labels that are gone"
