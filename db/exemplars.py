@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.models import exemplar_vectors, exemplars, routing_history
@@ -164,7 +165,7 @@ class Exemplars:
                 exemplars.c.text, exemplars.c.department, exemplars.c.source, exemplars.c.ticket_id, routing_history.c.review_wanted,
                 routing_history.c.review_probability,
             )
-            .distinct(exemplars.c.ticket_id)
+            .ext(distinct_on(exemplars.c.ticket_id))
             .join(routing_history, routing_history.c.ticket_id == exemplars.c.ticket_id)
             .where(
                 ~exemplars.c.active, exemplars.c.text != "", routing_history.c.actual_outcome == exemplars.c.department,

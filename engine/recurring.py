@@ -15,7 +15,7 @@ from scipy.special import expit
 from engine.calibration import Calibrator
 from engine.scores import log_odds
 
-FEWEST_COPIES = 20
+FEWEST_COPIES = 10
 """With fewer rows whose text recurs nothing can be said of how far copies agree, and the router's own confidence stays."""
 STRENGTHS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 Doubles = npt.NDArray[np.float64]
