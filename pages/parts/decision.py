@@ -7,15 +7,74 @@ import pandas as pd
 import streamlit as st
 
 from engine.bootstrap import Engine
-from engine.domain import Decision, Overrule, Spooled
-from engine.errors import ConsoleError
+from engine.domain import Decision, Overrule, Spooled, Ticket
+from engine.errors import ConsoleError, NotAccepted, TicketRejected
 from pages.parts import words
+from pages.parts.draft import Desk, Sent
 
 WITHOUT = "Decided without"
+# As much of a ticket as tells which one is meant.
+LINES, CHARACTERS = 4, 320
 
-def show(decision: Decision, *, engine: Engine, operator: str) -> None:
+
+def answers(own: Desk, *, engine: Engine, operator: str) -> None:
+    """What became of the tickets that were sent last: of the last one the whole answer, of any before it a few words."""
+    if own.nothing:
+        st.warning("There is no text to route. Type what the customer said.", icon=":material/edit_note:")
+    for one in own.sent[:-1]:
+        _failed(one) if one.error is not None else _briefly(one)
+    if own.sent:
+        last = own.sent[-1]
+        if last.error is not None:
+            _failed(last)
+        elif isinstance(last.outcome, Spooled):
+            show_spooled(last.outcome, last.ticket)
+        elif last.outcome is not None:
+            show(last.outcome, last.ticket, engine=engine, operator=operator)
+    elif not own.nothing:
+        st.info("The answer appears here: department, confidence, the reason, and what else it could be.", icon=":material/alt_route:")
+    for one in own.sent:
+        one.seen = True
+    own.nothing = False
+
+
+def asked(ticket: Ticket) -> None:
+    """The beginning of a ticket's text, as what it is: nothing in it is read as markup."""
+    lines = [line for line in ticket.text.split("\n") if line.strip()]
+    short = "\n".join(lines[:LINES])
+    short = short if len(short) <= CHARACTERS else short[:CHARACTERS].rstrip() + "…"
+    st.text(short if len(lines) <= LINES or short.endswith("…") else f"{short}\n…")
+
+
+def _briefly(one: Sent) -> None:
+    with st.container(border=True):
+        asked(one.ticket)
+        if isinstance(one.outcome, Spooled):
+            st.text(f"Stored before it, will be routed: ticket {one.outcome.ticket_id}.")
+        elif one.outcome is not None:
+            st.text(f"Routed before it: {one.outcome.department} ({words.percent(one.outcome.confidence)}), ticket {one.outcome.ticket_id}.")
+
+
+def _failed(one: Sent) -> None:
+    error = one.error
+    where = "your text is still in the form" if one.returned else "your text is below"
+    if isinstance(error, TicketRejected):
+        st.error(f"The ticket was not accepted. {error.field.capitalize()}: {error.limit}.", icon=":material/block:")
+        st.text(f"Found {error.found}. Nothing was stored; {where}.")
+    elif isinstance(error, NotAccepted):
+        st.error(f"The ticket was NOT accepted: it could be kept nowhere. {where.capitalize()}.", icon=":material/block:")
+        st.text(str(error))
+    else:
+        st.error(f"The ticket was not stored. {where.capitalize()}; please send it again.", icon=":material/cloud_off:")
+        st.text(str(error))
+    if not one.returned:
+        st.code("\n".join(filter(None, (one.fields["subject"], one.fields["body"]))), language=None, wrap_lines=True)
+
+
+def show(decision: Decision, ticket: Ticket, *, engine: Engine, operator: str) -> None:
     """The whole card, with the buttons to overrule it."""
     with st.container(border=True, key="decision"):
+        asked(ticket)
         text, icon, colour = words.AUTOMATION[decision.automation]
         st.badge(text, icon=f":material/{icon}:", color=colour)
         st.header(words.plain(decision.department), anchor=False)
@@ -33,9 +92,10 @@ def show(decision: Decision, *, engine: Engine, operator: str) -> None:
     _evidence(decision, engine)
 
 
-def show_spooled(kept: Spooled) -> None:
+def show_spooled(kept: Spooled, ticket: Ticket) -> None:
     """A ticket that waits for the database: what is certain, and what is only likely."""
     with st.container(border=True, key="spooled"):
+        asked(ticket)
         st.badge("Stored, will be routed", icon=":material/schedule:", color="orange")
         st.text(f"Ticket {kept.ticket_id} is safe. It will be routed as soon as the database answers again; nothing is left to do.")
         if kept.likely is not None:
@@ -47,15 +107,17 @@ def _alternatives(decision: Decision, *, engine: Engine, operator: str) -> None:
         _overruled(*st.session_state["overruled"][decision.ticket_id])
         return
     st.markdown("**Not right? Send it elsewhere**")
+    # What belongs to one ticket bears its number: a click or a reason meant for another one must not reach it.
+    ticket = decision.ticket_id
     for position, candidate in enumerate(decision.alternatives[1:]):
         label = f"{words.plain(candidate.department)} · {words.percent(candidate.confidence)}"
-        if st.button(label, key=f"alternative_{position}", width="stretch", icon=":material/arrow_forward:"):
+        if st.button(label, key=f"alternative_{position}_{ticket}", width="stretch", icon=":material/arrow_forward:"):
             _overrule(decision, candidate.department, engine=engine, operator=operator)
     others = [d.name for d in engine.state.current().departments if d.name != decision.department]
     with st.popover("Another department", icon=":material/more_horiz:", width="stretch"):
-        chosen = st.selectbox("Department", others, index=None, key="overrule_department")
-        reason = st.text_input("Why? (optional, helps the supervisor)", key="overrule_reason", max_chars=200)
-        if st.button("Send it there", key="overrule_send", disabled=chosen is None):
+        chosen = st.selectbox("Department", others, index=None, key=f"overrule_department_{ticket}")
+        reason = st.text_input("Why? (optional, helps the supervisor)", key=f"overrule_reason_{ticket}", max_chars=200)
+        if st.button("Send it there", key=f"overrule_send_{ticket}", disabled=chosen is None):
             _overrule(decision, str(chosen), engine=engine, operator=operator, reason=reason)
 
 

@@ -52,11 +52,13 @@ def before_batch(monkeypatch: pytest.MonkeyPatch, number: int, happens: Callable
     monkeypatch.setattr(type(router), "route_tickets", route_tickets)
 
 
-def click() -> None:
-    """What the server does when the browser reports a click elsewhere while the page's script runs."""
+def click(key: str = "", page: AppTest | None = None) -> None:
+    """What the server does when the browser reports a click elsewhere, or on the page's button `key`, while the page's script runs."""
     requests = get_script_run_ctx().script_requests
     states = WidgetStates()
     states.widgets.extend(state for state in requests._rerun_data.widget_states.widgets if state.WhichOneof("value") != "trigger_value")
+    if page is not None:
+        states.widgets.add(id=page.button(key=key).id, trigger_value=True)
     requests.request_rerun(RerunData(widget_states=states))
 
 

@@ -1,0 +1,93 @@
+"""The Submit page as agents use it, one ticket after the other. In a real browser."""
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import settled
+from tests.serving import Served
+
+pytestmark = pytest.mark.browser
+
+BILL, PARCEL = "you took the money twice for my october bill", "my parcel was left at a neighbour whom nobody here knows"
+
+
+def go(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/submit")
+    settled(page)
+
+
+def bodies(served: Served) -> list[str]:
+    return [row.body for row in served.engine.decisions.latest(limit=100)]
+
+
+def test_the_form_is_empty_after_a_ticket_and_the_card_shows_its_text(served: Served, admin: Page) -> None:
+    go(admin, served)
+    admin.locator(".st-key-subject input").fill("Bill")
+    admin.locator(".st-key-customer_ref input").fill("C-7")
+    admin.locator(".st-key-body textarea").fill(BILL)
+    admin.locator(".st-key-route button").click()
+    expect(admin.locator(".st-key-decision")).to_contain_text(BILL)
+    settled(admin)
+    for field in (".st-key-subject input", ".st-key-customer_ref input", ".st-key-body textarea"):
+        expect(admin.locator(field)).to_have_value("")
+    row = served.engine.decisions.latest(limit=1)[0]
+    assert (row.subject, row.body, row.customer_ref) == ("Bill", BILL, "C-7")
+
+
+def test_three_times_the_keys_make_one_ticket_and_the_next_one_can_be_typed_at_once(served: Served, admin: Page) -> None:
+    go(admin, served)
+    before = len(bodies(served))
+    field = admin.locator(".st-key-body textarea")
+    field.fill(PARCEL)
+    for _ in range(3):
+        admin.keyboard.press("Control+Enter")
+    expect(admin.locator(".st-key-decision")).to_contain_text(PARCEL)
+    settled(admin)
+    expect(field).to_have_value("")
+    expect(field).to_be_focused()
+    admin.keyboard.type("where is my refund")
+    admin.keyboard.press("Control+Enter")
+    expect(admin.locator(".st-key-decision")).to_contain_text("where is my refund")
+    settled(admin)
+    assert bodies(served)[: len(bodies(served)) - before] == ["where is my refund", PARCEL]
+
+
+@pytest.mark.parametrize("pressed", [100, 0])
+def test_half_typed_text_is_still_there_after_a_look_at_another_page(served: Served, admin: Page, pressed: int) -> None:
+    """Pressed as people do, for a tenth of a second, and without any time at all, as on a touchpad: then the browser may tell of the
+    text after the click, which leads back to this page."""
+    go(admin, served)
+    admin.locator(".st-key-subject input").fill("Half")
+    admin.locator(".st-key-body textarea").fill("he said that")
+    for name in ("Review", "Account"):
+        admin.get_by_role("link", name=name).click(delay=pressed)
+        if pressed:
+            expect(admin.locator(".st-key-body textarea")).to_have_count(0)
+        admin.wait_for_timeout(1000)
+        settled(admin)
+        admin.get_by_role("link", name="Submit").click(delay=pressed)
+        expect(admin.locator(".st-key-body textarea")).to_have_value("he said that")
+        expect(admin.locator(".st-key-subject input")).to_have_value("Half")
+        settled(admin)
+
+
+def test_a_reason_typed_for_one_ticket_does_not_go_with_the_next(served: Served, admin: Page) -> None:
+    go(admin, served)
+    for text in (PARCEL, BILL):
+        admin.locator(".st-key-body textarea").fill(text)
+        admin.locator(".st-key-route button").click()
+        expect(admin.locator(".st-key-decision")).to_contain_text(text)
+        settled(admin)
+        admin.get_by_role("button", name="Another department").click()
+        reason = admin.locator("[class*=st-key-overrule_reason_] input")
+        expect(reason).to_have_value("")
+        expect(admin.locator("[class*=st-key-overrule_send_] button")).to_be_disabled()
+        reason.fill("rang twice")
+        admin.keyboard.press("Enter")
+        settled(admin)
+        admin.locator("[class*=st-key-overrule_department_]").get_by_role("combobox").click()
+        admin.get_by_role("option").first.click()
+        expect(admin.locator("[class*=st-key-overrule_send_] button")).to_be_enabled()
+        settled(admin)
+        admin.keyboard.press("Escape")
