@@ -15,6 +15,7 @@ from engine.errors import ConsoleError, ServiceUnavailable, StatementRefused
 from pages.parts import decision as decision_view
 from pages.parts import words
 
+SENT_ON = "Sent on to"
 EXAMPLE = 'body,subject,channel,customer_ref,priority,ticket_id\n"you took the money twice for my october bill",,chat,C-1001,normal,\n'
 
 
@@ -108,9 +109,11 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
 
 
 def latest_table(rows: Sequence[Any]) -> pd.DataFrame:
-    """The newest decisions for a table."""
+    """The newest decisions for a table. A confidence stands beside the department that was decided; where a ticket was sent on to has a
+    column of its own, which is there where one was."""
     shown = [
-        (r.created_at, r.body, r.overruled_to or r.department, confidence, words.METHOD[r.method], r.ticket_id)
+        (r.created_at, r.body, r.department, confidence, r.overruled_to or "", words.METHOD[r.method], r.ticket_id)
         for r, confidence in zip(rows, words.percents(r.confidence for r in rows), strict=True)
     ]
-    return pd.DataFrame(shown, columns=["Time (UTC)", "Text", "Department", "Confidence", "Method", "Ticket"])
+    frame = pd.DataFrame(shown, columns=["Time (UTC)", "Text", "Department", "Confidence", SENT_ON, "Method", "Ticket"])
+    return frame if any(r.overruled_to for r in rows) else frame.drop(columns=SENT_ON)

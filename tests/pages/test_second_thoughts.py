@@ -168,3 +168,14 @@ def test_the_agents_reason_is_shown_and_a_part_of_the_queue_says_how_many_are_in
     page.run()
     page.selectbox(key="review_department").set_value("Retired long ago").run()
     assert page.selectbox(key="review_ticket").value == ids[1]
+
+
+def test_a_confidence_stands_beside_the_department_that_was_decided(opened: Callable[[str], AppTest], console: Engine) -> None:
+    decision = console.router.route(TicketDraft(body=TEXT, created_by="sue"))
+    table = next(frame.value for frame in opened("submit").dataframe if "Confidence" in frame.value)
+    assert "Sent on to" not in table
+    console.router.overrule(Overrule(ticket_id=decision.ticket_id, department="Complaints", by="sue"))
+    table = next(frame.value for frame in opened("submit").dataframe if "Confidence" in frame.value)
+    assert (table["Department"][0], table["Sent on to"][0]) == (decision.department, "Complaints")
+    columns = list(table.columns)
+    assert columns.index("Confidence") == columns.index("Department") + 1
