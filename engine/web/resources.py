@@ -45,12 +45,12 @@ def ticket(engine: Engine, bearer: Bearer, request: Request, _: dict[str, Any]) 
 
 
 def tickets(engine: Engine, bearer: Bearer, request: Request, _: dict[str, Any]) -> Answer:
-    """The newest tickets: one's own, or all with the scope all_tickets."""
+    """The newest tickets: one's own, or all with the scope all_tickets. `confidence` and `method` are about what was `decided`."""
     by = None if Permission.ALL_TICKETS in bearer.permissions else bearer.user
     rows = engine.decisions.latest(limit=_number(request, "limit", 20, MAX_ROWS), created_by=by)
     return 200, {"tickets": [
-        {"id": row.ticket_id, "subject": row.subject, "department": row.overruled_to or row.department, "confidence": float(row.confidence),
-         "method": row.method, "created_at": row.created_at.isoformat()}
+        {"id": row.ticket_id, "subject": row.subject, "department": row.overruled_to or row.department, "decided": row.department,
+         "confidence": float(row.confidence), "method": row.method, "created_at": row.created_at.isoformat()}
         for row in rows
     ]}
 
@@ -70,7 +70,8 @@ def outcome(engine: Engine, bearer: Bearer, _: Request, content: dict[str, Any])
     hours, stars = content.get("resolution_hours"), content.get("satisfaction")
     if isinstance(hours, bool) or not isinstance(hours, int | float | None) or isinstance(stars, bool) or not isinstance(stars, int | None):
         raise InputRejected("resolution_hours and satisfaction: numbers, or leave them out. Nothing was stored.")
-    ticket_id = _known(engine, bearer, _text(content, "ticket_id"))
+    # Whoever labels may label every ticket, as on the Review page; of its texts the answer says nothing.
+    ticket_id = _known(engine, bearer, _text(content, "ticket_id"), also=Permission.REVIEW)
     reviewed = engine.router.review(Outcome(
         ticket_id=ticket_id, department=_text(content, "department"), labelled_by=bearer.user, resolution_hours=hours, satisfaction=stars,
         note=_text(content, "note")[:500],
@@ -181,11 +182,14 @@ def _text(content: dict[str, Any], name: str) -> str:
     return value if name in _TEXTS and name != "ticket_id" else value.replace("\x00", "").encode("utf-8", "ignore").decode()
 
 
-def _known(engine: Engine, bearer: Bearer, ticket_id: str) -> str:
-    """The id, if this bearer may see its ticket; otherwise it looks as if there were none. Raises NotFound."""
+def _known(engine: Engine, bearer: Bearer, ticket_id: str, *, also: Permission = Permission.ALL_TICKETS) -> str:
+    """The id, if the ticket is this bearer's own, or one of these scopes opens everybody's; otherwise it looks as if there were none.
+
+    Raises NotFound.
+    """
     if _ID.fullmatch(ticket_id):
         found, _ = engine.decisions.find(ticket_id)
-        if found.created_by == bearer.user or Permission.ALL_TICKETS in bearer.permissions:
+        if found.created_by == bearer.user or not bearer.permissions.isdisjoint({Permission.ALL_TICKETS, also}):
             return ticket_id
     raise NotFound(f"ticket {ticket_id[:64]} does not exist. Check the number.")
 

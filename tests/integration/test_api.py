@@ -97,6 +97,29 @@ def test_agents_see_and_overrule_their_own_tickets_only(served: Served, tokens: 
     assert all(ticket in everything for ticket in own_ticket.values())
 
 
+def test_a_token_for_labels_labels_any_ticket_and_reads_none(served: Served, tokens: dict[Role, str], own_ticket: dict[Role, str]) -> None:
+    supervisor = served.engine.accounts.named("supervisor")
+    scopes = ["review", "submit", "own_tickets", "overrule"]
+    client = Client(served, served.engine.tokens.make(supervisor, name="quality", scopes=scopes, by="test"))
+    foreign = own_ticket[Role.MANAGER]
+    department = client("GET", "/api/v1/departments").json()["departments"][0]["name"]
+    answer = client("POST", "/api/v1/outcomes", {"ticket_id": foreign, "department": department})
+    assert answer.status_code == 201, answer.text
+    assert client("GET", f"/api/v1/tickets/{foreign}").status_code == 404
+    assert client("POST", "/api/v1/overrules", {"ticket_id": foreign, "department": department}).status_code == 404
+    assert foreign not in client("GET", "/api/v1/tickets?limit=200").text
+    assert client("POST", "/api/v1/outcomes", {"ticket_id": "T-nobodys", "department": department}).status_code == 404
+
+
+def test_the_list_says_what_was_decided_beside_where_the_ticket_is(served: Served, tokens: dict[Role, str]) -> None:
+    agent = Client(served, tokens[Role.AGENT])
+    made = agent("POST", "/api/v1/tickets", {"body": "you took the money twice for my october bill"}).json()
+    other = next(d["name"] for d in agent("GET", "/api/v1/departments").json()["departments"] if d["name"] != made["department"])
+    agent("POST", "/api/v1/overrules", {"ticket_id": made["ticket_id"], "department": other})
+    row = next(row for row in agent("GET", "/api/v1/tickets").json()["tickets"] if row["id"] == made["ticket_id"])
+    assert (row["department"], row["decided"], row["confidence"]) == (other, made["department"], pytest.approx(made["confidence"], abs=1e-4))
+
+
 def test_an_overrule_says_that_a_label_stands_and_that_a_department_is_retired(served: Served, tokens: dict[Role, str]) -> None:
     agent, supervisor = Client(served, tokens[Role.AGENT]), Client(served, tokens[Role.SUPERVISOR])
     ticket_id = agent("POST", "/api/v1/tickets", {"body": "the courier rang at the wrong house"}).json()["ticket_id"]
