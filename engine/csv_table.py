@@ -26,16 +26,20 @@ class CsvRow:
     problem: str = ""
 
 
-def rows(content: bytes, *, columns: Sequence[str], refused: Callable[[str], InputRejected]) -> Iterator[CsvRow]:
+def rows(
+    content: bytes, *, columns: Sequence[str], refused: Callable[[str], InputRejected], any_case: bool = False
+) -> Iterator[CsvRow]:
     """The rows of a CSV with a header that has at least these columns; empty lines are passed over.
 
     UTF-8, or UTF-16 with its mark; comma, semicolon or tab, whichever gives the columns. Columns without a name at the
-    end of the header are none. Raises what `refused` makes of the problem, a sentence without its full stop: binary
+    end of the header are none; with `any_case` the names of all others are given in small letters. Raises what `refused` makes of the problem, a sentence without its full stop: binary
     data, another encoding, a missing column, one that is there twice, broken quoting.
     """
     text = _decoded(content, refused)
     csv.field_size_limit(_LONGEST_CELL)
     headers = {separator: _header(text, separator) for separator in SEPARATORS}
+    if any_case:
+        headers = {separator: [name.casefold() for name in names] for separator, names in headers.items()}
     fitting = [separator for separator, names in headers.items() if set(columns) <= set(names)]
     separator = fitting[0] if fitting else max(headers, key=lambda sign: len(headers[sign]))
     names = headers[separator]

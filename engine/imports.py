@@ -35,6 +35,7 @@ class ImportResult:
 def read(content: bytes, *, name: str, router: ConfidenceRouter, text_column: str = "body", created_by: str = "") -> ImportFile:
     """Check a CSV with the column `body` (or `text_column`) and optionally ticket_id, subject, channel, customer_ref, priority.
 
+    Capital letters and blanks around a column's name do not matter.
     A ticket without an id gets one from the file's content and its line, so that a second run of the same file finds
     what the first has stored. Raises ImportRejected that lists the lines to mend; nothing is stored.
     """
@@ -42,7 +43,10 @@ def read(content: bytes, *, name: str, router: ConfidenceRouter, text_column: st
         raise ImportRejected(f"{name}: at most {MAX_BYTES:,} bytes; found {len(content):,}. Split the file. Nothing was stored.")
     prefix = "I-" + hashlib.blake2b(content, digest_size=6).hexdigest()
     tickets, problems, lines, number = [], [], {}, 0
-    found = csv_table.rows(content, columns=(text_column,), refused=lambda problem: ImportRejected(f"{name}: {problem}. Nothing was stored."))
+    text_column = text_column.strip().casefold()
+    found = csv_table.rows(
+        content, columns=(text_column,), refused=lambda problem: ImportRejected(f"{name}: {problem}. Nothing was stored."), any_case=True
+    )
     for number, row in enumerate(found, start=1):
         if row.problem:
             problems.append(f"line {row.line}: {row.problem}")

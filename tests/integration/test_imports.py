@@ -95,6 +95,15 @@ def test_what_spreadsheets_save_is_read_separators_at_the_end_and_utf_16_with_ta
     assert console.decisions.find("A-2")[0].body == "mein Päckchen, wo ist es"
 
 
+def test_capital_letters_and_blanks_around_the_names_of_columns_do_not_matter(console) -> None:
+    load(console, b'Ticket_ID, BODY ,"Subject "\nA-1,where is my parcel,Parcel\n')
+    ticket = console.decisions.find("A-1")[0]
+    assert (ticket.body, ticket.subject) == ("where is my parcel", "Parcel")
+    assert len(load(console, b"MESSAGE\nwhere is my invoice\n", text_column="Message").decisions) == 1
+    with pytest.raises(ImportRejected, match="the column body is there twice"):
+        load(console, b"Body,body\nplease cancel,refund me\n")
+
+
 def test_an_id_of_another_stored_ticket_is_refused(console) -> None:
     load(console, GOOD)
     with pytest.raises(ImportRejected, match="A-1 belongs to another ticket"):
