@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, insert, select, text, update
@@ -11,9 +12,10 @@ from db.models import policies
 from db.session import reading, writing
 from db.taxonomy import raise_counter
 from engine.domain import Policy, Stage, Thresholds
-from engine.errors import NotFound
+from engine.errors import Conflict, NotFound
 
 POLICY_VERSION = "policy"
+_LIVE = select(policies).where(policies.c.live)
 
 
 class Policies:
@@ -25,7 +27,7 @@ class Policies:
     def live(self) -> Policy:
         """The policy in force; the built-in defaults as number 0 while none was ever saved."""
         with reading(self._engine) as connection:
-            return _live(connection)
+            return _policy(connection.execute(_LIVE).first())
 
     def all(self) -> list[Row]:
         """Every policy, newest first."""
@@ -41,16 +43,22 @@ class Policies:
         return policy_from(row)
 
     def add(
-        self, policy: Policy, *, author: str, reason: str, also: Callable[[Connection, Policy, Policy], None] | None = None
+        self, policy: Policy, *, author: str, reason: str, based_on: int | None = None,
+        also: Callable[[Connection, Policy, Policy], None] | None = None,
     ) -> Policy:
         """Store a checked policy under the next number and make it the live one.
 
+        `based_on` is the number of the policy that was changed (0 for the built-in defaults): raises Conflict when another
+        one is in force by now, and changes nothing. Without it the policy replaces whichever is in force.
         `also` runs at the end of the transaction, with its connection, the policy that was in force, and the new one.
         """
         with writing(self._engine) as connection:
-            # Two at once are stored one after the other, and the later one is in force.
+            # Two at once are stored one after the other: the later one is in force, or is told what it was about to undo.
             connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.POLICIES})
-            before = _live(connection)
+            row = connection.execute(_LIVE).first()
+            before = _policy(row)
+            if based_on is not None and before.number != based_on:
+                raise Conflict(_meanwhile(row, based_on))
             connection.execute(update(policies).where(policies.c.live).values(live=False))
             row = connection.execute(
                 insert(policies).values(config=config_of(policy), author=author, reason=reason, live=True).returning(policies)
@@ -62,9 +70,16 @@ class Policies:
         return saved
 
 
-def _live(connection: Connection) -> Policy:
-    row = connection.execute(select(policies).where(policies.c.live)).first()
+def _policy(row: Row | None) -> Policy:
     return policy_from(row) if row else Policy(number=0)
+
+
+def _meanwhile(row: Row | None, based_on: int) -> str:
+    now = "the built-in defaults are in force"
+    if row:
+        now = f"policy {row.number} is in force since {row.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, by {row.author} ({row.reason})"
+    earlier = f"policy {based_on}" if based_on else "the built-in defaults"
+    return f"{now}. This change was made to {earlier}. Nothing was changed. Look at what is in force, then make the change again."
 
 
 def config_of(policy: Policy) -> dict[str, Any]:

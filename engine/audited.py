@@ -78,7 +78,8 @@ class PolicyChanges(PolicyHistory, Protocol):
     """Policies that do something else in the transaction of a change."""
 
     def add(
-        self, policy: Policy, *, author: str, reason: str, also: Callable[[Any, Policy, Policy], None] | None = None
+        self, policy: Policy, *, author: str, reason: str, based_on: int | None = None,
+        also: Callable[[Any, Policy, Policy], None] | None = None,
     ) -> Policy:
         """As a PolicyStore's; `also` gets the connection, the policy that was in force, and the new one."""
         ...
@@ -103,8 +104,8 @@ class AuditedPolicies:
         """Raises NotFound."""
         return self._store.find(number)
 
-    def add(self, policy: Policy, *, author: str, reason: str) -> Policy:
-        """Store under the next number, make it the live one, and note what it changed, in one transaction."""
+    def add(self, policy: Policy, *, author: str, reason: str, based_on: int | None = None) -> Policy:
+        """Store under the next number, make it the live one, and note what it changed, in one transaction. Raises Conflict."""
         def noted(connection: Any, before: Policy, saved: Policy) -> None:
             differing = changes(before, saved)
             self._audit.record(
@@ -113,4 +114,4 @@ class AuditedPolicies:
                 after={"reason": reason, **{name: str(new) for name, (_, new) in differing.items()}},
             )
 
-        return self._store.add(policy, author=author, reason=reason, also=noted)
+        return self._store.add(policy, author=author, reason=reason, based_on=based_on, also=noted)

@@ -147,20 +147,27 @@ def changes(old: Policy, new: Policy) -> Mapping[str, tuple[object, object]]:
     return {name: (getattr(old, name), getattr(new, name)) for name in fields if getattr(old, name) != getattr(new, name)}
 
 
-def save(policy: Policy, store: PolicyStore, *, departments: Collection[str], author: str, reason: str) -> Policy:
-    """Check a policy and make it the live one under a new number. Raises PolicyRejected; nothing is changed then."""
+def save(
+    policy: Policy, store: PolicyStore, *, departments: Collection[str], author: str, reason: str, based_on: int | None = None
+) -> Policy:
+    """Check a policy and make it the live one under a new number.
+
+    Raises PolicyRejected, and Conflict when `based_on` is given and the policy of that number is no longer in force; nothing
+    is changed then.
+    """
     text = remark(reason, maximum=20 * REASON_MAX)
     if not 3 <= len(text) <= REASON_MAX:
         raise _refused(f"reason: 3 to {REASON_MAX} characters, so that others can follow; found {len(text)}")
-    return store.add(checked(policy, departments), author=author, reason=text)
+    return store.add(checked(policy, departments), author=author, reason=text, based_on=based_on)
 
 
-def restore(number: int, store: PolicyStore, *, departments: Collection[str], author: str) -> Policy:
-    """Make an earlier policy's content the live one again, as a new policy. Raises NotFound, PolicyRejected."""
+def restore(number: int, store: PolicyStore, *, departments: Collection[str], author: str, based_on: int | None = None) -> Policy:
+    """Make an earlier policy's content the live one again, as a new policy. Raises NotFound, and as `save` does."""
     old = store.find(number)
     kept = {name: thresholds for name, thresholds in old.departments.items() if name in departments}
     return save(
-        replace(old, departments=kept), store, departments=departments, author=author, reason=f"Back to policy {number}."
+        replace(old, departments=kept), store, departments=departments, author=author, reason=f"Back to policy {number}.",
+        based_on=based_on,
     )
 
 

@@ -264,8 +264,11 @@ class PolicyStore(Protocol):
         """Raises NotFound."""
         ...
 
-    def add(self, policy: Policy, *, author: str, reason: str) -> Policy:
-        """Store under the next number and make it the live one."""
+    def add(self, policy: Policy, *, author: str, reason: str, based_on: int | None = None) -> Policy:
+        """Store under the next number and make it the live one.
+
+        Raises Conflict when `based_on` is given and another policy is in force by now; nothing is changed then.
+        """
         ...
 
 

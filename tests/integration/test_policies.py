@@ -10,7 +10,7 @@ import pytest
 
 from engine import policy as policies
 from engine.domain import Automation, Decision, Method, Outcome, Policy, Stage, Thresholds, TicketDraft
-from engine.errors import PolicyRejected
+from engine.errors import Conflict, PolicyRejected
 
 BILL = "you took the money twice for my october bill"
 
@@ -163,6 +163,45 @@ def test_managers_who_save_at_the_same_moment_are_stored_one_after_the_other(con
         assert len(set(saved)) == 4
         assert [row.number for row in console.policies.all() if row.live] == [max(saved)]
     assert len(console.policies.all()) == 20
+
+
+def test_of_managers_who_changed_the_same_policy_at_the_same_moment_one_is_stored_and_the_others_are_told(console) -> None:
+    together, known = threading.Barrier(4), names(console)
+
+    def save(number: int, based_on: int) -> Policy | Conflict:
+        together.wait(60)
+        try:
+            return policies.save(
+                replace(Policy(), accuracy=0.7 + number / 100), console.policies, departments=known, author=f"m{number}",
+                reason="at once", based_on=based_on,
+            )
+        except Conflict as error:
+            return error
+
+    based_on = 0
+    for _ in range(5):
+        with ThreadPoolExecutor(4) as pool:
+            ended = list(pool.map(save, range(4), [based_on] * 4))
+        stored, refused = [one for one in ended if isinstance(one, Policy)], [str(one) for one in ended if isinstance(one, Conflict)]
+        assert (len(stored), len(refused)) == (1, 3)
+        assert console.policies.live() == stored[0]
+        row = console.policies.all()[0]
+        for message in refused:
+            assert f"policy {row.number} is in force since {row.created_at:%Y-%m-%d %H:%M:%S} UTC, by {row.author} (at once)" in message
+            assert f"made to {f'policy {based_on}' if based_on else 'the built-in defaults'}. Nothing was changed." in message
+        based_on = row.number
+    assert len(console.policies.all()) == 5
+    assert len(console.audit.find(limit=20, action="policy_changed")) == 5
+
+
+def test_going_back_is_refused_when_another_policy_came_into_force_since(console) -> None:
+    first = policies.save(Policy(), console.policies, departments=names(console), author="m", reason="first")
+    second = policies.save(replace(Policy(), accuracy=0.7), console.policies, departments=names(console), author="m", reason="second")
+    with pytest.raises(Conflict, match="by m"):
+        policies.restore(first.number, console.policies, departments=names(console), author="n", based_on=first.number)
+    assert console.policies.live() == second
+    back = policies.restore(first.number, console.policies, departments=names(console), author="n", based_on=second.number)
+    assert replace(back, number=0) == replace(first, number=0)
 
 
 def test_accuracy_counts_only_tickets_that_chance_put_into_the_queue(console) -> None:
