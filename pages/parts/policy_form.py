@@ -13,6 +13,8 @@ from engine.accuracy import AccuracySnapshot
 from engine.domain import Policy, Stage, Thresholds
 from engine.risk import Basis, DepartmentThreshold
 from engine.tracking import Evidence
+from pages.parts import words
+from pages.parts.policy_start import Start, figure
 
 STAGES = {
     Stage.EXACT: "Exact cache", Stage.SEMANTIC: "Similar tickets", Stage.LEARNED: "Learned router", Stage.RAG_LLM: "Language model",
@@ -21,64 +23,66 @@ BASIS = {
     Basis.OWN: "own labels", Basis.POOLED: "all with few labels", Basis.NONE: "nothing yet: the explicit thresholds hold",
 }
 
+# As many decimals as there are: what is shown is what is stored. A step also limits what a table's cell shows and takes, so it has none.
+EXACT = "%g"
+STEP, RATE_STEP = 0.005, 0.001
 DEADLINE = "Outside services share it; half a second of it is kept from the language model for storing the decision."
 
 
-def edit(live: Policy, departments: Sequence[str]) -> Policy:
-    """The fields, filled with the live policy; what was entered, unchecked."""
+def edit(start: Start) -> Policy:
+    """The fields, filled from a policy; what was entered, unchecked."""
+    base = start.policy
     wanted = st.segmented_control(
-        "What do you ask for?", ["A target accuracy", "Explicit thresholds"], key="policy_mode",
-        default="A target accuracy" if live.target_accuracy is not None else "Explicit thresholds",
+        "What do you ask for?", ["A target accuracy", "Explicit thresholds"], key=f"policy_mode_{start.key}",
+        default="A target accuracy" if base.target_accuracy is not None else "Explicit thresholds",
     )
-    target, own = None, live.departments
+    target, own = None, base.departments
     if wanted == "A target accuracy":
         percent = st.slider(
-            "Of the tickets routed alone, at least this share must be right", 80.0, 99.5, 100 * (live.target_accuracy or 0.95), 0.5,
-            format="%.1f %%", key="policy_target",
+            "Of the tickets routed alone, at least this share must be right", 80.0, 99.5, round(100 * (base.target_accuracy or 0.95), 6), 0.5,
+            format="%.1f %%", key=f"policy_target_{start.key}",
         )
         target, own = percent / 100, {}
     one, two, three, four = st.columns(4)
-    auto = one.number_input("Routed alone from", value=live.thresholds.auto, step=0.01, format="%.2f", key="policy_auto")
-    preselect = two.number_input("One click from", value=live.thresholds.preselect, step=0.01, format="%.2f", key="policy_preselect")
+    auto = one.number_input("Routed alone from", value=base.thresholds.auto, step=STEP, format=EXACT, key=f"policy_auto_{start.key}")
+    preselect = two.number_input("One click from", value=base.thresholds.preselect, step=STEP, format=EXACT, key=f"policy_preselect_{start.key}")
     confidence = three.number_input(
-        "A stage answers from", value=live.confidence, step=0.01, format="%.2f", key="policy_confidence",
+        "A stage answers from", value=base.confidence, step=STEP, format=EXACT, key=f"policy_confidence_{start.key}",
         help="Below this confidence the next stage is asked, and in the end a person. A department with thresholds of its own, promised or "
         "entered, is answered from its own “One click from” instead.",
     )
     accuracy = four.number_input(
-        "Lowest tracked accuracy", value=live.accuracy, step=0.01, format="%.2f", key="policy_accuracy",
+        "Lowest tracked accuracy", value=base.accuracy, step=STEP, format=EXACT, key=f"policy_accuracy_{start.key}",
         help="A department and method whose reviewed accuracy may be lower (95 % interval) is not routed alone.",
     )
     if wanted != "A target accuracy":
-        own = _department_table(live, departments, Thresholds(auto, preselect))
+        own = _department_table(start, Thresholds(auto, preselect))
     with st.expander("Cache, audit and stages"):
         a, b, c, d = st.columns(4)
-        similarity = a.number_input("Nearest similarity at least", value=live.similarity, step=0.01, format="%.2f", key="policy_similarity")
-        neighbours = b.number_input("Similar tickets that must agree", 1, 25, live.neighbours, key="policy_neighbours")
-        audit = c.number_input("Share of hits audited", value=live.audit_rate, step=0.01, format="%.2f", key="policy_audit")
-        review = d.number_input("Share of sure ones reviewed", value=live.review_rate, step=0.01, format="%.2f", key="policy_review")
-        deadline = a.number_input("Deadline of a ticket (s)", value=live.deadline, step=0.5, key="policy_deadline", help=DEADLINE)
+        similarity = a.number_input("Nearest similarity at least", value=base.similarity, step=STEP, format=EXACT, key=f"policy_similarity_{start.key}")
+        neighbours = b.number_input("Similar tickets that must agree", 1, 25, base.neighbours, key=f"policy_neighbours_{start.key}")
+        audit = c.number_input("Share of hits audited", value=base.audit_rate, step=RATE_STEP, format=EXACT, key=f"policy_audit_{start.key}")
+        review = d.number_input("Share of sure ones reviewed", value=base.review_rate, step=RATE_STEP, format=EXACT, key=f"policy_review_{start.key}")
+        deadline = a.number_input("Deadline of a ticket (s)", value=base.deadline, step=0.5, format=EXACT, key=f"policy_deadline_{start.key}", help=DEADLINE)
         stages = st.multiselect(
-            "Stages", list(STAGES), [s for s in STAGES if s in live.stages], format_func=STAGES.__getitem__, key="policy_stages",
+            "Stages", list(STAGES), [s for s in STAGES if s in base.stages], format_func=STAGES.__getitem__, key=f"policy_stages_{start.key}",
             help="The best guess for a person is always the last resort.",
         )
     return replace(
-        live, confidence=confidence, accuracy=accuracy, similarity=similarity, neighbours=int(neighbours), thresholds=Thresholds(auto, preselect),
+        base, confidence=confidence, accuracy=accuracy, similarity=similarity, neighbours=int(neighbours), thresholds=Thresholds(auto, preselect),
         departments=own, stages=frozenset(stages), audit_rate=audit, review_rate=review, deadline=deadline, target_accuracy=target,
     )
 
 
-def _department_table(live: Policy, departments: Sequence[str], common: Thresholds) -> dict[str, Thresholds]:
-    rows = [
-        (name, live.departments[name].auto if name in live.departments else None, live.departments[name].preselect if name in live.departments else None)
-        for name in departments
-    ]
-    with st.expander("Own thresholds of single departments", expanded=bool(live.departments)):
-        st.caption(f"Empty means {common.auto:.2f} and {common.preselect:.2f}, as for all departments.")
+def _department_table(start: Start, common: Thresholds) -> dict[str, Thresholds]:
+    own = start.policy.departments
+    rows = [(name, own[name].auto if name in own else None, own[name].preselect if name in own else None) for name in start.departments]
+    with st.expander("Own thresholds of single departments", expanded=bool(own)):
+        st.caption(f"Empty means {figure(common.auto)} and {figure(common.preselect)}, as for all departments.")
         table = st.data_editor(
-            pd.DataFrame(rows, columns=["Department", "Routed alone from", "One click from"]), key=f"policy_departments_{live.number}",
+            pd.DataFrame(rows, columns=["Department", "Routed alone from", "One click from"]), key=f"policy_departments_{start.key}",
             hide_index=True, disabled=["Department"], width="stretch",
-            column_config={n: st.column_config.NumberColumn(format="%.2f", step=0.01) for n in ("Routed alone from", "One click from")},
+            column_config={n: st.column_config.NumberColumn(format=EXACT) for n in ("Routed alone from", "One click from")},
         )
     return {
         name: Thresholds(common.auto if pd.isna(auto) else float(auto), common.preselect if pd.isna(preselect) else float(preselect))
@@ -163,7 +167,7 @@ def offer(changes: Mapping[str, tuple[Thresholds | None, Thresholds | None]], li
         hide_index=True, width="stretch",
         column_config={n: st.column_config.NumberColumn(format="%.4f") for n in ("In force", "From the labels now")},
     )
-    st.caption(f"Empty: no promise, so the explicit {live.thresholds.auto:.2f} holds.")
+    st.caption(f"Empty: no promise, so the explicit {figure(live.thresholds.auto)} holds.")
     if st.button("Apply the newer thresholds", key="apply_newer", icon=":material/update:"):
         return f"Thresholds for {live.target_accuracy:.1%} derived anew from {labels:,} labels."
     return None
@@ -189,9 +193,8 @@ def _percent(share: float | None) -> float | None:
 
 def _points(before: float | None, after: float | None) -> str | None:
     """The change in percentage points, None where there is none to speak of."""
-    if before is None or after is None or round(1000 * before) == round(1000 * after):
-        return None
-    return f"{100 * (after - before):+.1f} points"
+    change = 0.0 if before is None or after is None else round(100 * (after - before), 1)
+    return f"{change:+.1f} points" if change else None
 
 
 def history(rows: Sequence[Any]) -> int | None:
@@ -203,6 +206,12 @@ def history(rows: Sequence[Any]) -> int | None:
         [(r.number, r.created_at, r.author, r.reason, _percent(r.config["target_accuracy"]), r.config["auto"], r.live) for r in rows],
         columns=["Policy", "Since (UTC)", "Author", "Reason", "Target", "Routed alone from", "In force"],
     )
-    st.dataframe(frame, hide_index=True, width="stretch", column_config={"Target": st.column_config.NumberColumn(format="%.1f %%")})
+    st.dataframe(
+        frame, hide_index=True, width="stretch",
+        column_config={
+            "Since (UTC)": words.TIMES["Time (UTC)"], "Target": st.column_config.NumberColumn(format="%.1f %%"),
+            "Routed alone from": st.column_config.NumberColumn(format=EXACT),
+        },
+    )
     earlier = [r.number for r in rows if not r.live]
     return st.selectbox("Go back to", earlier, index=None, key="policy_earlier") if earlier else None
