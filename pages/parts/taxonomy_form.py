@@ -1,6 +1,7 @@
 """Changing departments in place, and replacing the whole taxonomy by CSV files."""
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -16,13 +17,14 @@ from engine.sanitize import plain_text
 
 def edit(departments: Sequence[Department], topics: Sequence[Topic]) -> list[Department]:
     """The departments as a table to edit; those that differ from what is stored."""
+    version = _version([d.name for d in departments])
     count = {d.name: sum(t.department == d.name for t in topics) for d in departments}
     frame = pd.DataFrame(
         [(d.name, d.purpose, count[d.name], d.triage, d.live) for d in departments],
         columns=["Department", "Purpose", "Topics", "Triage", "Live"],
     )
     table = st.data_editor(
-        frame, hide_index=True, width="stretch", disabled=["Department", "Topics"], key=f"purposes_{st.session_state.get('taxonomy_saves', 0)}",
+        frame, hide_index=True, width="stretch", disabled=["Department", "Topics"], key=f"purposes_{version}",
         column_config={
             "Purpose": st.column_config.TextColumn(width="large", max_chars=1000, help="What belongs there and what does not; a language model reads it"),
             "Triage": st.column_config.CheckboxColumn(help="Takes what nobody else can; at most one"),
@@ -31,6 +33,26 @@ def edit(departments: Sequence[Department], topics: Sequence[Topic]) -> list[Dep
     )
     made = [Department(name, plain_text(purpose or ""), bool(triage), bool(live)) for name, purpose, _, triage, live in table.itertuples(index=False)]
     return [new for old, new in zip(departments, made, strict=True) if old != new]
+
+
+def _version(names: list[str]) -> str:
+    """The end of the table's key: edits are kept by row, so a table with other rows is another one.
+
+    What was entered in the one before it is shown again, under the names it was entered for, and counts no longer.
+    """
+    version = f"{st.session_state.get('taxonomy_saves', 0)}_{zlib.crc32(repr(names).encode()):08x}"
+    before, rows = st.session_state.get("taxonomy_rows", (version, names))
+    st.session_state["taxonomy_rows"] = (version, names)
+    # A saving changes the version as well: what it sent is stored.
+    edited = st.session_state.get(f"purposes_{before}", {}).get("edited_rows", {}) if rows != names else {}
+    lost = [f"{rows[row]}, {column.lower()}: {value}" for row, cells in edited.items() for column, value in cells.items()]
+    if lost:
+        st.warning(
+            "Nothing of what you entered was changed: meanwhile the departments were replaced. Look at the new ones, then enter again what "
+            "should still be changed. You had entered:", icon=":material/sync_problem:",
+        )
+        st.text("\n".join(lost))
+    return version
 
 
 def save(changed: Sequence[Department], *, engine: Engine, operator: str) -> None:

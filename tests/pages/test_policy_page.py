@@ -157,6 +157,28 @@ def test_a_threshold_for_a_department_that_was_retired_meanwhile_is_refused_and_
     assert not page.warning
 
 
+def test_what_was_entered_for_departments_that_were_replaced_meanwhile_is_shown_and_not_taken_for_others(opened: OPENS, console: Engine) -> None:
+    before = console.taxonomy.departments(retired=True)
+    page = opened("departments")
+    key, names = editor(page), [d.name for d in before]
+    entered(page, key, names[0], "Purpose", "what I wanted", names)
+    page.run()
+    assert page.button(key="save_departments").disabled is False
+    console.taxonomy.save([Department("AAA the first of all", "x")])
+    entered(page, key, names[0], "Purpose", "what I wanted", names)
+    page.button(key="save_departments").click().run()
+    assert not page.exception
+    assert not page.success
+    assert "Nothing of what you entered was changed" in page.warning[0].value
+    assert f"{names[0]}, purpose: what I wanted" in said(page)
+    assert [d for d in console.taxonomy.departments(retired=True) if d.name in names] == before
+    entered(page, editor(page), names[0], "Purpose", "what I wanted", ["AAA the first of all", *names])
+    page.run()
+    page.button(key="save_departments").click().run()
+    assert "1 changed." in said(page) and not page.warning
+    assert next(d for d in console.taxonomy.departments() if d.name == names[0]).purpose == "what I wanted"
+
+
 def test_a_policy_that_was_stored_is_not_called_unstored_because_this_instance_could_not_take_it_up_at_once(
     opened: OPENS, console: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
