@@ -19,7 +19,7 @@ try:
     departments = [d.name for d in engine.taxonomy.departments()]
     state, demo, snapshot = engine.state.current(), engine.tracking.demo, engine.tracking.snapshot()
     evidence = engine.tracking.evidence().comparable(departments, embedder=state.versions["embedder"])
-    history = engine.policies.all()
+    history, sampled = engine.policies.all(), engine.reviewed.sampled(demo=demo)
 except ConsoleError as error:
     st.error("The policies cannot be read at the moment. The live one stays in force.", icon=":material/cloud_off:")
     st.text(str(error))
@@ -61,7 +61,7 @@ draft = policy_form.edit(start)
 with above:
     policy_start.follow(start, draft, live, departments, history)
 proposed, thresholds = policies.derived(draft, evidence, departments)
-policy_form.assumption(evidence, model=state.versions["model"].partition("+")[0], demo=demo)
+policy_form.assumption(evidence, sampled, model=state.versions["model"].partition("+")[0], demo=demo)
 policy_form.promise(proposed, thresholds)
 policy_form.compare(live, proposed, evidence, snapshot)
 

@@ -12,6 +12,7 @@ from engine import policy as policies
 from engine.accuracy import AccuracySnapshot
 from engine.domain import Policy, Stage, Thresholds
 from engine.risk import Basis, DepartmentThreshold
+from engine.sampled import Sampled
 from engine.tracking import Evidence
 from pages.parts import words
 from pages.parts.policy_start import Start, figure
@@ -136,14 +137,16 @@ def needed(item: DepartmentThreshold) -> str:
     return "cannot be reached" if t.labels_needed is None else f"{t.labels_needed:,} more"
 
 
-def assumption(evidence: Evidence, *, model: str, demo: bool) -> None:
+def assumption(evidence: Evidence, sampled: Sampled, *, model: str, demo: bool) -> None:
     """What the figures rest on, and what has to be so for them to hold."""
     if demo and len(evidence):
         st.info(
             "These are labels of demo tickets. They show what the page does; a promise that rests on them is not put in force. "
             "From the first real ticket on, only real labels count.", icon=":material/science:",
         )
-    left_out = [f"{n:,} of {what}" for n, what in ((evidence.retired, "retired departments"), (evidence.foreign, "another embedder")) if n]
+    few = len(evidence) - len(evidence.telling())
+    without = ((evidence.retired, "retired departments"), (evidence.foreign, "another embedder"), (few, "policies that reviewed few"))
+    left_out = [f"{n:,} of {what}" for n, what in without if n]
     if not len(evidence) and not left_out:
         return
     ours = evidence.of_model(model)
@@ -153,6 +156,8 @@ def assumption(evidence: Evidence, *, model: str, demo: bool) -> None:
         + ". What is derived assumes that coming tickets are like the reviewed ones and that a shown confidence meant the same under earlier "
         "models and policies as it does now."
     )
+    for note in sampled.notes:
+        st.caption(note)
 
 
 def offer(changes: Mapping[str, tuple[Thresholds | None, Thresholds | None]], live: Policy, *, labels: int) -> str | None:
