@@ -1,6 +1,7 @@
 """Routes, middleware and life of the console's web server."""
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from starlette.routing import Route
 
 from engine import bootstrap
 from engine.bootstrap import Engine
-from engine.errors import ServiceUnavailable
+from engine.errors import AccountRejected, ConfigurationError, ServiceUnavailable
 from engine.telemetry.metrics import CONTENT_TYPE
 from engine.web import api, oidc, signin, tracebacks
 from engine.web.gate import Gate
@@ -28,7 +29,13 @@ _SCRAPED = timedelta(hours=1)
 async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
     """Build the engine before the first request, or go on trying while its database is away, and close it after the last."""
     tracebacks.without_messages()
-    await run_in_threadpool(bootstrap.start, _first_admin)
+    try:
+        await run_in_threadpool(bootstrap.start, _first_admin)
+    except ConfigurationError as error:
+        # The web server would print every line that led here, and end with a code of its own or, for waiting threads, not at all.
+        await run_in_threadpool(bootstrap.stop)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        os._exit(2)
     try:
         yield {}
     finally:
@@ -63,9 +70,14 @@ def routes() -> list[Route]:
 
 
 def _first_admin(engine: Engine) -> None:
-    """Where there is no user yet, make the admin and print the one-time password this one time."""
+    """Where there is no user yet, make the admin and print the one-time password this one time. Raises ConfigurationError."""
     name, given = engine.settings.admin_user or "admin", engine.settings.admin_password
-    made = engine.accounts.add_first_admin(name=name, password=given.get_secret_value() if given else None)
+    try:
+        made = engine.accounts.add_first_admin(name=name, password=given.get_secret_value() if given else None)
+    except AccountRejected as error:
+        what, _, why = str(error).removesuffix(" Nothing was changed.").removesuffix(" Nothing was stored.").partition(": ")
+        setting = {"name": "ADMIN_USER", "password": "ADMIN_PASSWORD"}[what]
+        raise ConfigurationError(f"{setting}: {why} Change the setting and start again.") from error
     if made is not None and given is None:
         print(f"First start: sign in as {name} with the one-time password {made}", file=sys.stderr, flush=True)
 

@@ -1,7 +1,10 @@
 """Accounts, sessions, tokens and limits on a real database, with a clock that the tests move."""
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,6 +17,7 @@ from engine import bootstrap
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, Conflict, NotFound, ServiceUnavailable, SignInRefused, TooManyRequests
 from engine.settings import Settings
+from tests.serving import ROOT, free_port
 
 GOOD = "green-river-table-9"
 
@@ -321,3 +325,20 @@ def test_the_cookie_secret_is_made_once_and_read_by_its_owner_alone(tmp_path) ->
     assert len(made) == 1 and len(made.pop()) >= 32
     assert (tmp_path / "data" / "cookie.secret").stat().st_mode & 0o777 == 0o600
     assert len(list((tmp_path / "data").iterdir())) == 1
+
+
+def test_a_first_admins_weak_password_is_one_line_that_names_the_setting(console_settings: Settings) -> None:
+    given = {
+        "DATABASE_URL": console_settings.database_url.get_secret_value(), "REDIS_URL": console_settings.redis_url.get_secret_value(),
+        "DATA_DIR": str(console_settings.data_dir), "PORT": str(free_port()), "ADMIN_USER": "boss", "ADMIN_PASSWORD": "the-boss-likes-boats",
+    }
+    clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+    made = subprocess.run(
+        [sys.executable, "-m", "engine", "serve"], cwd=ROOT, env={**clean, **given}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=120, check=False,
+    )
+    said = [line for line in made.stderr.splitlines() if "The console will be at" not in line]
+    assert said == [
+        "error: ADMIN_PASSWORD: too easy to guess. Take several words that do not belong together. Change the setting and start again."
+    ]
+    assert made.returncode == 2
