@@ -18,13 +18,15 @@ with single:
     left, right = st.columns([5, 6], gap="large")
     with left:
         draft.form(own)
-    # While a ticket is on its way, no other ticket's answer stands beside it: what is empty first keeps nothing of it.
-    place = right.empty() if own.waiting else right
+    place = right
     if own.waiting:
-        with place.container():
+        # No other ticket's answer beside it: an element in its place takes all of it away, another container there would not.
+        place, on_its_way = right.empty(), right.empty()
+        with on_its_way.container():
             decision_view.asked(own.waiting[-1].ticket)
             with st.spinner("Routing…"):
                 draft.route(own, engine=engine)
+        on_its_way.empty()
         if own.wanted:
             st.rerun()
     with place.container():

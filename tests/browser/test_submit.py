@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import text
 
+from db.session import connect
 from tests.browser.conftest import settled
 from tests.serving import Served
 
@@ -51,6 +53,28 @@ def test_three_times_the_keys_make_one_ticket_and_the_next_one_can_be_typed_at_o
     expect(admin.locator(".st-key-decision")).to_contain_text("where is my refund")
     settled(admin)
     assert bodies(served)[: len(bodies(served)) - before] == ["where is my refund", PARCEL]
+
+
+def test_while_a_ticket_is_on_its_way_no_other_answer_is_there_and_the_next_one_can_be_typed(served: Served, admin: Page) -> None:
+    go(admin, served)
+    admin.locator(".st-key-body textarea").fill(BILL)
+    admin.keyboard.press("Control+Enter")
+    expect(admin.get_by_text("Nearest labelled tickets").first).to_be_visible()
+    settled(admin)
+    pool = connect(served.settings.postgres_url)
+    with pool.begin() as connection:
+        # The store waits for it, for a second at most before the ticket is kept on disk.
+        connection.execute(text("lock table tickets in exclusive mode"))
+        admin.locator(".st-key-body textarea").fill("where is my parcel, it is late")
+        admin.keyboard.press("Control+Enter")
+        admin.get_by_text("Routing…").wait_for()
+        assert admin.locator(".st-key-decision").count() == 0
+        assert admin.get_by_text("Nearest labelled tickets").count() == 0
+        admin.keyboard.type("the next one")
+    pool.dispose()
+    expect(admin.locator(".st-key-decision, .st-key-spooled")).to_contain_text("where is my parcel, it is late")
+    settled(admin)
+    expect(admin.locator(".st-key-body textarea")).to_have_value("the next one")
 
 
 @pytest.mark.parametrize("pressed", [100, 0])
