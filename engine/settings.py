@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from engine import setting_forms
 from engine.errors import ConfigurationError
 
 
@@ -36,7 +37,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     postgres_host: str | None = None
-    postgres_port: int = 5432
+    postgres_port: int = Field(default=5432, ge=1, le=65535)
     postgres_db: str | None = None
     postgres_user: str | None = None
     postgres_password: SecretStr | None = None
@@ -46,8 +47,8 @@ class Settings(BaseSettings):
 
     redis_url: SecretStr | None = None
     redis_host: str | None = None
-    redis_port: int = 6379
-    redis_db: int = 0
+    redis_port: int = Field(default=6379, ge=1, le=65535)
+    redis_db: int = Field(default=0, ge=0)
     redis_password: SecretStr | None = None
     redis_tls: bool = False
     redis_cluster: bool = False
@@ -123,6 +124,15 @@ class Settings(BaseSettings):
     ticket_min_characters: int = Field(default=2, ge=1)
     ticket_max_characters: int = Field(default=20_000, ge=100)
 
+    @field_validator(*setting_forms.CHECKS)
+    @classmethod
+    def _of_a_usable_form(cls, value: Any, given: ValidationInfo) -> Any:
+        # A value that nobody looks at before the first ticket or alert would be found wrong when it is needed most.
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text is not None and given.field_name is not None:
+            setting_forms.CHECKS[given.field_name](text)
+        return value
+
     @model_validator(mode="after")
     def _whole_groups(self) -> Self:
         given = self.model_fields_set
@@ -134,6 +144,8 @@ class Settings(BaseSettings):
         redis = sorted(n for n in given if n in {"redis_port", "redis_db", "redis_password", "redis_tls", "redis_cluster"} and getattr(self, n) is not None)
         if redis and self.redis_url is None and self.redis_host is None:
             raise _needs("Redis", [n.upper() for n in redis], ["REDIS_HOST (or REDIS_URL)"])
+        if self.redis_host is not None and not setting_forms.is_host(self.redis_host):
+            raise ValueError("REDIS_HOST: is not a host's name or address like cache.example, 10.0.0.5 or [::1]")
         if self.redis_ca_path is not None:
             if not (self.redis_address or "").startswith("rediss://"):
                 raise _needs("Redis", ["REDIS_CA_PATH"], ["REDIS_TLS (or REDIS_URL with rediss://)"])

@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from engine.errors import ServiceUnavailable
+from engine.errors import ConfigurationError, ServiceUnavailable
 
 # On the ticket's path: a slow cache must cost less than what it saves.
 TIMEOUT = 0.25
@@ -24,7 +24,16 @@ class RedisClient:
         """`url` as redis://, rediss:// (TLS, certificate and name checked) or unix://; `timeout` in seconds for every wait.
 
         `ca` holds the certificates in PEM that a server's certificate must lead to, those of the system without it.
+        Raises ConfigurationError for an address that the library cannot use, without a word of it: it may hold a password.
         """
+        try:
+            # The library looks at the options when it makes a connection, which is at the first ticket otherwise.
+            redis.ConnectionPool.from_url(url).make_connection()
+        except (ValueError, TypeError):
+            raise ConfigurationError(
+                "REDIS_URL: cannot be used by the Redis client: its scheme, its port or an option behind the ? is not one that it knows. "
+                "One like redis://:password@host:6379/0 can"
+            ) from None
         self._url = url
         self._timeout = timeout
         self._ca = {"ssl_ca_certs": str(ca)} if ca is not None and url.startswith(TLS) else {}
@@ -60,8 +69,14 @@ class RedisClient:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Every error of the library and of the network becomes ServiceUnavailable("cache")."""
+    """Every error of the library and of the network becomes ServiceUnavailable("cache").
+
+    So does a value that the library or the socket cannot use, such as a host's name that is none: the ticket goes on without a cache.
+    """
     try:
         yield
     except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
         raise ServiceUnavailable("cache", str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    except (ValueError, OverflowError) as error:
+        # Its text may repeat a part of the address.
+        raise ServiceUnavailable("cache", f"{type(error).__name__} in its client; is REDIS_URL or REDIS_HOST right?") from error

@@ -18,10 +18,10 @@ from pydantic import SecretStr
 from db.embedded import EmbeddedServers
 from engine import bootstrap
 from engine.adapters.redis_cache import RedisCache
-from engine.adapters.redis_client import RedisClient
+from engine.adapters.redis_client import RedisClient, translated
 from engine.adapters.redis_counter import RedisCounter
 from engine.domain import Candidate, Neighbour, TicketDraft
-from engine.errors import ServiceUnavailable
+from engine.errors import ConfigurationError, ServiceUnavailable
 from engine.ports import CachedRoute, Claim
 from engine.settings import Settings
 from tests.servers import certificates
@@ -352,3 +352,22 @@ def test_a_restarted_server_is_used_again_at_once(tmp_path: Path) -> None:
         again.kill()
         again.wait()
         cache.close()
+
+
+@pytest.mark.parametrize("url", ["foo://:hush@x", "redis://:hush@h?no_such_option=1", "redis://:hush@h?db=two", "redis://:hush@h:99999"])
+def test_an_address_that_the_library_cannot_use_is_a_wrong_setting_and_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="^REDIS_URL: ") as refused:
+        RedisClient(url)
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("error", [ValueError("port of hush"), UnicodeError("label too long"), OverflowError("port must be 0-65535")])
+def test_a_value_that_the_library_refuses_while_it_connects_counts_as_a_cache_that_is_away(error: Exception) -> None:
+    with pytest.raises(ServiceUnavailable) as away, translated():
+        raise error
+    assert away.value.service == "cache" and "hush" not in str(away.value)
+
+
+def test_a_hosts_name_that_no_resolver_takes_is_a_cache_that_is_away() -> None:
+    with pytest.raises(ServiceUnavailable):
+        RedisCache(RedisClient(f"redis://{'a' * 70}.example:6379/0"), ttl=60).get(["f"], "e")

@@ -171,3 +171,51 @@ def test_without_an_own_address_links_go_to_this_machine(monkeypatch: pytest.Mon
 def test_settings_cannot_be_changed_after_they_were_read() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"REDIS_URL": "foo://:hush@x"}, "REDIS_URL"),
+        ({"REDIS_URL": "redis://:hush@x:99999/0"}, "REDIS_URL"),
+        ({"REDIS_URL": "redis://:hu/hush@x/0"}, "REDIS_URL"),
+        ({"REDIS_URL": "unix://"}, "REDIS_URL"),
+        ({"REDIS_HOST": "cache", "REDIS_PORT": "99999"}, "REDIS_PORT"),
+        ({"REDIS_HOST": "cache", "REDIS_DB": "-1"}, "REDIS_DB"),
+        ({"REDIS_HOST": "cache:6379/hush"}, "REDIS_HOST"),
+        ({"POSTGRES_HOST": "db", "POSTGRES_DB": "d", "POSTGRES_USER": "u", "POSTGRES_PORT": "0"}, "POSTGRES_PORT"),
+        ({"DATABASE_URL": "mysql://u:hush@h/d"}, "DATABASE_URL"),
+        ({"ANALYTICS_DATABASE_URL": "hush"}, "ANALYTICS_DATABASE_URL"),
+        ({"ALERTMANAGER_URL": "xx"}, "ALERTMANAGER_URL"),
+        ({"ALERTMANAGER_URL": "alerts.example:9093"}, "ALERTMANAGER_URL"),
+        ({"ALERT_WEBHOOK_URL": "foo://hush"}, "ALERT_WEBHOOK_URL"),
+        ({"OTEL_ENDPOINT": "nonsense"}, "OTEL_ENDPOINT"),
+        ({"PUBLIC_URL": "https:///path"}, "PUBLIC_URL"),
+        ({"CONSOLE_URL": "zz"}, "PUBLIC_URL"),
+        ({"TRUSTED_PROXIES": "abc"}, "TRUSTED_PROXIES"),
+        ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES"),
+    ],
+)
+def test_a_value_of_no_usable_form_is_refused_by_name_and_never_repeated(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], name: str
+) -> None:
+    given(monkeypatch, **values)
+    with pytest.raises(ConfigurationError, match=f"^{name}: ") as refused:
+        load()
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"REDIS_URL": "rediss://user:p%2Fw@cache.example:6380/2?ssl_cert_reqs=none"}, {"REDIS_URL": "unix:///run/redis.sock?db=3"},
+        {"REDIS_URL": "redis://:a b@h"}, {"REDIS_HOST": "[::1]"}, {"REDIS_HOST": "10.0.0.5", "REDIS_PASSWORD": "a/b@c:d"},
+        {"DATABASE_URL": "postgresql://u:p/w@/db?host=one,two&target_session_attrs=read-write"}, {"DATABASE_URL": "postgresql:///d"},
+        {"ALERTMANAGER_URL": "http://alerts:9093/"}, {"ALERT_WEBHOOK_URL": "https://chat.example/hooks/abc?x=y"},
+        {"OTEL_ENDPOINT": "http://[::1]:4318"}, {"PUBLIC_URL": "https://Console.example/under/"}, {"ALERTMANAGER_URL": ""},
+        {"TRUSTED_PROXIES": "*"}, {"TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8,::1,"}, {"TRUSTED_PROXIES": ""},
+    ],
+)
+def test_whatever_a_library_takes_is_not_refused(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    given(monkeypatch, **values)
+    load()
