@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, text
 
 from db.locks import Lock
 from db.session import translated
+from engine.errors import ConfigurationError
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -23,12 +24,20 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | None]:
-    """Run the missing migrations in one transaction; the revisions before and after. Raises ServiceUnavailable."""
+    """Run the missing migrations in one transaction; the revisions before and after.
+
+    Raises ServiceUnavailable, and ConfigurationError for a database that a newer version of the product has migrated.
+    """
     with translated(), engine.begin() as connection:
         connection.execute(text("set local statement_timeout = 0"))
         connection.execute(text("set local lock_timeout = 0"))
         connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.MIGRATING})
         before = MigrationContext.configure(connection).get_current_revision()
+        if before is not None and before not in _known():
+            raise ConfigurationError(
+                f"the database has schema {before}, and this version of the console knows up to {newest()}. "
+                "Start the newer version that was used last; nothing was changed."
+            )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*expression-based index.*")
             command.upgrade(_config(connection), revision)
@@ -44,6 +53,10 @@ def current(engine: Engine) -> str | None:
 def revision(connection: Connection) -> str | None:
     """The revision of the database behind the connection, None when it has no schema yet."""
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def newest() -> str:

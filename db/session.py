@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import psycopg2
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -70,12 +70,8 @@ def connect(
         # For statements prepared by name, which are written so that no value changes their plan.
         "-c plan_cache_mode=force_generic_plan"
     )
-    try:
-        address = make_url(url)
-    except ArgumentError as error:
-        raise ConfigurationError(f"{setting}: is not a database URL like postgresql://user:password@host:5432/name") from error
     engine = create_engine(
-        address,
+        _address(url, setting),
         pool_size=pool_size,
         max_overflow=overflow,
         pool_timeout=3,
@@ -95,6 +91,18 @@ def connect(
     event.listen(engine, "checkin", _left)
     event.listen(engine, "checkout", _asked_after_a_rest)
     return engine
+
+
+def _address(url: str, setting: str) -> URL:
+    try:
+        address = make_url(url)
+        usable = address.drivername in ("postgresql", "postgresql+psycopg2") and 1 <= (address.port or 5432) <= 65535
+    except (ArgumentError, ValueError):
+        # A port that is no number: the error's text repeats it, and it may be the rest of a password that was not quoted.
+        usable = False
+    if not usable:
+        raise ConfigurationError(f"{setting}: is not a database URL like postgresql://user:password@host:5432/name")
+    return address
 
 
 def reach(url: str) -> None:

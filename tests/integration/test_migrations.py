@@ -1,8 +1,10 @@
 """The schema: what the migrations make is what the code believes, also on a filled database."""
 from __future__ import annotations
 
+import traceback
 from datetime import timedelta
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
@@ -13,6 +15,7 @@ from db.models import metadata
 from db.rollup_columns import BAND_WEIGHTS
 from db.rollups import Rollups
 from db.session import connect
+from engine.errors import ConfigurationError
 from engine.timeline import ChartWindow
 from tests.integration.test_rollups import NOW, some
 
@@ -106,3 +109,18 @@ def test_tables_that_other_tools_read_keep_their_columns(database) -> None:
             "where table_name = 'routing_history' and column_name = 'confidence'"
         )).one()
     assert tuple(precision) == (5, 4)
+
+
+def test_a_database_of_a_newer_version_is_refused_in_one_line_and_left_as_it_is(database) -> None:
+    with database.begin() as connection:
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match=f"schema 9999, and this version of the console knows up to {migrate.newest()}"):
+        migrate.upgrade(database)
+    assert migrate.current(database) == "9999"
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:hush@h:abc/x", "postgresql://u:hush@h:99999/x", "mysql://u:hush@h/x", "postgresql+asyncpg://u:hush@h/x", "hush"])
+def test_a_url_of_no_usable_postgres_names_its_setting_and_never_the_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="^SOME_URL: is not a database URL like ") as refused:
+        connect(url, setting="SOME_URL")
+    assert "hush" not in "".join(traceback.format_exception(refused.value)).replace(url, "")
