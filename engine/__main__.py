@@ -23,7 +23,7 @@ def _run(arguments: list[str] | None) -> int:
     # What takes seconds to import is interrupted as quietly as the command itself.
     from engine import access, settings
     from engine.commands import parser
-    from engine.errors import ConfigurationError, ConsoleError, InputRejected
+    from engine.errors import ConfigurationError, ConsoleError, InputRejected, NotAllowed
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -31,7 +31,13 @@ def _run(arguments: list[str] | None) -> int:
             stream.reconfigure(errors="backslashreplace")
     parsed = parser.build().parse_args(arguments)
     try:
-        access.may_run(settings.load().command_role, parsed.command)
+        role = settings.load().command_role
+        try:
+            access.may_run(role, parsed.command)
+        except NotAllowed as error:
+            allowed = error.permission.replace("_", " ")
+            print(f"error: COMMAND_ROLE is {role}, which does not include {allowed}. Nothing was done.", file=sys.stderr)
+            return 1
         return parsed.run(parsed)
     except (InputRejected, ConfigurationError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)

@@ -11,11 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 from engine.access import Permission, Role
 from engine.commands.opened import opened
+from engine.commands.show import show
 from engine.tokens import held, standing
 
 BY = "command line"
 _AGE = re.compile(r"([1-9][0-9]{0,4})(d|w|m|y)")
 _DAYS = {"d": 1, "w": 7, "m": 30, "y": 365}
+# Before the first ticket of anybody, and still within the calendar.
+_OLDEST = timedelta(days=1000 * _DAYS["y"])
 
 
 def add(commands) -> None:  # noqa: ANN001 - argparse has no public type for it
@@ -65,7 +68,10 @@ def add_user(arguments: Namespace) -> int:
         password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     with opened() as engine:
         user, used = engine.accounts.add(arguments.name, role=arguments.role, by=BY, password=password, must_change=password is None)
-    print(json.dumps({"user": user.name, "role": user.role} | ({} if password is not None else {"one_time_password": used})))
+    show(
+        json.dumps({"user": user.name, "role": user.role} | ({} if password is not None else {"one_time_password": used})),
+        done=f"{user.name} is added" + (f"; `user reset {user.name}` prints another one-time password." if password is None else "."),
+    )
     return 0
 
 
@@ -73,7 +79,7 @@ def disable_user(arguments: Namespace) -> int:
     """Disable a user."""
     with opened() as engine:
         engine.accounts.disable(arguments.name, by=BY)
-    print(json.dumps({"user": arguments.name, "disabled": True}))
+    show(json.dumps({"user": arguments.name, "disabled": True}))
     return 0
 
 
@@ -81,7 +87,10 @@ def reset_user(arguments: Namespace) -> int:
     """A new one-time password."""
     with opened() as engine:
         password = engine.accounts.reset_password(arguments.name, by=BY)
-    print(json.dumps({"user": arguments.name, "one_time_password": password}))
+    show(
+        json.dumps({"user": arguments.name, "one_time_password": password}),
+        done="The earlier password is valid no longer; run this again for another one.",
+    )
     return 0
 
 
@@ -89,7 +98,7 @@ def list_users(_: Namespace) -> int:
     """One line for each user."""
     with opened() as engine:
         for user in engine.accounts.all():
-            print(f"{user.name:<32} {user.role:<12} {'disabled' if user.disabled_at else 'active'}")
+            show(f"{user.name:<32} {user.role:<12} {'disabled' if user.disabled_at else 'active'}")
     return 0
 
 
@@ -97,7 +106,8 @@ def add_token(arguments: Namespace) -> int:
     """Make a token."""
     with opened() as engine:
         owner = engine.accounts.named(arguments.user)
-        print(engine.tokens.make(owner, name=arguments.name, scopes=arguments.scope, days=arguments.days, by=BY))
+        made = engine.tokens.make(owner, name=arguments.name, scopes=arguments.scope, days=arguments.days, by=BY)
+    show(made, done="The token is made, and nobody will see it again: revoke it (`token list` has its id) and make another one.")
     if owner.must_change:
         print(f"{owner.name} has a one-time password: the token works once they have signed in and chosen one", file=sys.stderr)
     return 0
@@ -107,7 +117,7 @@ def revoke_token(arguments: Namespace) -> int:
     """Revoke a token."""
     with opened() as engine:
         engine.tokens.revoke(arguments.id, by=BY)
-    print(json.dumps({"token": arguments.id, "revoked": True}))
+    show(json.dumps({"token": arguments.id, "revoked": True}))
     return 0
 
 
@@ -116,7 +126,7 @@ def list_tokens(_: Namespace) -> int:
     now = datetime.now(UTC)
     with opened() as engine:
         for row in engine.tokens.all():
-            print(json.dumps({
+            show(json.dumps({
                 "id": row.id, "user": row.user_name, "name": row.name, "scopes": sorted(held(row)), "state": standing(row, now=now),
                 "expires_at": row.expires_at.isoformat() if row.expires_at else None,
                 "used_at": row.used_at.isoformat() if row.used_at else None,
@@ -131,7 +141,7 @@ def verify(arguments: Namespace) -> int:
     if found.broken_at is not None:
         print(f"audit log: {found.problem}", file=sys.stderr)
         return 1
-    print(json.dumps({"rows": found.rows, "head": found.head}))
+    show(json.dumps({"rows": found.rows, "head": found.head}))
     return 0
 
 
@@ -144,7 +154,7 @@ def purge(arguments: Namespace) -> int:
         engine.audit.record(
             BY, "texts_removed", "ticket", f"older than {arguments.older_than.days} days", after={"tickets": removed, "set_aside": aside}
         )
-    print(json.dumps({"texts_removed": removed, "set_aside_removed": aside}))
+    show(json.dumps({"texts_removed": removed, "set_aside_removed": aside}))
     return 0
 
 
@@ -152,4 +162,7 @@ def _age(text: str) -> timedelta:
     match = _AGE.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError(f"a number with d, w, m or y, such as 90d; found {text!r}")
-    return timedelta(days=int(match[1]) * _DAYS[match[2]])
+    age = timedelta(days=int(match[1]) * _DAYS[match[2]])
+    if age > _OLDEST:
+        raise argparse.ArgumentTypeError(f"at most {_OLDEST.days // _DAYS['y']}y; found {text!r}")
+    return age

@@ -13,6 +13,7 @@ import threadpoolctl
 
 from engine import backends, evaluation, labelled_csv, settings
 from engine.commands.bar import bar
+from engine.commands.show import show
 from engine.errors import ConsoleError, ImportRejected
 from engine.recurring import FEWEST_COPIES
 from engine.safe_file import write_safely
@@ -43,7 +44,7 @@ def run(arguments: Namespace) -> int:
         embed = _told(embedder.embed, total=len(train.texts) + len(test.texts), progress=progress)
         found = evaluation.evaluate(train, test, embed=embed, parents=parents)
     for line in _lines(found):
-        print(line)
+        show(line)
     if arguments.json:
         _write(arguments.json, json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")
     return 0

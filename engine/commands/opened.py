@@ -10,16 +10,25 @@ from contextlib import contextmanager
 
 from engine import audit, bootstrap, settings
 from engine.bootstrap import Engine
+from engine.errors import ServiceUnavailable
 
 
 @contextmanager
-def opened(*, log: bool = False, following: bool = False) -> Iterator[Engine]:
+def opened(*, log: bool = False, following: bool = False, stores: bool = False) -> Iterator[Engine]:
     """The engine that the environment describes; closed at the end. With `log` its lines go to standard error.
 
     A command does what it is asked for and no more: draining, reporting, alerting and learning are the console's. With
-    `following` one that takes long decides by policies and models that come into force meanwhile.
+    `following` one that takes long decides by policies and models that come into force meanwhile. With `stores` the refusal
+    while a service is away says that nothing was stored: whoever hands in tickets has to know.
     """
-    engine = bootstrap.build(settings.load(), log_stream=sys.stderr if log else None, working=False)
+    try:
+        engine = bootstrap.build(settings.load(), log_stream=sys.stderr if log else None, working=False)
+    except ServiceUnavailable as error:
+        if not stores:
+            raise
+        raise ServiceUnavailable(
+            error.service, f"{error.reason.rstrip('. ')}. Nothing was stored; run this again when it is back."
+        ) from error
     audit.coming_from(_caller())
     try:
         if following:

@@ -9,6 +9,7 @@ from argparse import Namespace
 from engine import bootstrap, settings
 from engine.commands.access import BY
 from engine.commands.opened import opened
+from engine.commands.show import show
 from engine.errors import ConfigurationError, InputRejected, NotAccepted, ServiceUnavailable
 from engine.spool import Spool
 
@@ -18,14 +19,14 @@ def train(_: Namespace) -> int:
     with opened() as engine:
         number, exemplars = engine.trainer.train(), engine.exemplars.count()
         engine.audit.record(BY, "model_trained", "model", str(number), after={"exemplars": exemplars})
-    print(json.dumps({"model": number, "exemplars": exemplars}))
+    show(json.dumps({"model": number, "exemplars": exemplars}))
     return 0
 
 
 def migrate(_: Namespace) -> int:
     """Run the missing migrations."""
     before, after = bootstrap.migrate_only(settings.load())
-    print(json.dumps({"before": before, "after": after}))
+    show(json.dumps({"before": before, "after": after}))
     return 0
 
 
@@ -42,21 +43,21 @@ def health(arguments: Namespace) -> int:
         print(f"not ready: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     if arguments.json:
-        print(json.dumps([dataclasses.asdict(report) | {"told_by": names} for report in reports], default=str))
+        show(json.dumps([dataclasses.asdict(report) | {"told_by": names} for report in reports], default=str))
     else:
         for report in reports:
             if not report.configured:
-                print(f"{report.service:<14} {report.mode:<14} {'-':<6} {'-':>11}  {'-':<9} {report.consequence}")
+                show(f"{report.service:<14} {report.mode:<14} {'-':<6} {'-':>11}  {'-':<9} {report.consequence}")
                 continue
             state = "ok" if report.ok else ("DOWN" if report.needed else "down, routing goes on without it")
             circuit = report.circuit if names else "-"
-            print(f"{report.service:<14} {report.mode:<14} {state:<6} {report.latency_ms:8.2f} ms  {circuit:<9} {report.detail}")
+            show(f"{report.service:<14} {report.mode:<14} {state:<6} {report.latency_ms:8.2f} ms  {circuit:<9} {report.detail}")
             if report.last_error:
-                print(f"{'':<14} last error {report.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {report.last_error}")
+                show(f"{'':<14} last error {report.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {report.last_error}")
             if report.consequence:
-                print(f"{'':<14} {report.consequence}")
+                show(f"{'':<14} {report.consequence}")
         told = f"of {', '.join(names)}, at most 15 seconds old" if names else "are not known: no console is running"
-        print(f"Breakers and last errors {told}.")
+        show(f"Breakers and last errors {told}.")
     return 0 if all(report.ok for report in reports if report.needed) else 1
 
 
@@ -76,7 +77,7 @@ def reindex(arguments: Namespace) -> int:
                 engine.outbox.note_all()
                 engine.reindexer.run()
         found = engine.reindexer.compare()
-    print(json.dumps(dataclasses.asdict(found) | {"equal": found.equal}))
+    show(json.dumps(dataclasses.asdict(found) | {"equal": found.equal}))
     return 0 if found.equal else 1
 
 
@@ -90,7 +91,7 @@ def spool(arguments: Namespace) -> int:
     tried = _stored_now(new_ids=arguments.new_ids) if arguments.retry else {}
     here = Spool(settings.load().spool_folder)
     aside = here.set_aside.records()
-    print(json.dumps(tried | {
+    show(json.dumps(tried | {
         "waiting": here.waiting(), "set_aside": len(aside), "records": [dataclasses.asdict(record) for record in aside],
     }, ensure_ascii=False, indent=2))
     return 1 if aside else 0
@@ -116,7 +117,7 @@ def rollup(arguments: Namespace) -> int:
     """Roll up, or count everything anew, and print how many decisions that were."""
     with opened() as engine:
         if arguments.rebuild:
-            print(json.dumps({"rebuilt": engine.watch.rollups.rebuild()}))
+            show(json.dumps({"rebuilt": engine.watch.rollups.rebuild()}))
         else:
-            print(json.dumps({"rolled": engine.watch.rollups.roll() or 0, "waiting": engine.watch.rollups.pending()}))
+            show(json.dumps({"rolled": engine.watch.rollups.roll() or 0, "waiting": engine.watch.rollups.pending()}))
     return 0

@@ -11,6 +11,7 @@ from engine import imports, labelled_csv, taxonomy_csv
 from engine.commands.access import BY
 from engine.commands.bar import bar
 from engine.commands.opened import opened
+from engine.commands.show import show
 from engine.decision_json import as_dict
 from engine.domain import Origin, Spooled, TicketDraft
 from engine.errors import ImportRejected
@@ -22,21 +23,25 @@ def route(arguments: Namespace) -> int:
         body=arguments.text, subject=arguments.subject, channel=arguments.channel, priority=arguments.priority,
         customer_ref=arguments.customer_ref, ticket_id=arguments.ticket_id, origin=Origin.COMMAND, created_by="command line",
     )
-    with opened() as engine:
+    with opened(stores=True) as engine:
         decision = engine.router.replay(engine.router.admit(draft)) if arguments.dry_run else engine.router.route(draft)
         evidence = () if isinstance(decision, Spooled) else decision.evidence
         texts = engine.exemplars.texts([n.exemplar_id for n in evidence]) if evidence else {}
     shown = as_dict(decision)
     for neighbour in shown.get("evidence", []):
         neighbour["text"] = texts.get(neighbour["exemplar"], "")
-    print(json.dumps(shown, ensure_ascii=False, indent=2))
+    kept = (
+        f"The ticket is accepted as {decision.ticket_id}: do not send it again, its decision is in the console."
+        if not arguments.dry_run else "Nothing was stored, as asked."
+    )
+    show(json.dumps(shown, ensure_ascii=False, indent=2), done=kept)
     return 0
 
 
 def import_file(arguments: Namespace) -> int:
     """Route a CSV file's tickets and print what happened."""
     content = _content(arguments.file)
-    with opened(following=True) as engine:
+    with opened(following=True, stores=True) as engine:
         file = imports.read(
             content, name=arguments.file.name, router=engine.router, text_column=arguments.text_column, created_by="command line"
         )
@@ -44,10 +49,10 @@ def import_file(arguments: Namespace) -> int:
             result = imports.run(file, router=engine.router, store=engine.decisions, progress=progress)
     methods = Counter(decision.method.value for decision in result.decisions)
     departments = Counter(decision.department for decision in result.decisions)
-    print(json.dumps({
+    show(json.dumps({
         "stored": len(result.decisions), "stored_before": result.already_stored, "methods": dict(methods.most_common()),
         "departments": dict(departments.most_common()),
-    }, ensure_ascii=False, indent=2))
+    }, ensure_ascii=False, indent=2), done="The file's tickets are stored; run again, it stores none of them twice and prints that.")
     return 0
 
 
@@ -60,27 +65,27 @@ def load(arguments: Namespace) -> int:
             content, text_column=arguments.text_column, label_column=arguments.label_column, parents=parents, name=arguments.exemplars.name
         )
     else:
-        with opened() as engine:
+        with opened(stores=True) as engine:
             departments, topics = engine.taxonomy.departments(), engine.taxonomy.topics()
         if arguments.departments:
-            departments, topics = taxonomy_csv.departments(_content(arguments.departments)), []
+            departments, topics = taxonomy_csv.departments(_content(arguments.departments), name=arguments.departments.name), []
         if arguments.topics:
-            topics = taxonomy_csv.topics(_content(arguments.topics), departments)
-        exemplars = taxonomy_csv.exemplars(content, departments, topics, source="imported")
-    with opened() as engine:
+            topics = taxonomy_csv.topics(_content(arguments.topics), departments, name=arguments.topics.name)
+        exemplars = taxonomy_csv.exemplars(content, departments, topics, name=arguments.exemplars.name, source="imported")
+    with opened(stores=True) as engine:
         with bar("exemplars") as progress:
             number = engine.trainer.replace(departments, topics, exemplars, progress=progress)
         counts = {"departments": len(departments), "topics": len(topics), "exemplars": len(exemplars), "model": number}
         engine.audit.record(BY, "taxonomy_loaded", "taxonomy", arguments.exemplars.name, after=counts)
-    print(json.dumps(counts))
+    show(json.dumps(counts), done="The taxonomy is loaded; only what the command prints is lost.")
     return 0
 
 
 def demo(arguments: Namespace) -> int:
     """Fill an empty database with demo tickets."""
-    with opened(following=True) as engine, bar("tickets") as progress:
+    with opened(following=True, stores=True) as engine, bar("tickets") as progress:
         report = demo_module.fill(engine, tickets=arguments.tickets, progress=progress)
-    print(report)
+    show(str(report))
     return 0
 
 

@@ -127,6 +127,13 @@ def test_purge_removes_old_texts_and_notes_it(shell, console: Engine) -> None:  
 def test_a_narrowed_command_line_refuses_what_its_role_does_not_hold(shell, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
     monkeypatch.setenv("COMMAND_ROLE", "manager")
     code, _, err = shell("user", "list")
-    assert code == 1 and "your role does not include users" in err
+    assert (code, err) == (1, "error: COMMAND_ROLE is manager, which does not include users. Nothing was done.\n")
     monkeypatch.setenv("COMMAND_ROLE", "admin")
     assert shell("user", "list")[0] == 0
+
+
+@pytest.mark.parametrize("age", ["99999y", "1001y", "0d"])
+def test_an_age_before_all_calendars_is_wrong_use(shell, age: str) -> None:  # noqa: ANN001
+    code, out, err = shell("purge", "--older-than", age)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("python -m engine purge: error: argument --older-than: ") and f"found '{age}'" in err

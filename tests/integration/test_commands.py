@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from db.audit import AuditTable
 from db.session import connect
@@ -29,9 +30,10 @@ def run(console_settings, tmp_path, overheard):
         "REDIS_URL": console_settings.redis_address, "DATA_DIR": str(tmp_path / "data"), "PYTHONWARNINGS": "default",
     }
 
-    def command(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    def command(*arguments: str, into: object = subprocess.PIPE, **more: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "engine", *arguments], cwd=ROOT, env=environment | more, capture_output=True, text=True, timeout=120,
+            [sys.executable, "-m", "engine", *arguments], cwd=ROOT, env=environment | more, stdout=into, stderr=subprocess.PIPE, text=True,
+            timeout=120,
         )
         overheard.stream("commands").write(done.stderr)
         return done
@@ -278,7 +280,7 @@ def test_load_of_a_bad_taxonomy_changes_nothing(run, tmp_path) -> None:
     bad.write_text("text,department\nhello there,No Such Department\n")
     done = run("load", "--exemplars", str(bad))
     assert done.returncode == 2
-    assert "'No Such Department' is not known. Nothing was loaded." in done.stderr
+    assert done.stderr == "error: bad.csv line 2: the department 'No Such Department' is not known. Nothing was loaded.\n"
     assert json.loads(run("route", "--text", "you took the money twice for my october bill").stdout)["department"] == "Billing and Payments"
 
 
@@ -303,3 +305,68 @@ def test_loading_and_training_leave_a_row_in_the_audit_log(run, tmp_path, consol
     assert (rows["taxonomy_loaded"].actor, rows["taxonomy_loaded"].object) == ("command line", "labelled.csv")
     assert rows["taxonomy_loaded"].after["exemplars"] == 12
     assert rows["model_trained"].object == str(json.loads(done.stdout)["model"])
+
+
+@pytest.mark.parametrize("option", ["--departments", "--topics"])
+def test_load_names_the_file_that_was_given(run, tmp_path, option: str) -> None:
+    (tmp_path / "mine.csv").write_text("no,such,columns\n1,2,3\n")
+    (tmp_path / "some.csv").write_text("text,department\nhello there,Billing and Payments\n")
+    done = run("load", "--exemplars", str(tmp_path / "some.csv"), option, str(tmp_path / "mine.csv"))
+    assert done.returncode == 2 and done.stderr.startswith("error: mine.csv")
+
+
+@pytest.mark.parametrize("command", ["health", "serve"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ROUTING_LOG_PATH", "/proc/no/such/folder/routing.log"), ("DATABASE_URL", "postgresql://u:hush@h:abc/x"), ("REDIS_URL", "foo://:hush@x")],
+)
+def test_a_setting_that_cannot_be_used_is_one_line_and_exit_code_2(run, command: str, name: str, value: str) -> None:
+    done = run(command, **{name: value})
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith(f"error: {name}: ") and "hush" not in line
+
+
+@pytest.mark.parametrize("command", ["health", "serve", "migrate"])
+def test_a_database_of_a_newer_version_is_one_line_and_exit_code_2(run, console_settings, command: str) -> None:
+    pool = connect(console_settings.postgres_url)
+    with pool.begin() as connection:
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+    pool.dispose()
+    done = run(command)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("error: the database has schema 9999,") and line.endswith("nothing was changed.")
+
+
+@pytest.mark.parametrize("arguments", [("route", "--text", "where is my parcel"), ("import",)])
+def test_tickets_that_cannot_be_stored_are_said_not_to_be(run, tmp_path, arguments: tuple[str, ...]) -> None:
+    if arguments == ("import",):
+        (tmp_path / "tickets.csv").write_text("body\nwhere is my parcel\n")
+        arguments = ("import", str(tmp_path / "tickets.csv"))
+    done = run(*arguments, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.strip().splitlines()
+    assert line.endswith("Nothing was stored; run this again when it is back.")
+    assert not list((tmp_path / "data").rglob("*.spool")), "and nothing waits in the spool either"
+
+
+def test_a_decision_that_cannot_be_printed_names_its_ticket(run, console_settings) -> None:
+    with open("/dev/full", "w") as full:
+        done = run("route", "--text", "where is my parcel", into=full)
+    assert done.returncode == 1
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("error: the output cannot be written (No space left on device). The ticket is accepted as ")
+    pool = connect(console_settings.postgres_url)
+    with pool.connect() as connection:
+        assert connection.execute(text("select id from tickets")).scalar_one() in line
+    pool.dispose()
+
+
+def test_a_report_that_cannot_be_printed_is_one_line(run) -> None:
+    with open("/dev/full", "w") as full:
+        done = run("health", into=full)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == [
+        "error: the output cannot be written (No space left on device). What the command does is done; only what it prints is lost."
+    ]
