@@ -18,7 +18,11 @@ try:
     queue = engine.outcomes.queue(limit=25, department=None if chosen == EVERY else chosen)
     accuracy = engine.outcomes.accuracy()
 except ConsoleError as error:
-    st.error("The review queue cannot be read at the moment. No saved label is lost; a ticket that you were labelling stays here.", icon=":material/cloud_off:")
+    unsaved = "; one that you were just saving was not stored" if "not_labelled" in st.session_state else ""
+    st.error(
+        f"The review queue cannot be read at the moment. No saved label is lost{unsaved}. A ticket that you were labelling stays here.",
+        icon=":material/cloud_off:",
+    )
     st.text(str(error))
     labelling.without_queue(engine=engine, operator=operator.name)
     st.stop()
