@@ -161,7 +161,7 @@ def semantic_cache(
         found = vote(neighbours, policy.neighbours, names, scores=prediction.scores)
         if found is None or not answers(found, text, neighbours, policy):
             continue
-        if model.cached_confidence(found.features) >= policy.confidence:
+        if model.cached_confidence(found.features, department=found.department) >= policy.confidence:
             hits += 1
             wrong += found.department != parents[label]
     report.add("semantic_cache_hit_rate_11_departments", hits / len(test.texts), 0.85, "min")
