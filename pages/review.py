@@ -29,12 +29,11 @@ except ConsoleError as error:
 
 left, right = st.columns([3, 2], gap="large")
 with left:
-    shown = None
     if queue:
         count = sum(waiting.values()) if chosen == EVERY else waiting.get(chosen, 0)
         st.caption(f"{words.count(count, 'ticket')} waiting for a label; overruled ones come first, then those that were sampled, in an order of chance.")
-        shown = labelling.form(queue, departments, engine=engine, operator=operator.name, part=chosen)
-    else:
+    shown = labelling.form(queue, departments, engine=engine, operator=operator.name, part=chosen)
+    if shown is None:
         st.success("Nothing waits for a label here.", icon=":material/done_all:")
         st.caption("Doubtful decisions and a random share of the confident ones appear here as tickets come in.")
     with st.expander("Label a ticket by its number"):

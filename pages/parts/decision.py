@@ -64,6 +64,9 @@ def _failed(one: Sent) -> None:
     elif isinstance(error, NotAccepted):
         st.error(f"The ticket was NOT accepted: it could be kept nowhere. {where.capitalize()}.", icon=":material/block:")
         st.text(str(error))
+    elif one.uncertain:
+        st.error(f"It is not certain whether the ticket was stored; {where}.", icon=":material/help:")
+        st.text(str(error))
     else:
         st.error(f"The ticket was not stored. {where.capitalize()}; please send it again.", icon=":material/cloud_off:")
         st.text(str(error))

@@ -28,7 +28,7 @@ class Sent:
     """A ticket that somebody sent. Once it is known what became of it, `outcome` or `error` is set; `ticket` is what was accepted.
 
     `ended` is the time of that, in seconds of the monotonic clock. `returned`: its text is back in the form; `seen`: the page has shown
-    what became of it.
+    what became of it. `uncertain`: a fault that nobody foresaw, so that it may be stored all the same.
     """
 
     fields: dict[str, str]
@@ -38,6 +38,7 @@ class Sent:
     ended: float = 0.0
     returned: bool = False
     seen: bool = False
+    uncertain: bool = False
 
     @property
     def open(self) -> bool:
@@ -127,6 +128,7 @@ def _told(own: Desk, one: Sent) -> Iterator[None]:
     except Exception:
         # Otherwise every run would begin with the same fault.
         one.error, one.ended = InvariantBroken("the console failed; look among the latest tickets before you send it again."), time.monotonic()
+        one.uncertain = True
         _back(own, one)
         raise
 

@@ -25,9 +25,11 @@ def form(queue: Sequence[Any], departments: Sequence[str], *, engine: Engine, op
     """Pick a ticket of the queue (the first by default) and label it; the picked one.
 
     The one that is shown stays, wherever the queue has moved meanwhile: what somebody types and saves is about that one. `part`
-    names the part of the queue; in another one the first is shown.
+    names the part of the queue; in another one the first is shown. None where nothing waits and nothing was refused.
     """
     kept = _kept(part)
+    if not queue and (kept is None or _refusal(kept.ticket_id) is None):
+        return None
     rows = {row.ticket_id: row for row in queue}
     if kept is not None and kept.ticket_id not in rows:
         # Somebody else has labelled it, or others have come before it.
@@ -57,6 +59,17 @@ def _kept(part: str) -> Any:
 
 def _picked() -> None:
     st.session_state["review_picked"] = st.session_state["review_ticket"]
+    _forget_refusal()
+
+
+def _refusal(ticket_id: str) -> str | None:
+    """Why the label of this ticket was not stored; it stands there until that is saved or another ticket is chosen."""
+    about, reason = st.session_state.get("not_labelled", ("", ""))
+    return reason if about == ticket_id else None
+
+
+def _forget_refusal() -> None:
+    st.session_state.pop("not_labelled", None)
 
 
 def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, place: str = "") -> None:
@@ -95,9 +108,9 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
             "Save the label", type="primary", key=f"save_label{place}_{id_}", shortcut=None if place else "Ctrl+Enter", icon=":material/save:",
             on_click=_save, kwargs={"row": row, "engine": engine, "operator": operator, "place": place},
         )
-    if st.session_state.get("not_labelled", ("", ""))[0] == id_:
+    if reason := _refusal(id_):
         st.error("The label was not stored; what you entered is still here.", icon=":material/block:")
-        st.text(st.session_state.pop("not_labelled")[1])
+        st.text(reason)
 
 
 def _overruled(row: Any, engine: Engine) -> None:
@@ -112,6 +125,7 @@ def _overruled(row: Any, engine: Engine) -> None:
 
 def _save(*, row: Any, engine: Engine, operator: str, place: str) -> None:
     id_, entered = row.ticket_id, st.session_state
+    _forget_refusal()
     stars = entered[f"stars_{id_}"]
     try:
         now = next(iter(engine.decisions.rows([id_])), row)
@@ -139,7 +153,7 @@ def _save(*, row: Any, engine: Engine, operator: str, place: str) -> None:
 
 def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: Any = None) -> None:
     """Find any ticket by its number and label it, or label it again."""
-    entered = st.text_input("Ticket number", key="looked_up", placeholder="T-20260131-7F3K9Q2M5R").strip()
+    entered = st.text_input("Ticket number", key="looked_up", placeholder="T-20260131-7F3K9Q2M5R", on_change=_forget_refusal).strip()
     if not entered:
         return
     number = remark(entered)

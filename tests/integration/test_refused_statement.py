@@ -4,27 +4,23 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
 from sqlalchemy import Engine as Pool
 from sqlalchemy import text
-from streamlit.testing.v1 import AppTest
 
 from db.session import connect
-from engine import bootstrap
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.domain import TicketDraft
 from engine.errors import InvariantBroken, StatementRefused
 from engine.web import tracebacks
-from pages.parts import guard
 from tests import websocket
+from tests.pages.opening import opening
 from tests.serving import Served
 
 WORDS = "my marimba was sold at the flea market by mistake"
-SUBMIT = Path(__file__).resolve().parents[2] / "pages" / "submit.py"
 
 
 @pytest.fixture
@@ -57,11 +53,7 @@ def test_parameters_of_a_statement_are_no_part_of_its_error(refusing: Pool) -> N
 def test_the_submit_page_says_that_the_ticket_was_not_stored(
     console: Engine, refusing: Pool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    console.accounts.add("boss", role=Role.ADMIN, by="test", password="plum-tractor-evening-42", must_change=False)
-    session = console.sessions.open(console.accounts.named("boss").id)
-    monkeypatch.setattr(bootstrap, "running", lambda: console)
-    monkeypatch.setattr(guard, "presented_session", lambda: console.sessions.key_of(session))
-    page = AppTest.from_file(str(SUBMIT), default_timeout=60).run()
+    page = opening(console, monkeypatch, Role.ADMIN)("submit")
     page.text_area(key="body").set_value(WORDS)
     page.button(key="route").click().run()
     assert not page.exception

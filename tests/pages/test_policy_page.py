@@ -4,35 +4,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import bootstrap
 from engine import policy as policies
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.domain import Department, Policy, Thresholds
 from engine.errors import ServiceUnavailable
 from engine.sanitize import remark
-from pages.parts import guard, policy_form
+from pages.parts import policy_form
+from tests.pages.opening import opening
 from tests.pages.test_states import said
 
-PAGES = Path(__file__).resolve().parents[2] / "pages"
 OPENS = Callable[[str], AppTest]
 
 
 @pytest.fixture
 def opened(console: Engine, monkeypatch: pytest.MonkeyPatch) -> OPENS:
     """Opens a page as an admin on the test's engine."""
-    console.accounts.add("boss", role=Role.ADMIN, by="test", password="plum-tractor-evening-42", must_change=False)
-    key = console.sessions.key_of(console.sessions.open(console.accounts.named("boss").id))
-    monkeypatch.setattr(bootstrap, "running", lambda: console)
-    monkeypatch.setattr(guard, "presented_session", lambda: key)
-    return lambda name: AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=60).run()
+    return opening(console, monkeypatch, Role.ADMIN)
 
 
 def another(console: Engine, policy: Policy | None = None, *, author: str = "ann", **fields: Any) -> Policy:

@@ -2,32 +2,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from db.session import connect, writing
-from engine import bootstrap
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.domain import Outcome, Overrule, TicketDraft
-from pages.parts import guard
+from tests.pages.opening import opening
 from tests.pages.test_states import said
 
-PAGES = Path(__file__).resolve().parents[2] / "pages"
 TEXT = "you took the money twice for my october bill"
 
 
 @pytest.fixture
 def opened(console: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AppTest]:
     """Opens a page as a supervisor on the test's engine."""
-    console.accounts.add("sue", role=Role.SUPERVISOR, by="test", password="plum-tractor-evening-42", must_change=False)
-    key = console.sessions.key_of(console.sessions.open(console.accounts.named("sue").id))
-    monkeypatch.setattr(bootstrap, "running", lambda: console)
-    monkeypatch.setattr(guard, "presented_session", lambda: key)
-    return lambda name: AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=60).run()
+    return opening(console, monkeypatch, Role.SUPERVISOR, name="sue")
 
 
 def test_an_agent_is_told_whether_a_supervisor_will_see_the_overrule_or_has_labelled_the_ticket_before(
@@ -130,6 +123,26 @@ def test_a_ticket_that_somebody_else_has_labelled_meanwhile_stays_and_is_replace
     row = console.decisions.rows([mine])[0]
     assert (row.actual_outcome, row.reviewed_by) == ("Sales", "sue")
     assert page.selectbox(key="review_ticket").value != mine
+
+
+def test_a_refused_label_of_the_last_ticket_that_waited_stays_on_an_empty_queue_until_it_is_saved(
+    opened: Callable[[str], AppTest], console: Engine
+) -> None:
+    ids = waiting(console)
+    for done in ids[1:]:
+        label(console, done, "Complaints")
+    page = opened("review")
+    page.selectbox(key=f"actual_{ids[0]}").set_value("Sales")
+    page.text_input(key=f"note_{ids[0]}").set_value("rang twice")
+    label(console, ids[0], "Complaints")
+    save(page)
+    for _ in range(2):
+        assert "sam labelled it as Complaints meanwhile." in said(page)
+        assert page.text_input(key=f"note_{ids[0]}").value == "rang twice"
+        page.run()
+    save(page)
+    assert (console.decisions.rows(ids[:1])[0].actual_outcome, page.error.values) == ("Sales", [])
+    assert "Nothing waits for a label here." in said(page)
 
 
 def test_a_label_that_a_silent_database_refused_is_still_there_with_its_ticket_and_can_be_saved_again(

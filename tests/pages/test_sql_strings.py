@@ -16,14 +16,14 @@ from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from db.session import connect
-from engine import bootstrap, imports, taxonomy_csv
+from engine import imports, taxonomy_csv
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.domain import Department, Outcome, Overrule, TicketDraft
 from engine.errors import InputRejected, NotFound
 from engine.sanitize import plain_text, remark
-from pages.parts import guard
 from tests import inventory, signin
+from tests.pages.opening import opening
 from tests.serving import Served
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,11 +35,7 @@ STRINGS = [*SQL[:100], *SQL[-20:], "'\x00 OR 1=1 --", "\x00"]
 @pytest.fixture
 def opened(console: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AppTest]:
     """Opens a page as an admin."""
-    console.accounts.add("boss", role=Role.ADMIN, by="test", password="plum-tractor-evening-42", must_change=False)
-    session = console.sessions.open(console.accounts.named("boss").id)
-    monkeypatch.setattr(bootstrap, "running", lambda: console)
-    monkeypatch.setattr(guard, "presented_session", lambda: console.sessions.key_of(session))
-    return lambda name: AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=60).run()
+    return opening(console, monkeypatch, Role.ADMIN)
 
 
 def rows(console: Engine) -> dict[str, object]:

@@ -5,36 +5,27 @@ import json
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from db.session import connect
-from engine import access, bootstrap
+from engine import access
 from engine import policy as policies
 from engine.access import Role
 from engine.domain import Outcome, Policy, TicketDraft
 from pages.parts import guard
 from tests.integration.test_rollups import decision, store
+from tests.pages.opening import PAGES, opening
 
-PAGES = Path(__file__).resolve().parents[2] / "pages"
 NAMES = sorted(path.stem for path in PAGES.glob("*.py"))
 
 
 @pytest.fixture
 def opened(console, monkeypatch):
     """Opens a page as an admin on the test's engine."""
-    console.accounts.add("boss", role=Role.ADMIN, by="test", password="plum-tractor-evening-42", must_change=False)
-    session = console.sessions.open(console.accounts.named("boss").id)
-    monkeypatch.setattr(bootstrap, "running", lambda: console)
-    monkeypatch.setattr(guard, "presented_session", lambda: console.sessions.key_of(session))
-
-    def run(name: str) -> AppTest:
-        return AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=60).run()
-
-    return run
+    return opening(console, monkeypatch, Role.ADMIN)
 
 
 def said(page: AppTest) -> str:

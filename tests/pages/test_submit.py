@@ -2,31 +2,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import bootstrap
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.errors import NotAccepted, TooManyRequests
-from pages.parts import draft, guard
+from pages.parts import draft
+from tests.pages.opening import opening
 from tests.pages.test_states import said
 from tests.pages.test_upload import click
 
-PAGE = Path(__file__).resolve().parents[2] / "pages" / "submit.py"
 BILL, PARCEL = "you took the money twice for my october bill", "my parcel was left at a neighbour whom nobody here knows"
 
 
 @pytest.fixture
 def page(console: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """The page of an agent."""
-    console.accounts.add("ann", role=Role.AGENT, by="test", password="plum-tractor-evening-42", must_change=False)
-    key = console.sessions.key_of(console.sessions.open(console.accounts.named("ann").id))
-    monkeypatch.setattr(bootstrap, "running", lambda: console)
-    monkeypatch.setattr(guard, "presented_session", lambda: key)
-    return AppTest.from_file(str(PAGE), default_timeout=60).run()
+    return opening(console, monkeypatch, Role.AGENT, name="ann")("submit")
 
 
 def send(page: AppTest, body: str, *, subject: str = "", customer: str = "") -> AppTest:
@@ -183,3 +177,17 @@ def test_a_reason_for_one_ticket_is_not_there_for_the_next(page: AppTest, consol
     assert page.text_input(key=f"overrule_reason_{second}").value == ""
     assert page.selectbox(key=f"overrule_department_{second}").value is None
     assert page.button(key=f"overrule_send_{second}").disabled
+
+
+def test_after_a_fault_that_nobody_foresaw_it_is_said_that_the_ticket_may_be_stored_and_its_text_is_back(
+    page: AppTest, console: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(console.router, "route", lambda _: 1 / 0)
+        send(page, BILL)
+    page.run()
+    assert not page.exception
+    assert "It is not certain whether the ticket was stored; your text is still in the form." in said(page)
+    assert "look among the latest tickets before you send it again" in said(page)
+    assert "was not stored." not in said(page)
+    assert held(page)[1] == BILL

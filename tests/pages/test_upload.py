@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
@@ -14,10 +13,9 @@ from engine import bootstrap, imports
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.errors import ServiceUnavailable
-from pages.parts import guard
+from tests.pages.opening import opening
 from tests.pages.test_states import said
 
-PAGE = Path(__file__).resolve().parents[2] / "pages" / "submit.py"
 THINGS = ("parcel", "invoice", "password", "refund", "card", "contract", "account", "address", "bill", "order")
 FILE = "body\n" + "".join(f"where is my {thing} please\n" for thing in THINGS)
 
@@ -26,12 +24,8 @@ FILE = "body\n" + "".join(f"where is my {thing} please\n" for thing in THINGS)
 def page(build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """The page of an agent who may import ten tickets an hour, in batches of two."""
     console = build(settings={"rate_import_per_hour": len(THINGS)})
-    console.accounts.add("ann", role=Role.AGENT, by="test", password="plum-tractor-evening-42", must_change=False)
-    key = console.sessions.key_of(console.sessions.open(console.accounts.named("ann").id))
-    monkeypatch.setattr(bootstrap, "running", lambda: console)
-    monkeypatch.setattr(guard, "presented_session", lambda: key)
     monkeypatch.setattr(imports, "BATCH", 2)
-    return AppTest.from_file(str(PAGE), default_timeout=60).run()
+    return opening(console, monkeypatch, Role.AGENT, name="ann")("submit")
 
 
 def choose(page: AppTest, content: str = FILE) -> AppTest:
