@@ -32,8 +32,9 @@ def rows(
     """The rows of a CSV with a header that has at least these columns; empty lines are passed over.
 
     UTF-8, or UTF-16 with its mark; comma, semicolon or tab, whichever gives the columns. Columns without a name at the
-    end of the header are none; with `any_case` the names of all others are given in small letters. Raises what `refused` makes of the problem, a sentence without its full stop: binary
-    data, another encoding, a missing column, one that is there twice, broken quoting.
+    end of the header are none; with `any_case` the names of all others are given in small letters. Raises what `refused`
+    makes of the problem, a sentence without its full stop: binary data, another encoding, a missing column, one that is
+    there twice, broken quoting.
     """
     text = _decoded(content, refused)
     csv.field_size_limit(_LONGEST_CELL)

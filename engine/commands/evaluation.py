@@ -44,7 +44,7 @@ def run(arguments: Namespace) -> int:
         embed = _told(embedder.embed, total=len(train.texts) + len(test.texts), progress=progress)
         found = evaluation.evaluate(train, test, embed=embed, parents=parents)
     for line in _lines(found):
-        show(line)
+        show(line, done="The report is lost, its file was not written; run this again.")
     if arguments.json:
         _write(arguments.json, json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")
     return 0
