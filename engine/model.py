@@ -10,6 +10,7 @@ import numpy as np
 from engine.calibration import Calibrator
 from engine.classifier import Classifier
 from engine.domain import Candidate, Exemplar
+from engine.fingerprint import fingerprint
 from engine.held_out import in_department
 from engine.ports import LanguageModelAnswer
 from engine.recurring import Recurring
@@ -81,7 +82,7 @@ class RoutingModel:
         parents = {label: e.department for label, e in zip(labels, exemplars, strict=True)}
         classifier = self.classifier.refreshed([e.text for e in exemplars], vectors, labels, parents=parents)
         counted = [e for e in exemplars if fair(e)]
-        recurring = self.recurring.plus([e.text for e in counted], [e.department for e in counted])
+        recurring = self.recurring.plus([fingerprint(e.text) for e in counted], [e.department for e in counted])
         return replace(self, classifier=classifier, recurring=recurring, taken_in=self.taken_in + len(exemplars))
 
     def read(self, texts: Sequence[str]) -> np.ndarray:
@@ -109,7 +110,7 @@ class RoutingModel:
         for row, (text, best) in enumerate(zip(texts, found.best, strict=True)):
             department = found.departments[best]
             scores = dict(zip(found.departments, found.scores[row].tolist(), strict=True))
-            known = self.recurring.confidence(text, department)
+            known = self._agreement(text, department)
             candidate = Candidate(department, float(confidences[row]) if known is None else known)
             predictions.append(Prediction(candidate, scores[department], found.topics[row], scores))
         return predictions
@@ -120,10 +121,14 @@ class RoutingModel:
         `labelled` is the text that supervisors have labelled, where they answer with its newest label: how often labels of that
         text have agreed is what counts, where it is known.
         """
-        known = self.recurring.confidence(labelled, department) if labelled else None
+        known = self._agreement(labelled, department) if labelled else None
         if known is not None:
             return known
         return float(self.calibrators["cached"].probability(features)[0])
+
+    def _agreement(self, text: str, department: str) -> float | None:
+        """How likely labels of texts that ask the same make this department; None where too little is known of them."""
+        return self.recurring.confidence(fingerprint(text), department) if self.recurring.place else None
 
     def language_model_confidence(self, answer: LanguageModelAnswer, prediction: Prediction | None) -> float:
         """The probability that the language model is right, from its own word and what the learned router thinks of it."""

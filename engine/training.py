@@ -13,6 +13,7 @@ from engine.calibration import Calibrator
 from engine.classifier import Classifier
 from engine.domain import Department, Exemplar, Method, Neighbour, Policy, Stage, Topic
 from engine.errors import TaxonomyRejected
+from engine.fingerprint import fingerprint
 from engine.held_out import HeldOut
 from engine.model import RoutingModel, backing, class_name, fair
 from engine.ports import Embedder, ExemplarStore, ModelStore, Reviewed
@@ -57,11 +58,12 @@ def fit(
 def _recurring(
     exemplars: Sequence[Exemplar], contradicted: Sequence[Exemplar], held_out: HeldOut, calibrator: Calibrator
 ) -> Recurring:
-    """How far labels of equal texts agree. Those that somebody gave by choice do not count."""
+    """How far labels of texts that ask the same agree. Those that somebody gave by choice do not count."""
     shown = calibrator.probability(held_out.features)
-    unseen = {exemplars[row].text: word for row, *word in zip(held_out.rows, held_out.departments, shown, strict=True)}
-    given = [e for e in (*exemplars, *contradicted) if fair(e) and e.text in unseen]
-    return Recurring.of([e.text for e in given], [e.department for e in given], unseen=unseen)
+    marks = {e.text: fingerprint(e.text) for e in (*exemplars, *contradicted)}
+    unseen = {marks[exemplars[row].text]: word for row, *word in zip(held_out.rows, held_out.departments, shown, strict=True)}
+    given = [e for e in (*exemplars, *contradicted) if fair(e) and marks[e.text] in unseen]
+    return Recurring.of([marks[e.text] for e in given], [e.department for e in given], unseen=unseen)
 
 
 def _cached(features: np.ndarray, correct: np.ndarray, exemplars: Sequence[Exemplar]) -> Calibrator:

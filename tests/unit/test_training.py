@@ -182,17 +182,18 @@ def layers(calibrator: Calibrator) -> list[int]:
     return [calibrator.labels, *(layers(calibrator.prior) if isinstance(calibrator.prior, Calibrator) else [])]
 
 
-def test_a_text_with_two_labels_is_shown_as_sure_as_they_agree_and_labels_given_by_choice_do_not_count() -> None:
+@pytest.mark.parametrize("same", [True, False], ids=["word for word", "identifiers aside"])
+def test_a_text_with_two_labels_is_shown_as_sure_as_they_agree_and_labels_given_by_choice_do_not_count(same: bool) -> None:
     """36 of 60 reviewed copies went to Cards, whose label is the newest; 40 more, which somebody overruled by choice, to Transfers."""
-    text, live = "please see the form", {"Cards", "Transfers"}
+    text, live = "please see the form" if same else "please see the form 987654", {"Cards", "Transfers"}
 
     def copies(count: int, department: str, *, first: int, weight: float = 1.0) -> list[Exemplar]:
         return [
             Exemplar(
-                id=first + i, text=text, department=department, source="confirmed", ticket_id=f"T{first + i}", weight=weight, method="fallback",
-                answered="Cards", raw_score=0.5,
+                id=first + i, text=text if same else text.replace("987654", str(reference)), department=department, source="confirmed",
+                ticket_id=f"T{first + i}", weight=weight, method="fallback", answered="Cards", raw_score=0.5,
             )
-            for i in range(count)
+            for i, reference in enumerate(range(700_000 + first, 700_000 + first + count))
         ]
 
     known = exemplars() + copies(36, "Cards", first=1000)
