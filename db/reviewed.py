@@ -8,7 +8,8 @@ from sqlalchemy import Engine, Row, text
 
 from db.rollup_columns import FULL, bucket_sql
 from db.session import reading
-from engine.sampled import Sampled
+from engine.kept import Kept
+from engine.sampled import LOWEST_RATE, Sampled
 from engine.timeline import Level
 
 _COLUMNS = """
@@ -101,6 +102,28 @@ class Reviewed:
         """)
         with reading(self._engine) as connection:
             return Sampled(**connection.execute(query, {"demo": demo, "days": days}).mappings().one())
+
+    def kept(self, *, demo: bool, since: datetime) -> list[Kept]:
+        """Labels given since then on tickets that went alone, by department in the order of names; empty without a target in force.
+
+        Only decisions of policies with the target and the thresholds of the one in force: what others let through is not its doing.
+        """
+        query = text("""
+            with live as (select config from policies where live and config->>'target_accuracy' is not null), labels as (
+                select department, actual_outcome = department as is_right, 1 / greatest(review_probability, :lowest) as weight
+                from routing_history where actual_outcome is not null and reviewed_at >= :since and review_wanted and automation = 'auto'
+                    and demo = :demo and policy in (
+                        select number from policies, live where policies.config->'target_accuracy' = live.config->'target_accuracy'
+                        and policies.config->'auto' = live.config->'auto' and policies.config->'departments' = live.config->'departments'
+                    )
+            )
+            select department, (select (config->>'target_accuracy')::float8 from live) as target, sum(weight)::float8 as weight,
+                coalesce(sum(weight) filter (where is_right), 0)::float8 as right, sum(weight * weight)::float8 as squared
+            from labels group by department order by department
+        """)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query, {"demo": demo, "since": since, "lowest": LOWEST_RATE}).mappings()
+            return [Kept(**row) for row in rows]
 
     def audits(self, *, demo: bool) -> tuple[int, int]:
         """Audited cache hits, and how many of them the learned router would have sent elsewhere (right or wrong)."""

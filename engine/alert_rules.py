@@ -36,11 +36,12 @@ class Measure(StrEnum):
     DRIFT_CONFIDENCE = "drift_confidence"
     DRIFT_DEPARTMENT = "drift_department"
     CALIBRATION_ERROR = "calibration_error"
+    SHORTFALL = "shortfall"
 
 
 SHARES = frozenset({
     Measure.HIT_RATE, Measure.INDEX_ERROR_SHARE, Measure.MEMORY_SHARE, Measure.AVAILABILITY, Measure.LOW_SHARE, Measure.ACCURACY,
-    Measure.FALSE_HIT_RATE,
+    Measure.FALSE_HIT_RATE, Measure.SHORTFALL,
 })
 COUNTS = frozenset({Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.DATABASE_FAILURES})
 
@@ -70,14 +71,26 @@ class Rule:
 
     @property
     def unit(self) -> str:
-        """The unit that people read and write the figure in: %, s, or nothing for counts and indices."""
+        """The unit that people read and write the figure in: %, points (of percent), s, or nothing for counts and indices."""
+        if self.measure is Measure.SHORTFALL:
+            return "points"
         return "%" if self.measure in SHARES else "s" if self.measure is Measure.MEAN_SECONDS else ""
+
+    @property
+    def scale(self) -> int:
+        """What the figure is multiplied with to be read in its unit."""
+        return 100 if self.measure in SHARES else 1
 
     @property
     def note(self) -> str:
         """What else has to be known about it, one sentence; empty for most rules."""
         if self.measure in (Measure.DRIFT_CONFIDENCE, Measure.DRIFT_DEPARTMENT):
             return "Opens only when the index is also above what chance gives for samples of these sizes in 99 of 100 comparisons."
+        if self.measure is Measure.SHORTFALL:
+            return (
+                "Counts what went alone with the target and thresholds in force; says nothing without a target. Opens only when chance "
+                "gives so much in one of 1,000 looks, and lasts while in one of 20. The Policy page offers thresholds from newer labels."
+            )
         if self.measure is Measure.SET_ASIDE:
             return (
                 "On the machine that counts them `python -m engine spool` says why; `--retry` brings them back, with `--new-ids` where an "
@@ -96,7 +109,7 @@ class Rule:
     def shown(self, value: float) -> str:
         """The value with its unit."""
         if self.measure in SHARES:
-            return f"{100 * value:.1f} %"
+            return f"{100 * value:.1f} {self.unit}"
         if self.measure is Measure.MEAN_SECONDS:
             return f"{value:.2f} s"
         return f"{value:,.0f}" if self.measure in COUNTS else f"{value:.3f}"
@@ -178,4 +191,5 @@ SHIPPED: tuple[Rule, ...] = (
     _rule(_W, "drift_confidence", "Confidence has shifted", Measure.DRIFT_CONFIDENCE, ">", 0.2, 0.15, window=DAY, minimum=300, hold=30),
     _rule(_W, "drift_department", "Mix of departments has shifted", Measure.DRIFT_DEPARTMENT, ">", 0.2, 0.15, window=DAY, minimum=300, hold=30),
     _rule(_W, "calibration_error", "Shown confidence is off", Measure.CALIBRATION_ERROR, ">", 0.05, 0.04, window=30 * DAY, minimum=200, hold=0),
+    _rule(_W, "shortfall", "Routed alone less accurate than the target", Measure.SHORTFALL, ">", 0, 0, window=30 * DAY, minimum=30, hold=0),
 )

@@ -19,12 +19,20 @@ class Reading:
     """What a measure says now about `subject` ("" = everything), and on how many tickets, labels or calls it rests.
 
     A value up to `chance` is what chance alone gives for such a sample; None where the minimum sample is all that counts.
+    An alert that is open lasts while the value is above `lasting`, which is `chance` where it is None: a stricter proof is
+    needed to open one than to keep it, so that it does not come and go with every label.
     """
 
     value: float
     sample: int
     subject: str = SUBJECT_OF_ALL
     chance: float | None = None
+    lasting: float | None = None
+
+    def proves(self, minimum: int, *, opened: bool) -> bool:
+        """True when it is evidence enough, of `minimum` or more, to open an alert or to keep one that is open."""
+        chance = self.lasting if opened and self.lasting is not None else self.chance
+        return self.sample >= minimum and (chance is None or self.value > chance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +120,7 @@ def judge(
     for reading in readings if rule.enabled else ():
         seen.add(reading.subject)
         alert, since = opened.get(reading.subject), pending.get(reading.subject)
-        enough = reading.sample >= rule.minimum and (reading.chance is None or reading.value > reading.chance)
+        enough = reading.proves(rule.minimum, opened=alert is not None)
         told = {"rule": rule, "subject": reading.subject, "value": reading.value, "sample": reading.sample}
         if alert is not None:
             over = not enough or rule.cleared(reading.value)

@@ -9,6 +9,7 @@ from engine.alert_rules import Measure, Rule
 from engine.alerts import Reading
 from engine.drift import histogram_drift
 from engine.figures import Tally
+from engine.kept import LASTS, OPENS, Kept
 from engine.timeline import ChartWindow
 
 # What the last day is compared with.
@@ -39,14 +40,16 @@ class Services(Protocol):
 class Readings:
     """Reads a rule's measure. `waiting` counts accepted tickets that are not routed yet.
 
-    `calibration` gives (expected calibration error, labels) of the labels since a time. Demo tickets are left out as
-    soon as there is a real one, because nobody should be woken for them: `demo` says whether they count. `covered` gives, by rule, the
-    times of outages since a time that people were told of while they lasted: what failed then is no news.
+    `calibration` gives (expected calibration error, labels) of the labels since a time, `kept` what they say of tickets that
+    went alone under the target in force, by department. Demo tickets are left out as soon as there is a real one, because
+    nobody should be woken for them: `demo` says whether they count. `covered` gives, by rule, the times of outages since a
+    time that people were told of while they lasted: what failed then is no news.
     """
 
     def __init__(
         self, *, figures: Figures, services: Services, waiting: Callable[[], int], demo: Callable[[], bool],
-        calibration: Callable[[datetime], tuple[float, int]], covered: Callable[[str, datetime], Sequence[tuple[datetime, datetime]]],
+        calibration: Callable[[datetime], tuple[float, int]], kept: Callable[[datetime], Sequence[Kept]],
+        covered: Callable[[str, datetime], Sequence[tuple[datetime, datetime]]],
     ) -> None:
         self._covered = covered
         self._figures = figures
@@ -54,6 +57,7 @@ class Readings:
         self._waiting = waiting
         self._demo = demo
         self._calibration = calibration
+        self._kept = kept
 
     def __call__(self, rule: Rule, now: datetime) -> Sequence[Reading]:
         """The rule's readings at `now`: one, or one for each subject. Raises ServiceUnavailable."""
@@ -72,6 +76,8 @@ class Readings:
             case Measure.CALIBRATION_ERROR:
                 error, labels = self._calibration(since)
                 return [Reading(value=error, sample=labels)]
+            case Measure.SHORTFALL:
+                return _shortfalls(self._kept(since))
             case Measure.INDEX_ERROR_SHARE:
                 return _share_of_errors(*self._services.totals("index", since=since))
             case Measure.AVAILABILITY:
@@ -114,6 +120,14 @@ def _of_tally(measure: Measure, tally: Tally) -> Sequence[Reading]:
         Measure.FALSE_HIT_RATE: (tally.false_hit_rate, round(tally.hit_labels)),
     }[measure]
     return [Reading(value=value, sample=sample)] if value is not None else []
+
+
+def _shortfalls(found: Sequence[Kept]) -> Sequence[Reading]:
+    whole = Kept.together(found)
+    return [
+        Reading(value=k.shortfall, sample=round(k.labels), subject=k.department, chance=k.chance(OPENS), lasting=k.chance(LASTS))
+        for k in ([whole, *found] if whole is not None else [])
+    ]
 
 
 def _share_of_errors(calls: int, errors: int) -> Sequence[Reading]:

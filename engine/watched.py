@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from engine.alerts import AlertStore
+from engine.kept import Kept
 from engine.notice import Told
 from engine.notify import NoticeStore
 from engine.readings import Figures, Services
@@ -17,6 +18,12 @@ class LabelledFigures(Figures, Protocol):
     """Counts of decisions as of this moment, and the labels since a time."""
 
     def labels(self, since: datetime, *, demo: bool) -> Sequence[Any]: ...
+
+
+class PromiseTable(Protocol):
+    """Labels of what went alone, held against the target in force."""
+
+    def kept(self, *, demo: bool, since: datetime) -> Sequence[Kept]: ...
 
 
 class RollupStore(Protocol):
@@ -63,6 +70,7 @@ class WatchedTables(Protocol):
     services: ServiceTable
     rollups: RollupStore
     figures: LabelledFigures
+    reviewed: PromiseTable
     charts: Any
     replica_version: Callable[[], str] | None
 

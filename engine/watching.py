@@ -120,7 +120,7 @@ def watch(
     outage.follow(answers=lambda: health.test("database").ok, log=log)
     readings = Readings(
         figures=tables.figures, services=table, waiting=waiting, demo=lambda: not has_real_tickets(), calibration=calibration,
-        covered=alert_table.covered,
+        kept=lambda since: tables.reviewed.kept(demo=not has_real_tickets(), since=since), covered=alert_table.covered,
     )
     alerts = Alerts(store=alert_table, measure=readings, audit=audit, log=log, clock=clock, channels=notifier.channels)
 

@@ -9,7 +9,7 @@ import streamlit as st
 from engine import policy as policies
 from engine.domain import Policy
 from engine.errors import Conflict, ConsoleError, NotFound, PolicyRejected
-from pages.parts import policy_form, policy_start
+from pages.parts import policy_form, policy_kept, policy_start
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Policy", caption="How sure the console must be before a ticket goes its way without a person.")
@@ -19,7 +19,7 @@ try:
     departments = [d.name for d in engine.taxonomy.departments()]
     state, demo, snapshot = engine.state.current(), engine.tracking.demo, engine.tracking.snapshot()
     evidence = engine.tracking.evidence().comparable(departments, embedder=state.versions["embedder"])
-    history, sampled = engine.policies.all(), engine.reviewed.sampled(demo=demo)
+    history, sampled, kept = engine.policies.all(), engine.reviewed.sampled(demo=demo), policy_kept.read(engine, demo=demo)
 except ConsoleError as error:
     st.error("The policies cannot be read at the moment. The live one stays in force.", icon=":material/cloud_off:")
     st.text(str(error))
@@ -54,6 +54,7 @@ def put_in_force(save: Callable[[], Policy], done: str = "Policy {} is in force.
 seen, start = policy_start.seen(live), policy_start.current(live, departments)
 by = {"departments": departments, "author": operator.name}
 st.subheader(f"Policy {live.number} is in force" if live.number else "The built-in defaults are in force", anchor=False)
+policy_kept.show(live, kept)
 if not demo and (applied := policy_form.offer(policies.overdue(live, evidence, departments), live, labels=len(evidence))):
     put_in_force(lambda: policies.save(policies.derived(live, evidence, departments)[0], engine.policies, reason=applied, based_on=seen, **by))
 above = st.container()

@@ -94,11 +94,17 @@ class Metrics:
         self.samples = read("sample_size", "Decisions or labels that a figure rests on.", "figure")
         self.drift = read("drift_index", "Population stability index of the last day against the 14 days before.", "distribution")
         self.drift_by_chance = read("drift_chance_index", "What that index stays under in 99 of 100 comparisons of such samples without drift.", "distribution")
+        self.shortfall = read("target_shortfall_ratio", "How far what goes alone is less accurate than the target in force; labels of the last 30 days, NaN without a target.")
+        self.shortfall_by_chance = read("target_shortfall_chance_ratio", "What that shortfall stays under in 999 of 1,000 such samples where the target is met.")
         # By the name that a measure of the alert rules has.
         self.figures = {
             "hit_rate": self.hit_ratio, "false_hit_rate": self.false_hit_ratio, "accuracy": self.accuracy,
             "calibration_error": self.calibration, "drift_confidence": self.drift.labels("confidence"),
-            "drift_department": self.drift.labels("department"),
+            "drift_department": self.drift.labels("department"), "shortfall": self.shortfall,
+        }
+        self.by_chance = {
+            "drift_confidence": self.drift_by_chance.labels("confidence"), "drift_department": self.drift_by_chance.labels("department"),
+            "shortfall": self.shortfall_by_chance,
         }
         self.ready = read("ready", "1 when all that routing needs has answered the last probe, else 0.")
         self.waiting = gauge("tickets_waiting", "Accepted tickets that are not routed yet.")
@@ -177,8 +183,8 @@ class Metrics:
             figure = figures.get(name, _UNKNOWN)
             gauge.set(figure.value)
             self.samples.labels(name).set(figure.sample)
-            if name.startswith("drift_"):
-                self.drift_by_chance.labels(name.removeprefix("drift_")).set(_UNKNOWN.value if figure.chance is None else figure.chance)
+            if name in self.by_chance:
+                self.by_chance[name].set(_UNKNOWN.value if figure.chance is None else figure.chance)
 
     def set_alerts(self, opened: Mapping[str, int] | None) -> None:
         """How many alerts are open by severity, those that are missing 0; None while nobody knows."""

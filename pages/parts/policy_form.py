@@ -104,7 +104,7 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
     st.markdown(f"**What can be promised for {policy.target_accuracy:.1%}**")
     st.dataframe(
         pd.DataFrame(rows, columns=["Department", "Routed alone from", "One click from", "Share routed alone", "Rests on", "Labels", "Labels needed"]),
-        hide_index=True, width="stretch",
+        hide_index=True, width="stretch", placeholder="",
         column_config={
             "Routed alone from": st.column_config.NumberColumn(format="%.4f"), "One click from": st.column_config.NumberColumn(format="%.4f"),
             "Share routed alone": st.column_config.NumberColumn(format="%.0f %%"),
@@ -169,7 +169,7 @@ def offer(changes: Mapping[str, tuple[Thresholds | None, Thresholds | None]], li
         pd.DataFrame(
             [(name, old and old.auto, new and new.auto) for name, (old, new) in changes.items()], columns=["Department", "In force", "From the labels now"]
         ),
-        hide_index=True, width="stretch",
+        hide_index=True, width="stretch", placeholder="",
         column_config={n: st.column_config.NumberColumn(format="%.4f") for n in ("In force", "From the labels now")},
     )
     st.caption(f"Empty: no promise, so the explicit {figure(live.thresholds.auto)} holds.")
@@ -212,7 +212,7 @@ def history(rows: Sequence[Any]) -> int | None:
         columns=["Policy", "Since (UTC)", "Author", "Reason", "Target", "Routed alone from", "In force"],
     )
     st.dataframe(
-        frame, hide_index=True, width="stretch",
+        frame, hide_index=True, width="stretch", placeholder="",
         column_config={
             "Since (UTC)": words.TIMES["Time (UTC)"], "Target": st.column_config.NumberColumn(format="%.1f %%"),
             "Routed alone from": st.column_config.NumberColumn(format=EXACT),

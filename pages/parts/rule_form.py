@@ -40,7 +40,7 @@ def show(*, engine: Engine, operator: str) -> None:
 
 def _form(rule: Rule, *, engine: Engine, operator: str) -> None:
     # Shares are written as they are shown, in percent.
-    scale, unit = 100 if rule.unit == "%" else 1, f" ({rule.unit})" if rule.unit else ""
+    scale, unit = rule.scale, f" ({rule.unit})" if rule.unit else ""
     with st.form(f"rule_{rule.name}", border=True):
         if rule.note:
             st.caption(rule.note)

@@ -9,11 +9,15 @@ from sqlalchemy import Engine, text
 
 from db.alerts import Alerts
 from db.charts import Charts
+from db.policies import Policies
+from db.reviewed import Reviewed
 from db.rollups import Rollups
 from db.services import Services
 from engine.alert_rules import SHIPPED, Measure, Rule
 from engine.alerts import Reading
+from engine.domain import Policy, Thresholds
 from engine.drift import chance_index, population_stability_index
+from engine.kept import LASTS, OPENS, Kept
 from engine.readings import Readings
 from engine.timeline import ChartWindow
 from tests.integration.test_rollups import NOW, decision, store
@@ -37,6 +41,7 @@ class Scene:
         self.readings = Readings(
             figures=self.charts, services=self.services, waiting=lambda: self.waiting, demo=lambda: self.demo,
             calibration=self._calibration, covered=Alerts(database).covered,
+            kept=lambda since: Reviewed(database).kept(demo=self.demo, since=since),
         )
 
     def _calibration(self, since: datetime) -> tuple[float, int]:
@@ -47,6 +52,12 @@ class Scene:
         rows = [decision(self._number + i, _CHANCE, at=NOW - ago, **{**_PLAIN, "method": "learned", **values}) for i in range(count)]
         self._number += count
         store(self.database, *rows)
+        with self.database.begin() as connection:
+            connection.execute(text("update routing_history set reviewed_at = created_at where actual_outcome is not null and reviewed_at is null"))
+
+    def policy(self, **fields: object) -> int:
+        """Put a policy in force; its number."""
+        return Policies(self.database).add(Policy(**fields), author="kim", reason="try").number
 
     def read(self, measure: Measure) -> list[Reading]:
         return list(self.readings(rule_of(measure), NOW))
@@ -149,6 +160,56 @@ def test_the_calibration_error_is_that_of_the_rules_window(scene: Scene) -> None
     assert scene.asked_since == NOW - timedelta(days=30)
 
 
+ALONE = {"automation": "auto", "department": "D1"}
+
+
+def test_a_target_is_held_against_the_labels_of_what_went_alone_under_it(scene: Scene) -> None:
+    scene.add(50, actual="D2", policy=1, **ALONE)
+    assert scene.read(Measure.SHORTFALL) == [], "the built-in policy asks for nothing"
+    number = scene.policy(target_accuracy=0.95)
+    assert number == 1
+    scene.add(45, actual="D1", policy=1, **ALONE)
+    scene.add(5, department="D3", automation="auto", actual="D3", policy=1)
+    scene.add(70, department="D1", automation="preselect", actual="D2", policy=1)
+    scene.add(70, actual="D2", policy=2, **ALONE)
+    scene.add(70, actual="D2", policy=1, ago=timedelta(days=31), **ALONE)
+    scene.add(70, actual="D2", policy=1, demo=True, **ALONE)
+    scene.add(300, policy=1, **ALONE)
+    assert close(scene.read(Measure.SHORTFALL), (0.95 - 50 / 100, 100), (0.95 - 45 / 95, 95, "D1"), (-0.05, 5, "D3"))
+    first = scene.read(Measure.SHORTFALL)[1]
+    wanted = Kept(department="D1", target=0.95, weight=95, right=45, squared=95)
+    assert (first.chance, first.lasting) == (pytest.approx(wanted.chance(OPENS)), pytest.approx(wanted.chance(LASTS)))
+    assert first.proves(rule_of(Measure.SHORTFALL).minimum, opened=False)
+
+
+def test_labels_of_what_went_alone_weigh_as_much_as_the_tickets_they_stand_for(scene: Scene) -> None:
+    scene.policy(target_accuracy=0.9)
+    scene.add(30, actual="D1", policy=1, probability=0.1, **ALONE)
+    scene.add(100, actual="D2", policy=1, **ALONE)
+    with scene.database.begin() as connection:
+        connection.execute(text("update routing_history set review_wanted = false where review_probability = 1 and ticket_id > 'T-12'"))
+        asked = connection.execute(text("select count(*) from routing_history where review_probability = 1 and review_wanted")).scalar_one()
+    assert 0 < asked < 100, "who labels without being asked by chance says nothing about the others"
+    size = round((300 + asked) ** 2 / (3000 + asked))
+    assert close(scene.read(Measure.SHORTFALL), (0.9 - 300 / (300 + asked), size), (0.9 - 300 / (300 + asked), size, "D1"))
+
+
+def test_a_policy_with_other_thresholds_begins_anew_and_one_that_changes_something_else_goes_on(scene: Scene) -> None:
+    own = {"D1": Thresholds(0.97, 0.8)}
+    scene.policy(target_accuracy=0.95, departments=own)
+    scene.add(40, actual="D2", policy=1, **ALONE)
+    scene.policy(target_accuracy=0.95, departments=own, deadline=3.0, review_rate=0.5)
+    scene.add(10, actual="D1", policy=2, **ALONE)
+    assert close(scene.read(Measure.SHORTFALL), (0.75, 50), (0.75, 50, "D1"))
+    scene.policy(target_accuracy=0.95, departments={"D1": Thresholds(0.98, 0.8)})
+    assert scene.read(Measure.SHORTFALL) == []
+    scene.add(20, actual="D1", policy=3, **ALONE)
+    assert close(scene.read(Measure.SHORTFALL), (-0.05, 20), (-0.05, 20, "D1"))
+    for fields in ({"target_accuracy": 0.97, "departments": own}, {"departments": own}):
+        scene.policy(**fields)
+        assert scene.read(Measure.SHORTFALL) == []
+
+
 def test_services_are_counted_over_all_instances_within_the_window(scene: Scene) -> None:
     assert scene.read(Measure.INDEX_ERROR_SHARE) == []
     assert scene.read(Measure.AVAILABILITY) == []
@@ -187,7 +248,8 @@ def test_waiting_is_what_the_console_counts(scene: Scene) -> None:
 
 
 def test_every_measure_of_a_shipped_rule_is_read(scene: Scene) -> None:
-    scene.add(5, actual="D0", department="D0", method="cached", audit="D0")
+    scene.policy(target_accuracy=0.95)
+    scene.add(5, actual="D0", department="D0", method="cached", audit="D0", automation="auto", policy=1)
     scene.services.add({(NOW, service): (1, 0) for service in ("index", "console", "database")})
     scene.services.beat("a:1", memory_share=0.5, spooled=0, now=NOW)
     for measure in Measure:

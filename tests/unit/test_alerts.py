@@ -120,6 +120,20 @@ def test_without_evidence_any_more_an_alert_resolves(database: Engine) -> None:
     assert scene.look(0.5, 3) == [("resolved", "false_hits")]
 
 
+def test_what_opens_on_a_strict_proof_lasts_on_a_weaker_one_and_does_not_come_and_go_with_every_label(database: Engine) -> None:
+    scene = Scene(database, Measure.SHORTFALL)
+
+    def look(value: float, chance: float) -> list[str]:
+        scene.readings = [Reading(value=value, sample=400, chance=chance, lasting=chance / 2)]
+        return [change.kind for change in scene.alerts.evaluate()]
+
+    assert look(0.03, 0.04) == []
+    assert look(0.05, 0.04) == ["opened"]
+    assert look(0.03, 0.04) == [], "open, and still more than half of what chance gives"
+    assert look(0.02, 0.04) == ["resolved"]
+    assert look(0.03, 0.04) == []
+
+
 def test_a_silenced_alert_tells_nobody_until_the_silence_ends(database: Engine) -> None:
     scene = Scene(database, Measure.FALSE_HIT_RATE)
     scene.table.silence(rule="false_hits", subject="", until=START + 10 * MINUTE, by="kim", reason="known", noted=unnoted)
@@ -225,7 +239,7 @@ def test_the_shipped_rules_are_those_that_were_promised() -> None:
         (Severity.WARNING, Measure.WAITING, True, 100), (Severity.WARNING, Measure.SPOOLED, True, 0),
         (Severity.WARNING, Measure.SET_ASIDE, True, 0),
         (Severity.WARNING, Measure.DRIFT_CONFIDENCE, True, 0.2), (Severity.WARNING, Measure.DRIFT_DEPARTMENT, True, 0.2),
-        (Severity.WARNING, Measure.CALIBRATION_ERROR, True, 0.05),
+        (Severity.WARNING, Measure.CALIBRATION_ERROR, True, 0.05), (Severity.WARNING, Measure.SHORTFALL, True, 0),
     }
     for rule in SHIPPED:
         assert rule.edited(rule.config()) == rule

@@ -18,7 +18,7 @@ PARTS = {"engine/backends.py", "engine/telling.py", "engine/watching.py"}
 # The last ones are nouns of statistics and alerts, without an outward import of their own.
 PORTS = {
     "engine.ports", "engine.domain", "engine.errors", "engine.figures", "engine.histograms", "engine.timeline", "engine.alerts", "engine.notice", "engine.usage",
-    "engine.sampled",
+    "engine.kept", "engine.sampled",
 }
 PAGE_LINES, MODULE_LINES = 80, 300
 

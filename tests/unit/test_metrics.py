@@ -47,6 +47,7 @@ def used() -> Metrics:
     metrics.set_figures({
         "hit_rate": Reading(value=0.4, sample=60), "accuracy": Reading(value=0.9, sample=31),
         "calibration_error": Reading(value=0.01, sample=250), "drift_department": Reading(value=0.3, sample=400, chance=0.06),
+        "shortfall": Reading(value=0.02, sample=90, chance=0.07),
     })
     metrics.alerts.labels("critical").set(1)
     metrics.pool.labels("idle").set(2)
@@ -103,7 +104,7 @@ def test_what_the_language_model_used_is_counted_once_however_often_it_is_read()
 
 
 def test_what_nobody_has_read_yet_is_unknown_and_not_zero(tmp_path: Path) -> None:
-    metrics, figures = Metrics(), ("hit_ratio", "accuracy_ratio", "false_hit_ratio", "calibration_error_ratio")
+    metrics, figures = Metrics(), ("hit_ratio", "accuracy_ratio", "false_hit_ratio", "calibration_error_ratio", "target_shortfall_ratio")
     for name in figures:
         assert math.isnan(value(metrics, f"routing_{name}")), name
     for severity in ("critical", "warning"):
