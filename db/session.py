@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import psycopg2
+from psycopg2.extensions import make_dsn
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
@@ -63,15 +64,18 @@ def connect(
     `target_session_attrs=read-write` find the new primary after a failover. Raises ConfigurationError that names `setting` for
     a URL that is none.
     """
+    address = _address(url, setting)
+    # Those of the URL come first: some providers tell their databases apart by them.
+    given = address.query.get("options", "")
     options = (
-        f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} "
+        f"{given if isinstance(given, str) else ' '.join(given)} -c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} "
         f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
         "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c hnsw.iterative_scan=strict_order "
         # For statements prepared by name, which are written so that no value changes their plan.
         "-c plan_cache_mode=force_generic_plan"
     )
     engine = create_engine(
-        _address(url, setting),
+        address,
         pool_size=pool_size,
         max_overflow=overflow,
         pool_timeout=3,
@@ -96,12 +100,16 @@ def connect(
 def _address(url: str, setting: str) -> URL:
     try:
         address = make_url(url)
-        usable = address.drivername in ("postgresql", "postgresql+psycopg2") and 1 <= (address.port or 5432) <= 65535
-    except (ArgumentError, ValueError):
-        # A port that is no number: the error's text repeats it, and it may be the rest of a password that was not quoted.
+        usable = address.drivername in ("postgresql", "postgresql+psycopg2")
+        # The driver looks at the options behind the ? when it first connects.
+        make_dsn(**address.get_dialect()().create_connect_args(address)[1])
+    except (ArgumentError, ValueError, psycopg2.ProgrammingError):
+        # The error's text repeats what stood there, and it may be the rest of a password that was not quoted.
         usable = False
     if not usable:
-        raise ConfigurationError(f"{setting}: is not a database URL like postgresql://user:password@host:5432/name")
+        raise ConfigurationError(
+            f"{setting}: is not a database URL like postgresql://user:password@host:5432/name, with options behind a ? that Postgres' client knows"
+        )
     return address
 
 

@@ -14,6 +14,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(arguments)
     except BrokenPipeError:
         return 1
+    except ModuleNotFoundError as error:
+        print(f"error: {missing(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 1
@@ -45,6 +48,11 @@ def _run(arguments: list[str] | None) -> int:
     except ConsoleError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 1
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """What to do where a package is not there: as a rule it is another Python than the console's own."""
+    return f"{sys.executable} has no package {error.name}. Use .venv/bin/python, which `make setup` makes, or `make run`. Nothing was done."
 
 
 def _one_line(error: Exception) -> str:

@@ -113,6 +113,14 @@ def build(
     with ExitStack() as stack:
         log, metrics = watching.telemetry(settings, sys.stderr if log_stream == "stderr" else log_stream)
         stack.callback(log.close)
+        services = Services(stopwatch=time.monotonic, clock=clock, sleep=time.sleep, chance=random.Random())
+        # An address that is none is told while the database is away too.
+        replica = None
+        if settings.analytics_url is not None:
+            replica = connect(
+                settings.analytics_url, name="console-charts", gate=backends.replica_breaker(services), setting="ANALYTICS_DATABASE_URL"
+            )
+            stack.callback(replica.dispose)
         postgres_url, redis_url = settings.postgres_url, settings.redis_address
         if postgres_url is not None:
             # Nothing is started beside a database that is away.
@@ -124,17 +132,10 @@ def build(
             postgres_url = postgres_url or embedded.postgres_url
             redis_url = redis_url or embedded.redis_url
         chance = chance or random.Random()
-        services = Services(stopwatch=time.monotonic, clock=clock, sleep=time.sleep, chance=random.Random())
         gate = services.breaker("database", failures=2, pause=4.0, longest=10.0)
         database = connect(postgres_url, pool_size=settings.database_pool_size, overflow=settings.database_pool_overflow, gate=gate)
         stack.callback(database.dispose)
         migrate.upgrade(database)
-        replica = None
-        if settings.analytics_url is not None:
-            replica = connect(
-                settings.analytics_url, name="console-charts", gate=backends.replica_breaker(services), setting="ANALYTICS_DATABASE_URL"
-            )
-            stack.callback(replica.dispose)
         storage = Storage(database, replica=replica, clock=clock, seal=audit_module.seal)
         redis = RedisClient(redis_url, cluster=settings.redis_cluster, ca=settings.redis_ca_path)
         stack.callback(redis.close)

@@ -5,11 +5,15 @@ import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from dotenv.parser import parse_stream
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engine import setting_forms
 from engine.errors import ConfigurationError
+
+# In seconds.
+A_YEAR = 31_536_000
 
 
 def _needs(group: str, given: list[str], missing: list[str]) -> ValueError:
@@ -53,7 +57,7 @@ class Settings(BaseSettings):
     redis_tls: bool = False
     redis_cluster: bool = False
     redis_ca_path: Path | None = None
-    cache_ttl_seconds: int = Field(default=3600, ge=1)
+    cache_ttl_seconds: int = Field(default=3600, ge=1, le=A_YEAR)
 
     pinecone_api_key: SecretStr | None = None
     pinecone_env: str | None = None
@@ -66,8 +70,8 @@ class Settings(BaseSettings):
     gemini_embedding_model: str | None = None
     google_api_endpoint: str | None = None
     gemini_at_once: int = Field(default=8, ge=1, le=64)
-    gemini_input_price: float = Field(default=0.10, ge=0)
-    gemini_output_price: float = Field(default=0.40, ge=0)
+    gemini_input_price: float = Field(default=0.10, ge=0, allow_inf_nan=False)
+    gemini_output_price: float = Field(default=0.40, ge=0, allow_inf_nan=False)
 
     cloudwatch_access_key: SecretStr | None = None
     cloudwatch_secret_key: SecretStr | None = None
@@ -95,13 +99,14 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     trusted_proxies: str = "127.0.0.1"
     cookie_secret: SecretStr | None = Field(default=None, min_length=32)
-    session_idle_seconds: int = Field(default=7200, ge=60)
-    session_seconds: int = Field(default=43_200, ge=60)
+    session_idle_seconds: int = Field(default=7200, ge=60, le=A_YEAR)
+    session_seconds: int = Field(default=43_200, ge=60, le=A_YEAR)
     admin_user: str | None = None
     admin_password: SecretStr | None = None
-    password_min_characters: int = Field(default=12, ge=8)
-    password_memory_kib: int = Field(default=65_536, ge=8)
-    password_time_cost: int = Field(default=3, ge=1)
+    password_min_characters: int = Field(default=12, ge=8, le=128)
+    # Each sign-in takes so much of the machine; far beyond these nobody could sign in any more.
+    password_memory_kib: int = Field(default=65_536, ge=8, le=1_048_576)
+    password_time_cost: int = Field(default=3, ge=1, le=100)
     sign_in_free_attempts: int = Field(default=5, ge=1)
     sign_in_free_attempts_per_address: int = Field(default=50, ge=1)
     rate_submit_per_minute: int = Field(default=120, ge=1)
@@ -130,7 +135,7 @@ class Settings(BaseSettings):
         # A value that nobody looks at before the first ticket or alert would be found wrong when it is needed most.
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is not None and given.field_name is not None:
-            setting_forms.CHECKS[given.field_name](text)
+            setting_forms.CHECKS[given.field_name](str(text))
         return value
 
     @model_validator(mode="after")
@@ -144,23 +149,22 @@ class Settings(BaseSettings):
         redis = sorted(n for n in given if n in {"redis_port", "redis_db", "redis_password", "redis_tls", "redis_cluster"} and getattr(self, n) is not None)
         if redis and self.redis_url is None and self.redis_host is None:
             raise _needs("Redis", [n.upper() for n in redis], ["REDIS_HOST (or REDIS_URL)"])
-        if self.redis_host is not None and not setting_forms.is_host(self.redis_host):
-            raise ValueError("REDIS_HOST: is not a host's name or address like cache.example, 10.0.0.5 or [::1]")
         if self.redis_ca_path is not None:
             if not (self.redis_address or "").startswith("rediss://"):
                 raise _needs("Redis", ["REDIS_CA_PATH"], ["REDIS_TLS (or REDIS_URL with rediss://)"])
-            if not self.redis_ca_path.is_file():
-                raise ValueError(f"REDIS_CA_PATH: there is no file {self.redis_ca_path}")
         pinecone = [n.upper() for n in ("pinecone_env", "pinecone_index", "pinecone_host") if n in given and getattr(self, n) is not None]
         if pinecone and self.pinecone_api_key is None and not self.pinecone_off:
             raise _needs("Pinecone", pinecone, ["PINECONE_API_KEY"])
         gemini = [n.upper() for n in ("gemini_model", "gemini_embedding_model", "google_api_endpoint") if n in given and getattr(self, n)]
         if gemini and self.google_api_key is None:
             raise _needs("Gemini", gemini, ["GOOGLE_API_KEY"])
-        oidc = [n.upper() for n in ("oidc_issuer", "oidc_client_id", "oidc_client_secret", "public_url") if getattr(self, n) is not None]
-        if self.oidc_issuer is not None and len(oidc) < 4:
-            every = ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "PUBLIC_URL")
+        every = ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "PUBLIC_URL")
+        oidc = [n for n in every if getattr(self, n.lower()) is not None]
+        if oidc not in ([], ["PUBLIC_URL"], list(every)):
             raise _needs("OpenID Connect", oidc, [n for n in every if n not in oidc])
+        cloud = [n.upper() for n in ("cloudwatch_region", "cloudwatch_endpoint") if n in given and getattr(self, n) is not None]
+        if cloud and self.cloudwatch_access_key is None:
+            raise _needs("Cloudwatch", cloud, ["CLOUDWATCH_ACCESS_KEY", "CLOUDWATCH_SECRET_KEY"])
         mail = sorted(
             n.upper() for n in given if (n.startswith("smtp_") or n in ("alert_mail_to", "alert_mail_from")) and getattr(self, n) is not None
         )
@@ -176,6 +180,10 @@ class Settings(BaseSettings):
             gone = [n.upper() for n in pair if getattr(self, n) is None]
             if there and gone:
                 raise _needs(pair[0].split("_")[0].capitalize(), there, gone)
+        for name in ("redis_ca_path", "embedder_model_path", "embedder_tokenizer_path"):
+            path: Path | None = getattr(self, name)
+            if path is not None and not os.path.isfile(path):
+                raise ValueError(f"{name.upper()}: there is no file {path}")
         if self.ticket_min_characters > self.ticket_max_characters:
             raise ValueError(
                 f"TICKET_MIN_CHARACTERS: {self.ticket_min_characters} is more than TICKET_MAX_CHARACTERS, "
@@ -225,8 +233,27 @@ class Settings(BaseSettings):
         return f"{scheme}://{password}{self.redis_host}:{self.redis_port}/{self.redis_db}"
 
 
+def _look_at(file: object) -> None:
+    """Raise ConfigurationError for a file of settings of which a part would not count: the console would start on its own databases."""
+    if not isinstance(file, str) or not os.path.exists(file):
+        return
+    try:
+        with open(file, encoding="utf-8") as lines:
+            bad = [one.original for one in parse_stream(lines) if one.error or (one.key is not None and one.value is None)]
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file} is not text in UTF-8; save it in that encoding") from error
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read ({error.strerror})") from error
+    if bad:
+        # What the parser calls a statement begins with the empty lines before it.
+        empty = len(bad[0].string) - len(bad[0].string.lstrip())
+        line = bad[0].line + bad[0].string[:empty].count("\n")
+        raise ConfigurationError(f"{file} line {line}: is not NAME=value, or a quote is not closed")
+
+
 def load(**overrides: Any) -> Settings:
-    """Read the settings; keyword arguments win over the environment. Raises ConfigurationError naming the setting."""
+    """Read the settings; keyword arguments win over the environment. Raises ConfigurationError naming the setting, or the file."""
+    _look_at(Settings.model_config.get("env_file"))
     try:
         return Settings(**overrides)
     except ValidationError as error:
@@ -236,6 +263,13 @@ def load(**overrides: Any) -> Settings:
             text = item["msg"].removeprefix("Value error, ")
             parts.append(f"{name}: {text}" if name else text)
         raise ConfigurationError("; ".join(parts)) from error
+
+
+def without_serve() -> tuple[str, ...]:
+    """What is given for `python -m engine serve` and is not in force here, because this process is not what it started."""
+    if "FORWARDED_ALLOW_IPS" in os.environ:
+        return ()
+    return tuple(name.upper() for name in ("port", "host", "trusted_proxies") if name in load().model_fields_set)
 
 
 def child_environment(**more: str) -> dict[str, str]:

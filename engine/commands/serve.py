@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
 from engine import bootstrap, settings
-from engine.errors import ServiceUnavailable
+from engine.errors import ConfigurationError, ServiceUnavailable
 from engine.secret import cookie_secret
 from engine.settings import Settings
 from engine.telemetry.log import DecisionLog
@@ -44,6 +45,16 @@ def serve(_: Namespace) -> int:
 
 def _look(chosen: Settings) -> None:
     """Raise ConfigurationError for what would end the start: the server itself could only say so with a traceback."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in chosen.host else socket.AF_INET) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((chosen.host, chosen.port))
+            tried.listen()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no host's name"
+        raise ConfigurationError(
+            f"PORT and HOST: the console cannot listen on {chosen.host}, port {chosen.port} ({reason}). Choose others, or stop what listens there"
+        ) from error
     DecisionLog(chosen.routing_log_path, stream=None).close()
     # A database that is away is waited for by the server.
     with suppress(ServiceUnavailable):

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from engine import bootstrap
+from engine import bootstrap, settings
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, ConfigurationError, ServiceUnavailable
 from engine.telemetry.metrics import CONTENT_TYPE
@@ -30,6 +30,12 @@ async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
     """Build the engine before the first request, or go on trying while its database is away, and close it after the last."""
     tracebacks.without_messages()
     try:
+        ignored = settings.without_serve()
+        if ignored:
+            print(
+                f"{' and '.join(ignored)} not applied: Streamlit was started directly. Start the console with `python -m engine serve`.",
+                file=sys.stderr, flush=True,
+            )
         await run_in_threadpool(bootstrap.start, _first_admin)
     except ConfigurationError as error:
         # The web server would print every line that led here, and end with a code of its own or, for waiting threads, not at all.

@@ -1,6 +1,7 @@
 """The gate in front of pages and websockets: without a living session nothing behind it runs."""
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -26,6 +27,13 @@ ASK_AGAIN = 5
 # Open without a session. Routes under /api/ ask for a token themselves; no websocket is ever open.
 _OPEN = frozenset({"/healthz", "/readyz", "/favicon.png", "/_stcore/health", "/_stcore/host-config"})
 _OPEN_UNDER = ("/auth/", "/static/", "/api/")
+
+_stands = threading.Event()
+
+
+def stands() -> bool:
+    """True where a gate was put in front of this process' pages; without one, headers from outside would be believed."""
+    return _stands.is_set()
 
 
 def is_always_open(path: str) -> bool:
@@ -53,6 +61,7 @@ class Gate:
         self, app: ASGIApp, *, sessions: Callable[[], Sessions], token: Callable[[str], Bearer | None],
         away: Callable[[], str | None] = lambda: None, reload: bytes = b"",
     ) -> None:
+        _stands.set()
         self._app = app
         self._reload = reload
         self._away = away

@@ -13,6 +13,7 @@ from engine import access, audit, bootstrap
 from engine.access import Permission
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError, NotAllowed
+from engine.web import gate
 
 T = TypeVar("T")
 
@@ -34,13 +35,19 @@ class Operator:
 
 
 def presented_session() -> str:
-    """The key of the session that the gate let in. Page tests replace this one function."""
+    """The key of the session that the gate let in; without a gate the page stops. Page tests replace this one function."""
+    if not gate.stands():
+        st.error("This page was started without the console's sign-in in front of it, so it shows nothing.", icon=":material/lock:")
+        st.text("Start the console with `make run` or `python -m engine serve`.")
+        st.stop()
     return str(st.user.get("sid") or "")
 
 
 def who() -> Operator | None:
     """The operator of this run as the database knows them now, None without a living session. Raises ConsoleError."""
-    session = bootstrap.running().sessions.find(presented_session())
+    # The key first: a page that was started by itself must not start an engine either.
+    key = presented_session()
+    session = bootstrap.running().sessions.find(key)
     if session is None or session.must_change:
         return None
     audit.coming_from(session.address)

@@ -54,6 +54,13 @@ def test_every_connection_has_its_limits_and_lives_in_utc(pool: Engine) -> None:
         assert {name: connection.execute(text(f"show {name}")).scalar_one() for name in wanted} == wanted
 
 
+def test_what_the_url_asks_of_the_server_holds_beside_the_limits(url: str) -> None:
+    made = connect(f"{url}&options=-c%20search_path%3Delsewhere%20-c%20statement_timeout%3D1")
+    with reading(made) as connection:
+        assert connection.execute(text("select current_setting('search_path'), current_setting('statement_timeout')")).one() == ("elsewhere", "15s")
+    made.dispose()
+
+
 def test_a_database_is_told_from_every_other_also_by_a_role_that_may_ask_little(pool: Engine, databases, migrated: str) -> None:  # noqa: ANN001
     other_url = databases.make(migrated)
     other, same = connect(other_url), connect(str(pool.url))

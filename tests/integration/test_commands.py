@@ -318,7 +318,9 @@ def test_load_names_the_file_that_was_given(run, tmp_path, option: str) -> None:
 @pytest.mark.parametrize("command", ["health", "serve"])
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("ROUTING_LOG_PATH", "/proc/no/such/folder/routing.log"), ("DATABASE_URL", "postgresql://u:hush@h:abc/x"), ("REDIS_URL", "foo://:hush@x")],
+    [("ROUTING_LOG_PATH", "/proc/no/such/folder/routing.log"), ("DATABASE_URL", "postgresql://u:hush@h:abc/x"), ("REDIS_URL", "foo://:hush@x"),
+     ("ANALYTICS_DATABASE_URL", "postgresql://u:hush@h:99999/x"), ("ANALYTICS_DATABASE_URL", "postgresql://h/x?hush=1"),
+     ("DATABASE_URL", "postgresql://h/x?hush=1"), ("CLOUDWATCH_REGION", "eu central")],
 )
 def test_a_setting_that_cannot_be_used_is_one_line_and_exit_code_2(run, command: str, name: str, value: str) -> None:
     done = run(command, **{name: value})

@@ -183,7 +183,8 @@ def test_a_folder_named_in_the_env_file_alone_is_made_and_shared(tmp_path: Path)
     assert "routing_tickets_waiting 77.0" not in shown.stdout
 
 
-def test_a_shared_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["file", "file/folder", "/proc", "/proc/no/such"])
+def test_a_shared_folder_that_cannot_be_written_in_is_a_wrong_setting(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="PROMETHEUS_MULTIPROC_DIR"):
-        Metrics(multiprocess_dir=tmp_path / "file" / "folder")
+    with pytest.raises(ConfigurationError, match="^PROMETHEUS_MULTIPROC_DIR: .* is no folder that files can be written in"):
+        Metrics(multiprocess_dir=tmp_path / place)
