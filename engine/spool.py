@@ -16,7 +16,7 @@ from pathlib import Path
 
 from engine import spool_record
 from engine.domain import Ticket
-from engine.errors import NotAccepted
+from engine.errors import ConfigurationError, NotAccepted
 from engine.safe_file import sync_folder, write_safely
 from engine.set_aside import SetAside
 
@@ -30,6 +30,9 @@ class Spool:
     """
 
     def __init__(self, folder: Path) -> None:
+        """The folder is made when there is a ticket to keep. Raises ConfigurationError when something else has its name."""
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise ConfigurationError(f"DATA_DIR: {folder} is no folder, and tickets wait there while the database is away. Move it and start again")
         self.set_aside = SetAside(folder / "refused")
         self._folder = folder
         self._lock = threading.Lock()

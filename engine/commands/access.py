@@ -15,7 +15,7 @@ from engine.commands.show import show
 from engine.tokens import held, standing
 
 BY = "command line"
-_AGE = re.compile(r"([1-9][0-9]{0,4})(d|w|m|y)")
+_AGE = re.compile(r"([1-9][0-9]{0,19})(d|w|m|y)")
 _DAYS = {"d": 1, "w": 7, "m": 30, "y": 365}
 # Before the first ticket of anybody, and still within the calendar.
 _OLDEST = timedelta(days=1000 * _DAYS["y"])
@@ -65,7 +65,9 @@ def add_user(arguments: Namespace) -> int:
     """Add a user."""
     password = None
     if arguments.password_stdin:
-        password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+        # A closed standard input is none at all.
+        line = "" if sys.stdin is None else getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline()
+        password = line.rstrip("\r\n")
     with opened() as engine:
         user, used = engine.accounts.add(arguments.name, role=arguments.role, by=BY, password=password, must_change=password is None)
     show(
@@ -162,7 +164,7 @@ def _age(text: str) -> timedelta:
     match = _AGE.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError(f"a number with d, w, m or y, such as 90d; found {text!r}")
-    age = timedelta(days=int(match[1]) * _DAYS[match[2]])
-    if age > _OLDEST:
+    days = int(match[1]) * _DAYS[match[2]]
+    if days > _OLDEST.days:
         raise argparse.ArgumentTypeError(f"at most {_OLDEST.days // _DAYS['y']}y; found {text!r}")
-    return age
+    return timedelta(days=days)

@@ -8,12 +8,21 @@ from tqdm import tqdm
 
 
 @contextmanager
-def bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, as a `progress(done, total)` function."""
+def bar(unit: str, *, resumed: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, as a `progress(done, total)` function.
+
+    What is `resumed` when it is run again says so when it is interrupted, with how far it came, as the KeyboardInterrupt's text.
+    """
     # What is refused at once leaves one line, without a bar in front of it.
     with tqdm(unit=f" {unit}", leave=False, delay=0.5) as shown:
         def progress(done: int, total: int) -> None:
             shown.total = total
             shown.update(done - shown.n)
 
-        yield progress
+        try:
+            yield progress
+        except KeyboardInterrupt:
+            if not resumed:
+                raise
+            far = f"after {shown.n:,} of {shown.total:,} {unit}" if shown.total else f"before the first {unit}"
+            raise KeyboardInterrupt(f"{far}; run it again, it goes on there") from None

@@ -13,7 +13,7 @@ def build() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description="Route call-centre tickets with a confidence that is true.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    command = commands.add_parser("serve", help="serve the console (the same as `streamlit run app.py`)")
+    command = commands.add_parser("serve", help="serve the console on HOST and PORT until it is stopped")
     command.set_defaults(run=serve.serve)
 
     command = commands.add_parser("route", help="route one ticket and print its decision as JSON")

@@ -37,7 +37,8 @@ def serve(_: Namespace) -> int:
     environment = settings.child_environment(
         STREAMLIT_SERVER_COOKIE_SECRET=cookie_secret(chosen), FORWARDED_ALLOW_IPS=chosen.trusted_proxies
     )
-    print(f"The console will be at http://localhost:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
+    place = "localhost" if chosen.host in ("127.0.0.1", "0.0.0.0", "::1", "::") else f"[{chosen.host}]" if ":" in chosen.host else chosen.host
+    print(f"The console will be at http://{place}:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
     os.chdir(APP.parent)
     # This process becomes the server, so that Ctrl-C and a service manager's signals reach what they are meant for.
     os.execve(sys.executable, command, environment)

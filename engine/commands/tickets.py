@@ -45,7 +45,7 @@ def import_file(arguments: Namespace) -> int:
         file = imports.read(
             content, name=arguments.file.name, router=engine.router, text_column=arguments.text_column, created_by="command line"
         )
-        with bar("tickets") as progress:
+        with bar("tickets", resumed=True) as progress:
             result = imports.run(file, router=engine.router, store=engine.decisions, progress=progress)
     methods = Counter(decision.method.value for decision in result.decisions)
     departments = Counter(decision.department for decision in result.decisions)

@@ -26,8 +26,8 @@ def shell(console_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setenv("PASSWORD_MEMORY_KIB", "8")
     monkeypatch.setenv("PASSWORD_TIME_COST", "1")
 
-    def run(*arguments: str, given: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+    def run(*arguments: str, given: str | None = "") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", None if given is None else io.StringIO(given))
         capsys.readouterr()
         try:
             code = main(list(arguments))
@@ -55,7 +55,10 @@ def test_wrong_use_is_one_line_and_exit_code_2(shell) -> None:  # noqa: ANN001
     code, out, err = shell("user", "add", "joe", "--password-stdin", given="short\n")
     assert (code, out, len(err.splitlines())) == (2, "", 1) and "at least 12" in err
     assert shell("user", "add", "joe", "--role", "king")[0] == 2
+    code, out, err = shell("user", "add", "joe", "--password-stdin", given=None)
+    assert (code, out, len(err.splitlines())) == (2, "", 1) and "found 0" in err
     assert shell("purge", "--older-than", "soon")[0] == 2
+    assert "at most 1000y" in shell("purge", "--older-than", "99999999999d")[2]
     assert shell("user", "disable", "nobody")[0] == 1
 
 

@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -252,6 +255,45 @@ def test_import_says_what_it_stored_and_a_second_run_stores_nothing(run, tmp_pat
     first, second = run("import", str(file)), run("import", str(file))
     assert json.loads(first.stdout)["stored"] == 2, first.stderr
     assert json.loads(second.stdout) | {"departments": 0} == {"stored": 0, "stored_before": 2, "methods": {}, "departments": 0}
+
+
+def test_an_interrupted_import_says_how_far_it_came_and_goes_on_when_it_is_run_again(run, tmp_path, console_settings) -> None:
+    file = tmp_path / "tickets.csv"
+    file.write_text("body\n" + "".join(f"where is my parcel number {number} and who has signed for it\n" for number in range(4000)))
+    pool = connect(console_settings.postgres_url)
+
+    def stored() -> int:
+        with pool.connect() as connection:
+            return connection.execute(text("select count(*) from tickets")).scalar_one()
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine", "import", str(file)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATABASE_URL": console_settings.postgres_url,
+             "REDIS_URL": console_settings.redis_address, "DATA_DIR": str(tmp_path / "data")},
+    )
+    while not stored():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    said = re.search(r"stopped (?:after ([0-9,]+) of 4,000 tickets|before the first tickets); run it again, it goes on there$", err.strip())
+    assert said is not None, err
+    there = stored()
+    # The last batch may have been stored while it was not counted yet.
+    assert there - 128 <= int((said[1] or "0").replace(",", "")) <= there < 4000
+    done = json.loads(run("import", str(file)).stdout)
+    assert (done["stored_before"], done["stored"]) == (there, 4000 - there)
+    pool.dispose()
+
+
+def test_something_in_the_place_of_the_spool_is_told_at_the_start_and_not_when_a_ticket_needs_it(run, tmp_path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "spool").write_text("")
+    done = run("health")
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith(f"error: DATA_DIR: {tmp_path / 'data' / 'spool'} is no folder, and tickets wait there")
 
 
 def test_import_of_a_missing_file_is_an_error_and_not_a_traceback(run) -> None:

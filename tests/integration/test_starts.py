@@ -29,27 +29,30 @@ def ended(*command: str, folder: Path = ROOT, **more: str) -> subprocess.Complet
 
 
 @contextmanager
-def started(script: str, served: Served, **more: str) -> Iterator[tuple[str, Path]]:
-    """`streamlit run SCRIPT` on the database of a console: its address and what it writes."""
+def started(script: str, served: Served, *, host: str = "127.0.0.1", **more: str) -> Iterator[tuple[str, Path]]:
+    """`streamlit run SCRIPT`, or the command `serve`, on the database of a console: its address and what it writes."""
     port, log = free_port(), served.folder / f"{Path(script).stem}.log"
     environment = {
         "PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "DATA_DIR": str(served.folder / "other"),
         "DATABASE_URL": served.settings.database_url.get_secret_value(), "REDIS_URL": served.settings.redis_url.get_secret_value(), **more,
     }
-    command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)]
+    if script == "serve":
+        command, environment = [sys.executable, "-m", "engine", "serve"], environment | {"PORT": str(port), "HOST": host}
+    else:
+        command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)]
     with open(log, "wb") as written:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=written, stderr=written, stdin=subprocess.DEVNULL)
     try:
         limit = time.monotonic() + 120
         while True:
             try:
-                if requests.get(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).status_code == 200:
+                if requests.get(f"http://{host}:{port}/_stcore/health", timeout=5).status_code == 200:
                     break
             except requests.RequestException:
                 pass
             assert process.poll() is None and time.monotonic() < limit, log.read_text()[-2000:]
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}", log
+        yield f"http://{host}:{port}", log
     finally:
         process.terminate()
         process.wait(60)
@@ -76,6 +79,13 @@ def test_streamlit_run_keeps_every_page_behind_the_gate_and_says_which_settings_
             assert (answer.status_code, answer.headers["location"].startswith("/auth/login")) == (303, True)
         lines = [line for line in log.read_text().splitlines() if "not applied" in line]
         assert lines == ["PORT and HOST not applied: Streamlit was started directly. Start the console with `python -m engine serve`."]
+
+
+def test_serve_says_where_it_really_is(served: Served) -> None:
+    with started("serve", served, host="127.0.0.2") as (url, log):
+        lines = log.read_text().splitlines()
+        assert f"The console will be at {url} (Ctrl-C stops it)" in lines
+        assert not [line for line in lines if "not applied" in line]
 
 
 def test_the_apps_file_alone_starts_nothing_and_says_what_does() -> None:
