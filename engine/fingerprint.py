@@ -3,18 +3,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 
 from engine.privacy import masked
+from engine.unicode_forms import normal_form
 
 # Each pattern takes away what differs from customer to customer but not from department to department. Words are left
-# alone, so that "not", "never" and "don't" always count.
-_MAIL = (re.compile(r"\S+@\S+\.\S+"), " <mail> ")
+# alone, so that "not", "never" and "don't" always count. Each begins where a run of its signs does, or looks ahead a bounded
+# way: a text may be one word of 200,000 signs. An identifier has at most 255 letters from one digit to the next.
+_MAIL = (re.compile(r"(?<!\S)\S[^\s@]*+@\S[^\s.]*+\.\S+"), " <mail> ")
 _LINK = (re.compile(r"https?://\S+|www\.\S+"), " <link> ")
 _NUMBERS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"[$€£¥]\s?\d[\d.,]*|\d[\d.,]*\s?(?:[$€£¥]|usd|eur|gbp|dollars?|euros?|pounds?)(?!\w)"), " <amount> "),
+    (re.compile(r"[$€£¥]\s?\d[\d.,]*"
+                r"|(?<![\d.,])[.,]*+\d[\d.,]*+\s?(?:[$€£¥]|usd|eur|gbp|dollars?|euros?|pounds?)(?!\w)"), " <amount> "),
     (re.compile(r"\b\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b"), " <date> "),
-    (re.compile(r"\b(?=[a-z\d-]*\d)(?=(?:[a-z-]*\d){3})[a-z\d]+(?:-[a-z\d]+)*\b"), " <id> "),
+    (re.compile(r"\b(?=(?:[a-z-]{0,255}+\d){3})[a-z\d]+(?:-[a-z\d]+)*\b"), " <id> "),
 )
 _NAMES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bmy name is [^\W\d_]+(?: [^\W\d_]+)?"), " my name is <name> "),
@@ -26,7 +28,7 @@ _NOT_A_WORD = re.compile(r"[^\w<>]+")
 
 def normalised(text: str) -> str:
     """Lower case, identifiers masked, punctuation gone, single spaces."""
-    text = masked(unicodedata.normalize("NFKC", text)).casefold()
+    text = masked(normal_form("NFKC", text)).casefold()
     if "@" in text:
         text = _MAIL[0].sub(_MAIL[1], text)
     if "." in text or "/" in text:

@@ -20,8 +20,11 @@ _MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-][\w.+%'\u2019&=~#!$*-]{0,63}@(?:[\w-]{
 _DIGITS = re.compile(rf"(?<!\w)(?<!\d[.,])\d+(?:{_BETWEEN}{{1,2}}\d+)*+")
 _GROUP = re.compile(r"\d+")
 _IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ \-\u00a0]?[A-Za-z0-9]){11,30}(?![^\W_])")
+# Five digits of a run or what is left of it: with groups of any size up to five, forty digits are tried in a million ways.
+_PART = r"(?:[ \-./\u00a0]?\(?(?:\d{5}(?=\d)|\d{1,5}(?!\d))\)?)"
 _PHONE = re.compile(
-    r"(?<![\w.,/-])(?:\+|00)[ ]?\(?\d{1,4}\)?(?:[ \-./\u00a0]?\(?\d{1,5}\)?){2,7}(?![\w]|[.,-]\d)"
+    rf"(?<![\w.,/-])(?:\+|00)[ ]?\(?(?:(?:\d{{4}}(?=\d)|\d{{3,4}}(?!\d))\)?{_PART}{{0,7}}"
+    rf"|\d{{1,2}}(?!\d)\)?{_PART}{{1,7}})(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])\(?0\d{1,5}\)?(?:[ \-/\u00a0]{1,3}\d{2,8}){1,4}(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])\(?[2-9]\d{2}\)?[ \-.]{1,2}[2-9]\d{2}[ \-.]\d{4}(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])0\d{8,12}(?![\w]|[.,-]\d)"
@@ -52,7 +55,7 @@ _NAMES = (
 )
 # "my password is hunter2", "PIN: 1234", "api_key=abc": the word stays, what follows goes.
 _NAMED = re.compile(
-    _NAMES + r"(\s*(?:is|was|=|:|->)\s*[:=]?\s*)(\"[^\"\n]{1,200}\"|'[^'\n]{1,200}'|(?!(?:not|no|wrong|incorrect|invalid|expired|"
+    _NAMES + r"(\s*+(?:is|was|=|:|->)\s*+(?:[:=]\s*+)?)(\"[^\"\n]{1,200}\"|'[^'\n]{1,200}'|(?!(?:not|no|wrong|incorrect|invalid|expired|"
     r"never|still|being|always|broken|the|a|an|too|rejected|blocked|locked|lost|correct|right|required|set|working|gone|"
     r"refused|asked|needed|forgotten|reset|changed|unknown|missing)\b)[^\s,;]{3,200})"
 )

@@ -5,33 +5,21 @@ text is shown. Only markup of known HTML elements goes away, script and style to
 """
 from __future__ import annotations
 
-import html
 import os
 import random
 import re
 import secrets
-import unicodedata
 from datetime import datetime
 
-import bleach
-from bleach.html5lib_shim import HTML_TAGS
-
+from engine import markup
 from engine.domain import Channel, Priority, Ticket, TicketDraft
 from engine.errors import TicketRejected
+from engine.unicode_forms import normal_form
 
 SUBJECT_MAX = 200
 CUSTOMER_REF_MAX = 64
 TICKET_ID_MAX = 64
 _BINARY_SHARE = 0.1
-
-_OTHERS = {"svg", "math", "font", "center", "marquee", "image", "isindex"}
-_NAMES = "|".join(sorted({re.escape(name) for name in HTML_TAGS} | _OTHERS, key=len)[::-1])
-# ASCII: otherwise "ſ" would count as an "s" in any case, which no HTML parser believes. Quotes count after "=" alone, as in HTML.
-# Possessive throughout: no text makes these run longer than its length squared.
-_FLAGS = re.IGNORECASE | re.DOTALL | re.ASCII
-_TAG = re.compile(rf"</?(?:{_NAMES})(?=[\s/>])(?:[^>=\"']++|=\s*+\"[^\"]*+\"|=\s*+'[^']*+'|[=\"'])*+>", _FLAGS)
-_WITH_CONTENT = re.compile(r"<(script|style)(?=[\s/>])[^>]*+>.*?</\1(?=[\s/>])[^>]*+>", _FLAGS)
-_BREAKS = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])(?=[\s/>])[^<>]*+>", _FLAGS)
 # Markup within markup is taken apart this often; nobody nests deeper by accident.
 _ROUNDS = 8
 # Cc except tab and newline, lone surrogates, bidi embeddings, overrides and isolates, zero-width space, word joiner, BOM.
@@ -49,43 +37,20 @@ def plain_text(text: str) -> str:
     """Unicode NFC without invisible control characters and without HTML markup. Never raises on a str; idempotent."""
     for _ in range(_ROUNDS):
         text = _tidied(text)
-        if "<" not in text or ">" not in text or not (_has_comment(text) or _TAG.search(text)):
+        if "<" not in text or ">" not in text or not markup.found(text):
             return text
-        text = _without_markup(text)
+        text = markup.without(text)
     return _tidied(text.replace("<", " "))
 
 
 def _tidied(text: str) -> str:
     if not text.isprintable() or not text.isascii():
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+        text = normal_form("NFC", _INVISIBLE.sub("", text))
     text = _BLANKS.sub(" ", text)
     if "\n" in text:
         text = _EMPTY_LINES.sub("\n\n", "\n".join(line.strip() for line in text.split("\n")))
     return text.strip()
-
-
-def _has_comment(text: str) -> bool:
-    start = text.find("<!--")
-    return start >= 0 and text.find("-->", start + 4) >= 0
-
-
-def _without_comments(text: str) -> str:
-    parts, end = [], 0
-    while (start := text.find("<!--", end)) >= 0 and (close := text.find("-->", start + 4)) >= 0:
-        parts.append(text[end:start])
-        end = close + 3
-    return "".join([*parts, text[end:]])
-
-
-def _without_markup(text: str) -> str:
-    text = _BREAKS.sub(lambda match: "\n" + match[0], _WITH_CONTENT.sub(" ", _without_comments(text)))
-    parts, end = [], 0
-    for match in _TAG.finditer(text):
-        parts += [html.escape(text[end:match.start()], quote=False), match[0]]
-        end = match.end()
-    parts.append(html.escape(text[end:], quote=False))
-    return html.unescape(bleach.clean("".join(parts), tags=set(), strip=True))
 
 
 def _checked_size(field: str, text: object, maximum: int) -> str:
