@@ -5,12 +5,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.accuracy import AccuracySnapshot
 from engine.domain import Method, Policy, Stage, Thresholds
 from engine.errors import PolicyRejected
 from engine.ports import PolicyStore
-from engine.risk import Basis, DepartmentThreshold, derive_per_department
+from engine.risk import Basis, DepartmentThreshold, RiskCoverage, derive_per_department, risk_coverage
 from engine.sampled import LOWEST_RATE
 from engine.sanitize import remark
 from engine.tracking import Evidence
@@ -123,15 +124,32 @@ def effect(policy: Policy, evidence: Evidence, *, accuracy: AccuracySnapshot | N
     if not len(evidence):
         return Effect(routed_alone=0.0, accuracy=None, labels=0)
     limits = np.array([max(policy.thresholds_for(name).auto, policy.answers_at(name)) for name in evidence.departments])
-    pairs = list(zip(evidence.departments, evidence.methods, strict=True))
-    open_to = {pair: _may_route_alone(policy, *pair, accuracy=accuracy) for pair in set(pairs)}
-    alone = (evidence.confidence >= limits) & np.array([open_to[pair] for pair in pairs], dtype=bool)
+    alone = (evidence.confidence >= limits) & _open(policy, evidence, accuracy=accuracy)
     weight = float(evidence.weights[alone].sum())
     return Effect(
         routed_alone=weight / float(evidence.weights.sum()),
         accuracy=float(evidence.weights[alone & evidence.correct].sum()) / weight if weight else None,
         labels=len(evidence),
     )
+
+
+def curve(policy: Policy, evidence: Evidence, *, accuracy: AccuracySnapshot | None = None) -> RiskCoverage:
+    """What every possible threshold would have routed alone, were it the same for all departments.
+
+    What a stage that is off or the gate holds back (as in `effect`) is never routed alone, however sure, but counts among all
+    tickets: the last `coverage` is the share that is not held back. The policy's own thresholds play no part.
+    """
+    free = _open(policy, evidence, accuracy=accuracy)
+    found = risk_coverage(evidence.confidence[free], evidence.correct[free], weights=evidence.weights[free])
+    share = float(evidence.weights[free].sum()) / float(evidence.weights.sum()) if free.any() else 0.0
+    return replace(found, coverage=found.coverage * share)
+
+
+def _open(policy: Policy, evidence: Evidence, *, accuracy: AccuracySnapshot | None) -> npt.NDArray[np.bool_]:
+    """Which decisions neither a stage that is off nor the gate holds back, [n]."""
+    pairs = list(zip(evidence.departments, evidence.methods, strict=True))
+    open_to = {pair: _may_route_alone(policy, *pair, accuracy=accuracy) for pair in set(pairs)}
+    return np.array([open_to[pair] for pair in pairs], dtype=bool)
 
 
 def _may_route_alone(policy: Policy, department: str, method: str, *, accuracy: AccuracySnapshot | None) -> bool:

@@ -35,7 +35,8 @@ with left:
 with right:
     trust.slider(comparable, policy, volume, departments, snapshot)
 trust.cells(snapshot, policy)
-left, right = st.columns(2, gap="large")
+few = len(trust.departments_seen(evidence)) <= trust.BESIDE
+left, right = st.columns(2, gap="large") if few else (st.container(), st.container())
 with left:
     trust.confusion(evidence)
 with right:

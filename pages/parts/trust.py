@@ -16,13 +16,15 @@ from engine.calibration import reliability
 from engine.domain import Method, Policy
 from engine.model import RoutingModel
 from engine.reliability import debiased_calibration_error
-from engine.risk import Basis, risk_coverage
+from engine.risk import Basis
 from engine.sampled import Sampled
 from engine.tracking import Evidence
 from pages.parts import policy_form, trust_charts, words
 
 WARNING, GOAL = 0.85, 0.90
 BINS = 10
+# As many departments fit into half a page; more need its width for their names.
+BESIDE = 9
 
 
 def summary(snapshot: AccuracySnapshot, evidence: Evidence, sampled: Sampled, audits: tuple[int, int]) -> None:
@@ -91,8 +93,11 @@ def slider(evidence: Evidence, policy: Policy, volume: float, departments: Seque
     target = percent / 100
     meant, found = policies.derived(replace(policy, target_accuracy=target), evidence, departments)
     effect = policies.effect(meant, evidence, accuracy=snapshot)
-    curve = risk_coverage(evidence.confidence, evidence.correct, weights=evidence.weights)
-    st.plotly_chart(trust_charts.risk_coverage(curve, target=target, chosen=effect.routed_alone, n=len(evidence)), key="risk")
+    curve = policies.curve(meant, evidence, accuracy=snapshot)
+    st.plotly_chart(trust_charts.risk_coverage(curve, target=target, chosen=effect, n=len(evidence)), key="risk")
+    held = 1.0 - float(curve.coverage[-1]) if len(curve.coverage) else 1.0
+    st.caption("The curve is what one threshold for all departments would do; the dot is the policy with this target, in which each department may "
+               f"have its own. {held:.0%} of tickets are beyond both: their department and method is gated, or the stage that answers them is off.")
     wrong = volume * effect.routed_alone * (1.0 - (1.0 if effect.accuracy is None else effect.accuracy))
     share = (
         f"{effect.routed_alone:.0%} of tickets routed alone, about {wrong:.1f} wrong ones a day at {volume:,.0f} tickets a day, "
@@ -137,9 +142,14 @@ def _in_band(cell: Cell) -> str:
     return "" if cell.rate is None else f"{cell.rate:.0%} ({cell.lower:.0%} to {cell.upper:.0%}), {cell.n:,}"
 
 
+def departments_seen(evidence: Evidence) -> list[str]:
+    """Departments that tickets went to or belonged to, by name."""
+    return sorted({*evidence.departments, *evidence.actual})
+
+
 def confusion(evidence: Evidence) -> None:
     """Predicted against actual department."""
-    names = sorted({*evidence.departments, *evidence.actual})
+    names = departments_seen(evidence)
     counts = Counter(zip(evidence.departments, evidence.actual, strict=True))
     st.plotly_chart(trust_charts.confusion(names, counts, n=len(evidence)), key="confusion")
 

@@ -3,13 +3,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import plotly.graph_objects as go
 
 from engine.calibration import ReliabilityBin
+from engine.policy import Effect
 from engine.risk import RiskCoverage
 
 BLUE, GREEN, RED, GREY = "#1f77b4", "#2a9d8f", "#d1603d", "#8a94a6"
+# Pixels of a department's row in the confusion matrix: one line of its name.
+ROW = 18
 
 
 def reliability_diagram(bins: Sequence[ReliabilityBin], *, n: int) -> go.Figure:
@@ -28,16 +30,24 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], *, n: int) -> go.Figure:
     return _finished(figure, f"Is the confidence true? (n = {n:,} labels)")
 
 
-def risk_coverage(curve: RiskCoverage, *, target: float, chosen: float | None, n: int) -> go.Figure:
-    """Accuracy of the tickets routed alone over their share; the target, and the share that can be promised."""
+def risk_coverage(curve: RiskCoverage, *, target: float, chosen: Effect, n: int) -> go.Figure:
+    """Accuracy of the tickets routed alone over their share; the target, and what a policy with it would do."""
     figure = go.Figure()
-    figure.add_scatter(x=curve.coverage, y=curve.accuracy, mode="lines", line={"color": BLUE, "shape": "hv"}, name="on the labels")
+    figure.add_scatter(x=curve.coverage, y=curve.accuracy, mode="lines", line={"color": BLUE, "shape": "hv"}, name="one threshold for all", showlegend=False)
     figure.add_hline(y=target, line_dash="dot", line_color=RED, annotation_text=f"target {target:.1%}", annotation_position="bottom left")
-    if chosen is not None:
-        figure.add_vline(x=chosen, line_color=GREEN, annotation_text=f"routed alone {chosen:.0%}", annotation_position="bottom left")
-    low = float(np.min(curve.accuracy)) if len(curve.accuracy) else 0.0
+    share = chosen.routed_alone
+    # The words stand on the side with more room: left of 0 % they would be cut.
+    side = "left" if share > 0.5 else "right"
+    figure.add_vline(x=share, line_color=GREEN, annotation_text=f"routed alone {share:.0%}", annotation_position=f"bottom {side}")
+    lowest = [target, *curve.accuracy]
+    if chosen.accuracy is not None:
+        lowest.append(chosen.accuracy)
+        figure.add_scatter(
+            x=[share], y=[chosen.accuracy], mode="markers", marker={"size": 10, "color": GREEN}, name="this policy", showlegend=False,
+            hovertemplate="routed alone %{x:.1%}<br>right %{y:.1%}<extra></extra>",
+        )
     figure.update_xaxes(range=[0, 1.02], tickformat=".0%", title="share routed alone")
-    figure.update_yaxes(range=[max(0.0, min(low, target) - 0.03), 1.005], tickformat=".0%", title="share right of these")
+    figure.update_yaxes(range=[max(0.0, min(lowest) - 0.03), 1.005], tickformat=".0%", title="share right of these")
     return _finished(figure, f"Accuracy against share routed alone (n = {n:,} labels)")
 
 
@@ -50,9 +60,10 @@ def confusion(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, n:
             hovertemplate="went to %{y}<br>belonged to %{x}<br>%{z} labels<extra></extra>",
         )
     )
-    figure.update_xaxes(title="belonged to")
-    figure.update_yaxes(title="went to", autorange="reversed")
-    return _finished(figure, f"Where tickets went and belonged (n = {n:,} labels)", height=430)
+    # Every name has its own height; where the axis may choose, it leaves out every second or third.
+    figure.update_xaxes(title="belonged to", tickmode="linear", dtick=1, tickangle=-90 if len(names) > 4 else 0)
+    figure.update_yaxes(title="went to", tickmode="linear", dtick=1, autorange="reversed")
+    return _finished(figure, f"Where tickets went and belonged (n = {n:,} labels)", height=max(430, 250 + ROW * len(names)))
 
 
 def _finished(figure: go.Figure, title: str, *, height: int = 360) -> go.Figure:

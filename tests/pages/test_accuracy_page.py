@@ -5,7 +5,7 @@ import json
 import random
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from db.session import connect
 from engine import bootstrap
+from engine import policy as policies
 from engine.bootstrap import Engine
 from pages.parts import guard
 from tests.integration.test_rollups import decision, store
@@ -142,6 +143,22 @@ def test_the_slider_says_what_a_target_would_do_and_what_none_can_promise(page: 
     assert f"{share(alone, labels):.0%} of tickets routed alone" in refusal
     assert f"about {24 * wrong:.1f} wrong ones a day at 24 tickets a day" in refusal
     assert figure(page, 1)["layout"]["title"]["text"].endswith(f"(n = {len(labels):,} labels)")
+    # Nothing is gated here, so the curve reaches every ticket, and the policy's one threshold for all lies on it.
+    curve, dot = figure(page, 1)["data"]
+    assert dot["x"] == [pytest.approx(share(alone, labels))]
+    assert dot["y"] == [pytest.approx(share([label for label in alone if label.right], alone))]
+    assert any("0% of tickets are beyond both" in caption.value for caption in page.caption)
+
+
+def test_what_the_gate_holds_back_is_on_neither_side_of_the_figure(page: AppTest, labels: list[Label], console: Engine) -> None:
+    live = console.policies.live()
+    policies.save(replace(live, accuracy=0.94), console.policies, departments=[], author="ada", reason="a gate that holds")
+    page.run()
+    free = [label for label in labels if label.method == "cached"]
+    curve, dot = figure(page, 1)["data"]
+    assert figure(page, 1)["layout"]["annotations"][1]["text"] == f"routed alone {share(free, labels):.0%}"
+    assert share(free, labels) == pytest.approx(dot["x"][0])
+    assert any(f"{1 - share(free, labels):.0%} of tickets are beyond both" in caption.value for caption in page.caption)
 
 
 def test_cells_count_their_own_labels_by_band(page: AppTest, labels: list[Label]) -> None:

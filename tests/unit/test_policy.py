@@ -101,6 +101,21 @@ def test_what_the_gate_holds_back_is_not_counted_as_routed_alone() -> None:
     assert held.routed_alone == pytest.approx(free.routed_alone / 2, abs=0.03)
 
 
+def test_the_curve_ends_where_the_gate_begins_and_a_threshold_for_all_departments_lies_on_it() -> None:
+    seen = replace(evidence(500), methods=("learned", "cached", "learned", "learned", "cached") * 100)
+    free, held = policies.curve(Policy(), seen), policies.curve(Policy(), seen, accuracy=tracked("learned", right=50, wrong=50))
+    assert free.coverage[-1] == pytest.approx(1.0)
+    closed = [m == "learned" and d == "Billing" for m, d in zip(seen.methods, seen.departments, strict=True)]
+    assert held.coverage[-1] == pytest.approx(1.0 - np.mean(closed)) and any(closed)
+    for auto in (0.86, 0.9, 0.95):
+        policy = replace(Policy(), thresholds=Thresholds(auto, 0.5))
+        effect = policies.effect(policy, seen, accuracy=tracked("learned", right=50, wrong=50))
+        at = int((held.threshold >= auto).sum()) - 1
+        assert (held.coverage[at], held.accuracy[at]) == pytest.approx((effect.routed_alone, effect.accuracy))
+    nothing = policies.curve(replace(Policy(), stages=frozenset({Stage.RAG_LLM})), seen)
+    assert len(nothing.coverage) == len(nothing.accuracy) == 0
+
+
 def test_what_no_stage_may_answer_is_not_counted_as_routed_alone() -> None:
     """A fallback goes alone only where the policy would let the learned router answer it."""
     seen = replace(evidence(600), methods=("fallback",) * 600)
