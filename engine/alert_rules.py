@@ -10,6 +10,9 @@ from typing import Any
 
 from engine.errors import PolicyRejected
 
+# In minutes.
+HOUR, DAY = 60, 24 * 60
+
 
 class Severity(StrEnum):
     """How soon somebody has to look: now, or today."""
@@ -44,6 +47,8 @@ SHARES = frozenset({
     Measure.FALSE_HIT_RATE, Measure.SHORTFALL,
 })
 COUNTS = frozenset({Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.DATABASE_FAILURES})
+# What these say is so at the moment, whatever was before.
+AT_THE_MOMENT = frozenset({Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.MEMORY_SHARE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,16 @@ class Rule:
     def scale(self) -> int:
         """What the figure is multiplied with to be read in its unit."""
         return 100 if self.measure in SHARES else 1
+
+    @property
+    def looked_back(self) -> str:
+        """How far back the figure looks, as " in 7 days" behind it in a sentence; empty for what is read at the moment."""
+        if self.measure in AT_THE_MOMENT:
+            return ""
+        minutes = self.window.total_seconds() / 60
+        units = ((DAY, "day"), (HOUR, "hour"), (1, "minute"))
+        size, name = next(unit for unit in units if minutes % unit[0] == 0 or unit[0] == 1)
+        return f" in {minutes / size:g} {name}{'' if minutes == size else 's'}"
 
     @property
     def note(self) -> str:
@@ -170,7 +185,6 @@ def _rule(
     )
 
 
-HOUR, DAY = 60, 24 * 60
 _C, _W = Severity.CRITICAL, Severity.WARNING
 SHIPPED: tuple[Rule, ...] = (
     _rule(_C, "hit_rate_critical", "Hit rate very low", Measure.HIT_RATE, "<", 0.15, 0.18, window=HOUR, minimum=50, hold=5),

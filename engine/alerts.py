@@ -65,8 +65,8 @@ class Change:
         of = f" ({self.subject})" if self.subject else ""
         if self.value is None:
             return f"{self.rule.title}{of}"
-        sign = "above" if self.rule.above else "below"
-        return f"{self.rule.title}{of}: {self.rule.shown(self.value)}, {sign} {self.rule.shown(self.rule.threshold)}, n = {self.sample:,}"
+        sign, value = "above" if self.rule.above else "below", f"{self.rule.shown(self.value)}{self.rule.looked_back}"
+        return f"{self.rule.title}{of}: {value}, {sign} {self.rule.shown(self.rule.threshold)}, n = {self.sample:,}"
 
 
 # Runs in a change's transaction with its connection, the row before and the row after.

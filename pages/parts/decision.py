@@ -182,8 +182,9 @@ def table(decisions: Sequence[Decision], texts: Sequence[str]) -> pd.DataFrame:
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Such a table for the page; what is downloaded keeps its confidences as numbers."""
-    return frame.assign(Confidence=words.percents(frame["Confidence"] / 100))
+    """Such a table for the page, with the long words last; what is downloaded keeps its confidences as numbers."""
+    shown = frame.assign(Confidence=words.percents(frame["Confidence"] / 100))
+    return shown[[*shown.columns.drop("Text"), "Text"]]
 
 
 def degraded_note(frame: pd.DataFrame) -> None:

@@ -110,10 +110,10 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
 
 def latest_table(rows: Sequence[Any]) -> pd.DataFrame:
     """The newest decisions for a table. A confidence stands beside the department that was decided; where a ticket was sent on to has a
-    column of its own, which is there where one was."""
+    column of its own, which is there where one was. The words stand last: they are long, and would push the decision out of sight."""
     shown = [
-        (r.created_at, r.body, r.department, confidence, r.overruled_to or "", words.METHOD[r.method], r.ticket_id)
+        (r.created_at, r.department, confidence, r.overruled_to or "", words.METHOD[r.method], r.ticket_id, r.body)
         for r, confidence in zip(rows, words.percents(r.confidence for r in rows), strict=True)
     ]
-    frame = pd.DataFrame(shown, columns=["Time (UTC)", "Text", "Department", "Confidence", SENT_ON, "Method", "Ticket"])
+    frame = pd.DataFrame(shown, columns=["Time (UTC)", "Department", "Confidence", SENT_ON, "Method", "Ticket", "Text"])
     return frame if any(r.overruled_to for r in rows) else frame.drop(columns=SENT_ON)

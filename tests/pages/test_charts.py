@@ -1,6 +1,7 @@
 """Every chart of the dashboard says its unit, its time range and how many decisions or labels it rests on."""
 from __future__ import annotations
 
+import re
 from collections import namedtuple
 from datetime import UTC, datetime, timedelta
 
@@ -50,8 +51,10 @@ UNITS = {
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_note_under_the_title_holds_the_time_range_and_the_sample(name: str) -> None:
     figure = charts.dated(figures(empty=False)[name], "last 7 days")
-    _, note = figure.layout.title.text.split("<br>")
+    _, note = figure.layout.title.text.split("<br>", 1)
     assert "last 7 days · " in note and SAMPLES[name] in note
+    # What is longer ends outside the picture on a telephone, and nothing tells that something is missing.
+    assert all(len(re.sub("<[^>]*>", "", line)) <= 60 for line in note.split("<br>"))
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == UNITS[name]
 
 

@@ -192,3 +192,5 @@ def test_a_confidence_stands_beside_the_department_that_was_decided(opened: Call
     assert (table["Department"][0], table["Sent on to"][0]) == (decision.department, "Complaints")
     columns = list(table.columns)
     assert columns.index("Confidence") == columns.index("Department") + 1
+    # Long words before it would push the decision out of a narrow screen.
+    assert columns[:2] == ["Time (UTC)", "Department"] and columns[-1] == "Text"
