@@ -234,8 +234,10 @@ def build(
 
 
 def migrate_only(settings: Settings) -> tuple[str | None, str | None]:
-    """Bring the database to the newest schema; the revisions before and after."""
+    """Bring the database to the newest schema; the revisions before and after. Raises ConfigurationError for the replica's address too."""
     with ExitStack() as stack:
+        if settings.analytics_url is not None:
+            connect(settings.analytics_url, setting="ANALYTICS_DATABASE_URL").dispose()
         url = settings.postgres_url
         if url is None:
             embedded = EmbeddedServers(settings.data_dir, valkey=False)
