@@ -19,13 +19,13 @@ except ConsoleError as error:
 
 everybody, new, machines = st.tabs(["Everybody", "Add a user", "API tokens"])
 with everybody:
-    st.dataframe(people.table(users), hide_index=True, width="stretch", column_config=words.TIMES)
+    st.dataframe(people.table(users), hide_index=True, width="stretch", placeholder="", column_config=words.TIMES)
     people.change(users, engine=engine, by=operator.name)
 with new:
     people.add(engine=engine, by=operator.name)
 with machines:
     if tokens:
-        st.dataframe(people.token_table(tokens), hide_index=True, width="stretch", column_config=words.TIMES)
+        st.dataframe(people.token_table(tokens), hide_index=True, width="stretch", placeholder="", column_config=words.TIMES)
         people.revoke(tokens, engine=engine, by=operator.name)
     else:
         st.caption("Nobody has made an API token yet. Everybody makes their own on the Account page.")
