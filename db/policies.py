@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, insert, select, text, update
@@ -11,6 +10,7 @@ from db.locks import Lock
 from db.models import policies
 from db.session import reading, writing
 from db.taxonomy import raise_counter
+from engine import policy_words
 from engine.domain import Policy, Stage, Thresholds
 from engine.errors import Conflict, NotFound
 
@@ -75,11 +75,8 @@ def _policy(row: Row | None) -> Policy:
 
 
 def _meanwhile(row: Row | None, based_on: int) -> str:
-    now = "the built-in defaults are in force"
-    if row:
-        now = f"policy {row.number} is in force since {row.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, by {row.author} ({row.reason})"
-    earlier = f"policy {based_on}" if based_on else "the built-in defaults"
-    return f"{now}. This change was made to {earlier}. Nothing was changed. Look at what is in force, then make the change again."
+    now = policy_words.in_force(row.number, (row.created_at, row.author, row.reason)) if row else policy_words.in_force(0, None)
+    return f"{now}. This change was made to {policy_words.name(based_on)}. Nothing was changed. Look at what is in force, then make the change again."
 
 
 def config_of(policy: Policy) -> dict[str, Any]:

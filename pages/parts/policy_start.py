@@ -14,6 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from engine import policy as policies
+from engine import policy_words
 from engine.domain import Policy, Thresholds
 from pages.parts import words
 
@@ -67,23 +68,23 @@ def follow(start: Start, draft: Policy, live: Policy, departments: Sequence[str]
     if not yours and not any(st.session_state.get(button) for button in _BUTTONS):
         renew()
         st.rerun()
-    told = []
+    told, before, now = [], policy_words.name(start.policy.number), policy_words.name(live.number)
     if newer:
-        told.append(f"Meanwhile {_made(live, history)}. The fields still hold {_name(start.policy)} and what you entered. That cannot be put in force: "
+        told.append(f"Meanwhile {_made(live, history)}. The fields still hold {before} and what you entered. That cannot be put in force: "
                     "it would undo the newer policy.")
     if changed := "; ".join(f"{what}: {words.plain(', '.join(sorted(names)))}" for what, names in lists if names):
         told.append(f"Meanwhile the departments have changed ({changed}). The table still shows those of before; nothing can be put in force for "
                     "one that is no longer live.")
-    told.append(f"“Start from {_name(live)}” fills all fields anew. Note before what you want to enter again.")
+    told.append(f"“Start from {now}” fills all fields anew. Note before what you want to enter again.")
     st.warning(" ".join(told), icon=":material/sync_problem:")
     theirs = _differences(start.policy, live)
     if rows := [
         (name, (yours.get(name) or theirs[name])[0], yours[name][1] if name in yours else "", theirs[name][1] if name in theirs else "")
         for name in dict.fromkeys([*yours, *theirs])
     ]:
-        columns = ["Field", f"In {_name(start.policy)}", "Entered by you", f"Changed by {_name(live)}"]
+        columns = ["Field", f"In {before}", "Entered by you", f"Changed by {now}"]
         st.dataframe(pd.DataFrame(rows, columns=columns)[columns[: 4 if newer else 3]], hide_index=True, width="stretch")
-    st.button(f"Start from {_name(live)}", key="start_anew", icon=":material/restart_alt:", on_click=renew)
+    st.button(f"Start from {now}", key="start_anew", icon=":material/restart_alt:", on_click=renew)
 
 
 def figure(value: float) -> str:
@@ -119,9 +120,4 @@ def _text(value: Any) -> str:
 
 def _made(live: Policy, history: Sequence[Any]) -> str:
     row = next((row for row in history if row.number == live.number), None)
-    who = f" since {row.created_at:%Y-%m-%d %H:%M:%S} UTC, by {words.plain(row.author)} ({words.plain(row.reason)})" if row else ""
-    return f"{_name(live)} is in force{who}"
-
-
-def _name(policy: Policy) -> str:
-    return f"policy {policy.number}" if policy.number else "the built-in defaults"
+    return policy_words.in_force(live.number, (row.created_at, words.plain(row.author), words.plain(row.reason)) if row else None)
