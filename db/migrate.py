@@ -33,11 +33,8 @@ def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | N
         connection.execute(text("set local lock_timeout = 0"))
         connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.MIGRATING})
         before = MigrationContext.configure(connection).get_current_revision()
-        if before is not None and before not in _known():
-            raise ConfigurationError(
-                f"the database has schema {before}, and this version of the console knows up to {newest()}. "
-                "Start the newer version that was used last; nothing was changed."
-            )
+        if before is not None:
+            expect_known(before, holder="the database")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*expression-based index.*")
             command.upgrade(_config(connection), revision)
@@ -55,8 +52,13 @@ def revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _known() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+def expect_known(revision: str, *, holder: str) -> None:
+    """Raise ConfigurationError for the schema of a newer version of the product; `holder` is what has it."""
+    if revision not in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}:
+        raise ConfigurationError(
+            f"{holder} has schema {revision}, and this version of the console knows up to {newest()}. "
+            "Use the version that it comes from, or a newer one; nothing was changed."
+        )
 
 
 def newest() -> str:

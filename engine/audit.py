@@ -109,7 +109,8 @@ class Audit:
 
 def checked(rows: Iterable[Any], *, head_id: int, head_hash: str, witness: str = "") -> Verified:
     """Check rows in order against their seals and the head. Rows have the columns of the audit log."""
-    previous, count, seen = GENESIS, 0, not witness
+    # What was noted of a log without rows is where every log begins.
+    previous, count, seen = GENESIS, 0, witness in ("", GENESIS)
     for row in rows:
         if row.id != count + 1:
             return Verified(rows=count, head=previous, broken_at=count + 1, problem=f"row {count + 1} is missing")

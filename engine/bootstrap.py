@@ -13,6 +13,7 @@ from pathlib import Path
 import threadpoolctl
 
 from db import migrate
+from db.archive import Archive
 from db.decisions import Decisions
 from db.embedded import EmbeddedServers
 from db.exemplars import Exemplars
@@ -247,6 +248,12 @@ def migrate_only(settings: Settings) -> tuple[str | None, str | None]:
         database = connect(url)
         stack.callback(database.dispose)
         return migrate.upgrade(database)
+
+
+def archive(settings: Settings) -> Archive:
+    """What backs the database up and restores it; opens nothing yet."""
+    there = settings_module.child_environment()
+    return Archive(url=settings.postgres_url, data_dir=settings.data_dir, environment=there, seal=audit_module.seal)
 
 
 _lookouts: list[telling.Lookout] = []

@@ -2,22 +2,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_safely(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """The file with this content, or as it was: also after a crash in between; `mode` as of `os.open`. Raises OSError."""
+@contextmanager
+def safely(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file to write, also under its `name` by somebody else; at the block's end, when it is whole on the disk, it takes the
+    place of `path`.
+
+    After any exception, and after a crash in between, `path` is as it was. `mode` as of `os.open`. Raises OSError.
+    """
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with open(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "wb") as file:
-            file.write(content)
+        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except OSError:
+    except BaseException:
         beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_safely(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """The file with this content, or as it was, as `safely` does it. Raises OSError."""
+    with safely(path, mode=mode) as file:
+        file.write(content)
 
 
 def sync_folder(folder: Path) -> None:

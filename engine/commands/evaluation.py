@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import threadpoolctl
 
 from engine import backends, evaluation, labelled_csv, settings
 from engine.commands.bar import bar
+from engine.commands.place import expect_writable
 from engine.commands.show import show
 from engine.errors import ConsoleError, ImportRejected
 from engine.recurring import FEWEST_COPIES
@@ -35,7 +35,10 @@ def run(arguments: Namespace) -> int:
     """Print the report, and write it as JSON where asked for."""
     columns = {"text_column": arguments.text_column.strip(), "label_column": arguments.label_column.strip()}
     if arguments.json:
-        _check_place(arguments.json, {arguments.train, arguments.test, arguments.parents} - {None})
+        read = {arguments.train, arguments.test, arguments.parents} - {None}
+        if any(arguments.json.exists() and other.exists() and arguments.json.samefile(other) for other in read):
+            raise ImportRejected(f"{arguments.json}: is read by this command, the report would replace it. Name another file. Nothing was done")
+        expect_writable(arguments.json)
     train, test = (labelled_csv.read(_content(path), name=path.name, **columns) for path in (arguments.train, arguments.test))
     parents = labelled_csv.parents(_content(arguments.parents), name=arguments.parents.name) if arguments.parents else None
     # As in the console: one thread, so that sums come out the same everywhere and one ticket waits for nobody.
@@ -48,18 +51,6 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         _write(arguments.json, json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")
     return 0
-
-
-def _check_place(path: Path, read: set[Path]) -> None:
-    """What takes minutes should not fail at its last step. Raises ImportRejected."""
-    if any(path.exists() and other.exists() and path.samefile(other) for other in read):
-        raise ImportRejected(f"{path}: is read by this command, the report would replace it. Name another file. Nothing was done")
-    folder = path.parent if path.name else path
-    if path.is_dir() or not path.name or not folder.is_dir():
-        why = "is a folder" if folder.is_dir() else "its folder does not exist"
-        raise ImportRejected(f"{path}: cannot be written: {why}. Name another file. Nothing was done")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise ImportRejected(f"{path}: cannot be written: Permission denied. Name another file. Nothing was done")
 
 
 def _write(path: Path, report: str) -> None:

@@ -29,7 +29,7 @@ def opened(*, log: bool = False, following: bool = False, stores: bool = False) 
         raise ServiceUnavailable(
             error.service, f"{error.reason.rstrip('. ')}. Nothing was stored; run this again when it is back."
         ) from error
-    audit.coming_from(_caller())
+    audit.coming_from(caller())
     try:
         if following:
             engine.state.start()
@@ -39,7 +39,7 @@ def opened(*, log: bool = False, following: bool = False, stores: bool = False) 
         engine.close()
 
 
-def _caller() -> str:
+def caller() -> str:
     """Who runs the command, for the audit log: the machine's own user, whom no variable of the environment can change."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from engine.commands import access, evaluation, operate, serve, tickets
+from engine.commands import access, backup, evaluation, operate, serve, tickets
 from engine.domain import Channel, Priority
 
 
@@ -67,6 +67,7 @@ def build() -> argparse.ArgumentParser:
     command.add_argument("--new-ids", action="store_true", help="with --retry: give them new ticket ids, where other tickets have theirs")
     command.set_defaults(run=operate.spool)
 
+    backup.add(commands)
     access.add(commands)
     evaluation.add(commands)
     return parser

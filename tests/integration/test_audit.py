@@ -92,6 +92,13 @@ def test_a_log_that_was_rewritten_from_the_start_is_found_by_a_hash_noted_elsewh
     assert filled.audit.verify(witness=noted).problem.startswith("the log was replaced")
 
 
+def test_the_head_that_was_noted_of_a_log_without_rows_is_where_every_log_begins(console: Engine) -> None:
+    noted = console.audit.verify().head
+    assert console.audit.verify(witness=noted).broken_at is None
+    console.audit.record("ann", "did_something", "thing", "first")
+    assert console.audit.verify(witness=noted).broken_at is None
+
+
 def test_many_writers_at_once_make_one_chain(console: Engine) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: console.audit.record("ann", "did_something", "thing", str(n)), range(80)))

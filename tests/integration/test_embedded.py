@@ -14,7 +14,7 @@ import redis
 from sqlalchemy import create_engine, text
 
 from db.embedded import EmbeddedServers
-from engine.errors import ConfigurationError
+from engine.errors import Conflict, ConfigurationError, ServiceUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
@@ -142,6 +142,23 @@ def test_an_answer_that_was_removed_never_returns_with_an_older_copy_of_the_cach
     with redis.Redis.from_url(servers.redis_url) as client:
         assert client.get("answer") is None
     servers.close()
+
+
+def test_servers_are_vacated_only_when_nobody_uses_them_and_then_nobody_starts_them(folder: Path) -> None:
+    user = child(folder)
+    servers = EmbeddedServers(folder)
+    with pytest.raises(Conflict, match="a console or a command uses the database in .*Nothing was changed$"), servers.vacated():
+        pass
+    assert len(running(folder)) == 2
+    os.kill(user.pid, signal.SIGKILL)
+    user.wait()
+    user.stdin.close()
+    user.stdout.close()
+    with servers.vacated():
+        assert "postgres" not in running(folder), "what the killed process has left behind is stopped"
+        with pytest.raises(ServiceUnavailable, match="a restore is about to replace the database"):
+            EmbeddedServers(folder).start()
+    servers.start().close()
 
 
 def test_a_folder_that_cannot_be_used_is_a_configuration_error_that_names_it(tmp_path: Path) -> None:
