@@ -33,7 +33,7 @@ class Archive:
     """
 
     def __init__(
-        self, *, url: str | None, data_dir: Path, environment: Mapping[str, str], seal: Callable[[str, dict[str, Any]], str]
+        self, url: str | None, data_dir: Path, *, environment: Mapping[str, str], seal: Callable[[str, dict[str, Any]], str]
     ) -> None:
         self._url = url
         self._embedded = EmbeddedServers(data_dir, valkey=False)

@@ -24,8 +24,8 @@ from db.reviewed import Reviewed
 from db.session import connect, reach
 from db.storage import Storage
 from db.taxonomy import Taxonomy
-from engine import settings as settings_module
 from engine import audit as audit_module
+from engine import settings as settings_module
 from engine import backends, entrance, taxonomy_csv, telling, watching
 from engine.adapters.gemini import Gemini
 from engine.adapters.pinecone_index import PineconeIndex
@@ -243,8 +243,7 @@ def migrate_only(settings: Settings) -> tuple[str | None, str | None]:
         if url is None:
             embedded = EmbeddedServers(settings.data_dir, valkey=False)
             stack.callback(embedded.close)
-            embedded.start()
-            url = embedded.postgres_url
+            url = embedded.start().postgres_url
         database = connect(url)
         stack.callback(database.dispose)
         return migrate.upgrade(database)
@@ -252,8 +251,7 @@ def migrate_only(settings: Settings) -> tuple[str | None, str | None]:
 
 def archive(settings: Settings) -> Archive:
     """What backs the database up and restores it; opens nothing yet."""
-    there = settings_module.child_environment()
-    return Archive(url=settings.postgres_url, data_dir=settings.data_dir, environment=there, seal=audit_module.seal)
+    return Archive(settings.postgres_url, settings.data_dir, environment=settings_module.child_environment(), seal=audit_module.seal)
 
 
 _lookouts: list[telling.Lookout] = []
