@@ -150,7 +150,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def test_an_embedded_console_is_backed_up_while_it_writes_and_restored_elsewhere(
-    run: Run, environment, folder: Path, overheard  # noqa: ANN001
+    run: Run, environment: dict[str, str], folder: Path, overheard  # noqa: ANN001
 ) -> None:
     data, dump = folder / "data", folder / "console.dump"
     engine = bootstrap.build(settings.load(data_dir=data), log_stream=None)
@@ -201,7 +201,7 @@ def test_an_embedded_console_is_backed_up_while_it_writes_and_restored_elsewhere
 
 
 def test_the_earlier_embedded_database_is_kept_and_in_place_again_when_the_restore_fails(
-    run: Run, folder: Path, filled: str, databases  # noqa: ANN001
+    run: Run, folder: Path, filled: str
 ) -> None:
     run("backup", folder / "good.dump", DATABASE_URL=filled)
     run("restore", folder / "good.dump")
@@ -229,7 +229,9 @@ def test_the_earlier_embedded_database_is_kept_and_in_place_again_when_the_resto
     assert in_folder(folder / "data") == (3, 3, 0)
 
 
-def test_a_restore_that_is_killed_leaves_the_earlier_database_and_the_next_one_clears_up(run: Run, environment, folder: Path, filled: str) -> None:  # noqa: ANN001
+def test_a_restore_that_is_killed_leaves_the_earlier_database_and_the_next_one_clears_up(
+    run: Run, environment: dict[str, str], folder: Path, filled: str
+) -> None:
     run("backup", folder / "good.dump", DATABASE_URL=filled)
     run("restore", folder / "good.dump")
     began = folder / "began"
@@ -309,7 +311,9 @@ def test_an_older_schema_is_migrated_and_a_newer_one_refused(run: Run, folder: P
     databases.drop(url)
 
 
-def test_a_backup_is_of_one_moment_whatever_is_stored_while_it_is_written(run: Run, folder: Path, filled: str, empty: str, build) -> None:  # noqa: ANN001
+def test_a_backup_is_of_one_moment_whatever_is_stored_while_it_is_written(
+    run: Run, folder: Path, filled: str, empty: str, build  # noqa: ANN001
+) -> None:
     """Its numbers are looked at first, then somebody stores a ticket, and only then does pg_dump begin."""
     engine = build(working=False)
     ready, go = folder / "ready", folder / "go"
@@ -352,7 +356,7 @@ def test_a_backup_that_a_migration_overtook_is_none(run: Run, folder: Path, fill
     assert list(folder.glob("good.dump*")) == []
 
 
-def test_a_file_is_replaced_only_when_asked_and_only_by_a_whole_backup(run: Run, environment, folder: Path, filled: str) -> None:  # noqa: ANN001
+def test_a_file_is_replaced_only_when_asked_and_only_by_a_whole_backup(run: Run, environment: dict[str, str], folder: Path, filled: str) -> None:
     file = folder / "kept.dump"
     file.write_text("the backup of yesterday")
     said = run("backup", file, code=2, DATABASE_URL=filled).err
