@@ -15,8 +15,7 @@ from pages.parts.guard import open_page
 operator, engine = open_page("Policy", caption="How sure the console must be before a ticket goes its way without a person.")
 
 try:
-    live = engine.policies.live()
-    departments = [d.name for d in engine.taxonomy.departments()]
+    live, departments = engine.policies.live(), [d.name for d in engine.taxonomy.departments()]
     state, demo, snapshot = engine.state.current(), engine.tracking.demo, engine.tracking.snapshot()
     evidence = engine.tracking.evidence().comparable(departments, embedder=state.versions["embedder"])
     history, sampled, kept = engine.policies.all(), engine.reviewed.sampled(demo=demo), policy_kept.read(engine, demo=demo)
@@ -61,9 +60,10 @@ above = st.container()
 draft = policy_form.edit(start)
 with above:
     policy_start.follow(start, draft, live, departments, history)
-proposed, thresholds = policies.derived(draft, evidence, departments)
+derived, thresholds = policies.derived(draft, evidence, departments)
 policy_form.assumption(evidence, sampled, model=state.versions["model"].partition("+")[0], demo=demo)
-policy_form.promise(proposed, thresholds)
+proposed = policy_form.proposed(start, draft, derived)
+policy_form.promise(derived, thresholds)
 policy_form.compare(live, proposed, evidence, snapshot)
 
 reason = st.text_input("Why this change?", key="policy_reason", max_chars=policies.REASON_MAX, placeholder="So that others can follow it later")

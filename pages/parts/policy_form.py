@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from engine import policy as policies
+from engine import policy_words
 from engine.accuracy import AccuracySnapshot
 from engine.domain import Policy, Stage, Thresholds
 from engine.risk import Basis, DepartmentThreshold
@@ -39,11 +40,13 @@ def edit(start: Start) -> Policy:
     )
     target, own = None, base.departments
     if wanted == "A target accuracy":
+        before = base.target_accuracy or 0.95
+        shown = round(100 * before, 6)
         percent = st.slider(
-            "Of the tickets routed alone, at least this share must be right", 80.0, 99.5, round(100 * (base.target_accuracy or 0.95), 6), 0.5,
-            format="%.1f %%", key=f"policy_target_{start.key}",
+            "Of the tickets routed alone, at least this share must be right", 80.0, 99.5, shown, 0.5, format="%.1f %%", key=f"policy_target_{start.key}",
         )
-        target, own = percent / 100, {}
+        # A target between two steps, untouched, is the one that is stored to its last digit.
+        target, own = before if percent == shown else percent / 100, {}
     one, two, three, four = st.columns(4)
     auto = one.number_input("Routed alone from", value=base.thresholds.auto, step=STEP, format=EXACT, key=f"policy_auto_{start.key}")
     preselect = two.number_input("One click from", value=base.thresholds.preselect, step=STEP, format=EXACT, key=f"policy_preselect_{start.key}")
@@ -69,10 +72,18 @@ def edit(start: Start) -> Policy:
             "Stages", list(STAGES), [s for s in STAGES if s in base.stages], format_func=STAGES.__getitem__, key=f"policy_stages_{start.key}",
             help="The best guess for a person is always the last resort.",
         )
-    return replace(
+    draft = replace(
         base, confidence=confidence, accuracy=accuracy, similarity=similarity, neighbours=int(neighbours), thresholds=Thresholds(auto, preselect),
         departments=own, stages=frozenset(stages), audit_rate=audit, review_rate=review, deadline=deadline, target_accuracy=target,
     )
+    if not _same_target(start, draft):
+        return draft
+    return replace(draft, departments={name: thresholds for name, thresholds in base.departments.items() if name in start.departments})
+
+
+def _same_target(start: Start, draft: Policy) -> bool:
+    """True when what a promise rests on is untouched. Its thresholds stay then; newer labels' are offered for a click of their own."""
+    return draft.target_accuracy is not None and (draft.target_accuracy, draft.thresholds) == (start.policy.target_accuracy, start.policy.thresholds)
 
 
 def _department_table(start: Start, common: Thresholds) -> dict[str, Thresholds]:
@@ -90,6 +101,19 @@ def _department_table(start: Start, common: Thresholds) -> dict[str, Thresholds]
         for name, auto, preselect in table.itertuples(index=False)
         if not (pd.isna(auto) and pd.isna(preselect))
     }
+
+
+def proposed(start: Start, draft: Policy, derived: Policy) -> Policy:
+    """The policy that would be put in force: with the thresholds of the target that it started from while that is untouched."""
+    if not _same_target(start, draft):
+        return derived
+    if draft.departments != derived.departments:
+        st.caption(
+            f"Target and thresholds are those of {policy_words.name(start.policy.number)}, so the thresholds that it promised by stay with them: "
+            + (", ".join(f"{words.plain(name)} from {figure(own.auto)}" for name, own in sorted(draft.departments.items())) or "none")
+            + ". What the labels promise now is below."
+        )
+    return draft
 
 
 def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:

@@ -93,8 +93,8 @@ def figure(value: float) -> str:
 
 
 def _untouched(start: Start, draft: Policy) -> dict[str, Thresholds]:
-    """The departments' thresholds as untouched fields give them back: none beside a target, else those of the table's rows."""
-    return {} if draft.target_accuracy is not None else {n: t for n, t in start.policy.departments.items() if n in start.departments}
+    """The departments' thresholds as untouched fields give them back: beside a target nobody enters any, else those of the table's rows."""
+    return draft.departments if draft.target_accuracy is not None else {n: t for n, t in start.policy.departments.items() if n in start.departments}
 
 
 def _differences(old: Policy, new: Policy) -> dict[str, tuple[str, str]]:

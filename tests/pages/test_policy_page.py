@@ -208,8 +208,42 @@ def test_fields_that_are_not_touched_keep_their_values_and_no_format_rounds_them
     assert replace(console.policies.live(), number=0) == replace(stored, number=0)
 
 
+PROMISED = Policy(target_accuracy=0.9321, thresholds=Thresholds(0.96, 0.6), departments={"Sales": Thresholds(0.99, 0.8)}, deadline=2.5)
+
+
+@pytest.mark.parametrize("stored", [FINE, PROMISED, replace(PROMISED, target_accuracy=0.999), replace(PROMISED, target_accuracy=0.75)])
+def test_starting_from_the_newer_policy_fills_in_all_of_it_and_saving_it_changes_nothing(opened: OPENS, console: Engine, stored: Policy) -> None:
+    another(console)
+    page = opened("policy")
+    field(page, "Nearest similarity at least").set_value(0.77)
+    made = another(console, stored)
+    page.run()
+    page.button(key="start_anew").click().run()
+    assert not page.exception and not page.warning
+    save(page)
+    assert console.policies.live() == replace(made, number=3)
+
+
+def test_promised_thresholds_stay_with_their_target_and_go_with_it(opened: OPENS, console: Engine) -> None:
+    another(console, PROMISED)
+    page = opened("policy")
+    assert "the thresholds that it promised by stay with them: Sales from 0.99." in said(page)
+    field(page, "Lowest tracked accuracy").set_value(0.85)
+    save(page)
+    assert (console.policies.live().accuracy, console.policies.live().departments) == (0.85, PROMISED.departments)
+    field(page, "Routed alone from").set_value(0.97).run()
+    assert "stay with them" not in said(page)
+    save(page)
+    assert console.policies.live().departments == {}, "no label promises anything here"
+    another(console, PROMISED)
+    page.run()
+    page.slider[0].set_value(90.0).run()
+    save(page)
+    assert (console.policies.live().target_accuracy, console.policies.live().departments) == (0.9, {})
+
+
 @pytest.mark.parametrize("target", [share / 200 for share in range(160, 200)])
-def test_a_target_that_is_not_touched_keeps_its_value(target: float) -> None:
+def test_a_target_that_is_chosen_is_the_share_that_is_shown(target: float) -> None:
     assert round(100 * target, 6) / 100 == target
 
 
