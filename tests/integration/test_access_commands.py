@@ -103,7 +103,7 @@ def test_verify_ends_with_1_when_a_row_was_altered(shell, console: Engine) -> No
     code, out, _ = shell("audit", "verify")
     assert (code, json.loads(out)["rows"]) == (0, 3)
     assert shell("audit", "verify", "--head", json.loads(out)["head"])[0] == 0
-    assert shell("audit", "verify", "--head", "0" * 64)[0] == 1
+    assert shell("audit", "verify", "--head", "f" * 64)[0] == 1
     pool = connect(console.settings.postgres_url)
     with pool.begin() as connection:
         connection.execute(text("set local session_replication_role = replica"))
