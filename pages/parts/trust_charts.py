@@ -12,6 +12,8 @@ from engine.risk import RiskCoverage
 BLUE, GREEN, RED, GREY = "#1f77b4", "#2a9d8f", "#d1603d", "#8a94a6"
 # Pixels of a department's row in the confusion matrix: one line of its name.
 ROW = 18
+# With more departments than this their numbers are shown under the pointer alone.
+MOST_WRITTEN = 60
 
 
 def reliability_diagram(bins: Sequence[ReliabilityBin], *, n: int) -> go.Figure:
@@ -54,9 +56,11 @@ def risk_coverage(curve: RiskCoverage, *, target: float, chosen: Effect, n: int)
 def confusion(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, n: int) -> go.Figure:
     """Rows: where tickets went; columns: where they belonged."""
     values = [[counts.get((predicted, actual), 0) for actual in names] for predicted in names]
+    # Each number is an element of its own: a browser takes half a minute over those of 300 departments, nearly all of them 0.
+    written = {"text": [[value or "" for value in row] for row in values], "texttemplate": "%{text}"} if len(names) <= MOST_WRITTEN else {}
     figure = go.Figure(
         go.Heatmap(
-            z=values, x=list(names), y=list(names), colorscale="Blues", showscale=False, text=values, texttemplate="%{text}",
+            z=values, x=list(names), y=list(names), colorscale="Blues", showscale=False, **written,
             hovertemplate="went to %{y}<br>belonged to %{x}<br>%{z} labels<extra></extra>",
         )
     )

@@ -19,6 +19,12 @@ def test_every_department_has_its_name_on_both_axes_and_room_for_it(many: int) -
     assert figure.layout.height >= many * trust_charts.ROW + 200
 
 
+def test_numbers_are_written_where_there_are_labels_and_not_for_hundreds_of_departments() -> None:
+    few, many = (trust_charts.confusion([str(number) for number in range(n)], {("0", "1"): 7}, n=7).data[0] for n in (2, 300))
+    assert [list(row) for row in few.text] == [["", 7], ["", ""]]
+    assert many.text is None and many.texttemplate is None and many.z[0][1] == 7
+
+
 @pytest.mark.parametrize(("share", "side"), [(0.0, "left"), (0.3, "left"), (0.9, "right"), (1.0, "right")])
 def test_the_share_routed_alone_is_written_where_there_is_room(share: float, side: str) -> None:
     figure = trust_charts.risk_coverage(CURVE, target=0.95, chosen=Effect(routed_alone=share, accuracy=0.8, labels=5), n=5)
