@@ -100,7 +100,7 @@ def connect(
 def _address(url: str, setting: str) -> URL:
     try:
         address = make_url(url)
-        usable = address.drivername in ("postgresql", "postgresql+psycopg2")
+        usable = address.drivername in ("postgresql", "postgresql+psycopg2") and 1 <= (address.port or 5432) <= 65535
         # The driver looks at the options behind the ? when it first connects.
         make_dsn(**address.get_dialect()().create_connect_args(address)[1])
     except (ArgumentError, ValueError, psycopg2.ProgrammingError):
