@@ -72,11 +72,15 @@ class Tables(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedders:
-    """`current` answers tickets; `wanted` is the one that the settings name, where its vectors are still being made."""
+    """`current` answers tickets; `wanted` is the one that the settings name, where its vectors are still being made.
+
+    `complete` tells whether they are all there, with a model that was learned from them.
+    """
 
     current: Embedder
     wanted: Embedder
     probe: Callable[[], str]
+    complete: Callable[[], bool]
 
 
 def leases(tables: Tables, embedder: Embedder, index: Index) -> Callable[[], Lease]:
@@ -99,15 +103,18 @@ def embedders(settings: Settings, tables: Tables, services: Services) -> Embedde
     local = local_embedder(settings)
     probe = lambda: f"{local.name}, {local.embed(['ping']).shape[1]} dimensions"  # noqa: E731
     if settings.google_api_key is None or not settings.gemini_embedding_model:
-        return Embedders(current=local, wanted=local, probe=probe)
+        return Embedders(current=local, wanted=local, probe=probe, complete=lambda: True)
     remote = GeminiEmbeddings(
         api_key=settings.google_api_key.get_secret_value(), model=settings.gemini_embedding_model, mask=masked,
         endpoint=settings.google_api_endpoint,
     )
     guarded = GuardedEmbedder(remote, services.service("embedder", limits=REMOTE_EMBEDDER))
     missing = tables.exemplars(remote).missing
-    complete = tables.models.live_number(embedder=remote.name) is not None and len(missing(limit=BATCH)) < BATCH
-    return Embedders(current=guarded if complete else local, wanted=guarded, probe=remote.ping)
+
+    def complete() -> bool:
+        return tables.models.live_number(embedder=remote.name) is not None and len(missing(limit=BATCH)) < BATCH
+
+    return Embedders(current=guarded if complete() else local, wanted=guarded, probe=remote.ping, complete=complete)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from db.storage import Storage
 from db.taxonomy import Taxonomy
 from engine import audit as audit_module
 from engine import settings as settings_module
-from engine import backends, entrance, taxonomy_csv, telling, watching
+from engine import backends, entrance, preparing, taxonomy_csv, telling, watching
 from engine.adapters.gemini import Gemini
 from engine.adapters.pinecone_index import PineconeIndex
 from engine.adapters.redis_cache import RedisCache
@@ -39,7 +39,6 @@ from engine.health import Health
 from engine.loading import StateLoader
 from engine.ports import Clock
 from engine.reembed import Reembedder
-from engine.refit import Refitter
 from engine.refresh import Refresher
 from engine.reindex import Reindexer
 from engine.resilience import Limits
@@ -50,7 +49,6 @@ from engine.spool import Spool
 from engine.telemetry.fanout import Telemetry
 from engine.tracking import Tracking
 from engine.training import Trainer
-from engine.upkeep import Task, Upkeep
 from engine.watching import Watch
 
 # Longer than the longest deadline of a ticket, in seconds.
@@ -192,22 +190,6 @@ def build(
         drainer = Drainer(
             spool=spool, route=router.route_tickets, store=decisions, open_for_calls=lambda: gate.asks_allowed, log=log
         )
-        wanted = storage.exemplars(embedders.wanted)
-
-        def switch() -> None:
-            """Every exemplar has its vector of the wanted embedder: learn with it, then use it."""
-            if models.live_number(embedder=embedders.wanted.name) is None:
-                Trainer(
-                    embedder=embedders.wanted, exemplars=wanted, models=models,
-                    catalogue=storage.catalogue(embedders.wanted), policy=policies.live,
-                ).train()
-            if renew is not None:
-                renew()
-
-        switching = embedders.wanted is not embedder
-        reembedder = Reembedder(embedder=embedders.wanted, exemplars=wanted, log=log, ready=switch if switching else None)
-        # Meanwhile the labels' vectors of the embedder in use are still wanted.
-        filler = Reembedder(embedder=embedder, exemplars=exemplars, log=log) if switching else None
         own_lookout = telling.lookout(settings, answers=lambda: True, clock=clock, log=log) if lookout is None else None
         watch = watching.watch(
             settings, tables=storage, log=log, metrics=metrics, services=services, health=health, spool=spool,
@@ -215,14 +197,14 @@ def build(
             lookout=lookout or own_lookout,
         )
         stack.callback(watch.close)
-        refitter = Refitter(
-            train=trainer.train, exemplars=exemplars, models=models, policy=policies.live, embedder=embedder.name, log=log
+        preparation = preparing.prepare(
+            storage, trainer=trainer, current=embedder, wanted=embedders.wanted, complete=embedders.complete, policy=policies.live,
+            reindexer=index.reindexer, renew=renew, log=log, here=True,
         )
-        learning = Upkeep((Task("refit", 30.0, refitter.refit_when_due),), log=log, stopwatch=time.monotonic)
-        workers = (watch.upkeep, watch.notices, own_lookout, drainer, reembedder, filler, index.reindexer, learning, state) if working else ()
-        for worker in filter(None, workers):
-            stack.callback(worker.close)
-            worker.start()
+        workers = (watch.upkeep, watch.notices, own_lookout, drainer, *preparation.workers, state) if working else ()
+        for one in filter(None, workers):
+            stack.callback(one.close)
+            one.start()
         closing = stack.pop_all()
         return Engine(
             settings=settings, router=router, trainer=trainer, decisions=decisions, outcomes=storage.outcomes, exemplars=exemplars,
@@ -230,7 +212,7 @@ def build(
             accounts=door.accounts, sessions=door.sessions, tokens=door.tokens, audit=audit, limits=door.limits,
             identity_provider=backends.identity_provider(settings), retention=storage.retention, health=health, state=state, log=log, close=closing.close,
             services=services, spool=spool, drainer=drainer, reindexer=index.reindexer, outbox=index.notes, remote_index=index.remote,
-            reembedder=reembedder, gemini=gemini,
+            reembedder=preparation.reembedder, gemini=gemini,
         )
 
 

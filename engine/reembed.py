@@ -71,3 +71,28 @@ class Reembedder:
         if self._ready is not None and not self._background.stopped:
             self._ready()
             self._ready = None
+
+
+class Successor:
+    """Looks until other processes have made the wanted embedder's vectors and learned from them: `complete` says so, then `ready` is called.
+
+    After a failure it is called again until it has succeeded once.
+    """
+
+    def __init__(self, *, complete: Callable[[], bool], ready: Callable[[], None], log: DecisionLog, look_every: float = 10.0) -> None:
+        self._complete = complete
+        self._ready = ready
+        self._background = Background("changeover", self._look, log=log, interval=look_every)
+
+    def start(self) -> None:
+        """Look until it is so, or `close`."""
+        self._background.start()
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._background.close()
+
+    def _look(self) -> None:
+        if self._complete():
+            self._ready()
+            self._background.close()
