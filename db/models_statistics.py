@@ -75,6 +75,9 @@ instances = Table(
     Column("set_aside", Integer, nullable=False, server_default=text("0")),
     # The states of its breakers by service, as `engine.reported` writes them.
     Column("services", JSONB, nullable=False, server_default=text("'{}'")),
+    # Whether it is a worker, and whether it leaves its work to one.
+    Column("worker", Boolean, nullable=False, server_default=text("false")),
+    Column("needs_worker", Boolean, nullable=False, server_default=text("false")),
 )
 
 alert_rules = Table(

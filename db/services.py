@@ -49,11 +49,15 @@ class Services:
 
     def beat(
         self, name: str, *, memory_share: float, spooled: int, now: datetime, set_aside: int = 0,
-        services: Mapping[str, Mapping[str, Any]] | None = None,
+        services: Mapping[str, Mapping[str, Any]] | None = None, worker: bool = False, needs_worker: bool = False,
     ) -> None:
-        """Say that an instance is alive, and how it is; `services` is what its breakers say, in the form of JSON."""
+        """Say that an instance is alive, and how it is; `services` is what its breakers say, in the form of JSON.
+
+        One that `needs_worker` leaves work to those that are a `worker`.
+        """
         values = {
             "seen_at": now, "memory_share": memory_share, "spooled": spooled, "set_aside": set_aside, "services": dict(services or {}),
+            "worker": worker, "needs_worker": needs_worker,
         }
         with writing(self._engine) as connection:
             connection.execute(upsert(instances).values(name=name, **values).on_conflict_do_update(index_elements=["name"], set_=values))

@@ -40,15 +40,16 @@ class Measure(StrEnum):
     DRIFT_DEPARTMENT = "drift_department"
     CALIBRATION_ERROR = "calibration_error"
     SHORTFALL = "shortfall"
+    WITHOUT_WORKER = "without_worker"
 
 
 SHARES = frozenset({
     Measure.HIT_RATE, Measure.INDEX_ERROR_SHARE, Measure.MEMORY_SHARE, Measure.AVAILABILITY, Measure.LOW_SHARE, Measure.ACCURACY,
     Measure.FALSE_HIT_RATE, Measure.SHORTFALL,
 })
-COUNTS = frozenset({Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.DATABASE_FAILURES})
+COUNTS = frozenset({Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.DATABASE_FAILURES, Measure.WITHOUT_WORKER})
 # What these say is so at the moment, whatever was before.
-AT_THE_MOMENT = frozenset({Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.MEMORY_SHARE})
+AT_THE_MOMENT = frozenset({Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.MEMORY_SHARE, Measure.WITHOUT_WORKER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,11 @@ class Rule:
             return (
                 "Counts what went alone with the target and thresholds in force; says nothing without a target. Opens only when chance "
                 "gives so much in one of 1,000 looks, and lasts while in one of 20. The Policy page offers thresholds from newer labels."
+            )
+        if self.measure is Measure.WITHOUT_WORKER:
+            return (
+                "Counts consoles with BACKGROUND_WORK=worker while no `python -m engine worker` reports: labels count at once, but nothing "
+                "is fitted anew."
             )
         if self.measure is Measure.SET_ASIDE:
             return (
@@ -202,6 +208,7 @@ SHIPPED: tuple[Rule, ...] = (
     _rule(_W, "tickets_waiting", "Tickets wait to be routed", Measure.WAITING, ">", 100, 80, window=1, minimum=0, hold=2),
     _rule(_W, "spool", "Tickets wait on disk for the database", Measure.SPOOLED, ">", 0, 0, window=1, minimum=0, hold=1),
     _rule(_W, "set_aside", "Accepted tickets cannot be stored", Measure.SET_ASIDE, ">", 0, 0, window=1, minimum=0, hold=1),
+    _rule(_W, "without_worker", "Consoles wait for a worker", Measure.WITHOUT_WORKER, ">", 0, 0, window=1, minimum=0, hold=5),
     _rule(_W, "drift_confidence", "Confidence has shifted", Measure.DRIFT_CONFIDENCE, ">", 0.2, 0.15, window=DAY, minimum=300, hold=30),
     _rule(_W, "drift_department", "Mix of departments has shifted", Measure.DRIFT_DEPARTMENT, ">", 0.2, 0.15, window=DAY, minimum=300, hold=30),
     _rule(_W, "calibration_error", "Shown confidence is off", Measure.CALIBRATION_ERROR, ">", 0.05, 0.04, window=30 * DAY, minimum=200, hold=0),

@@ -36,6 +36,7 @@ CONSEQUENCES = {
     "index": "The copy in Postgres answers; nothing is lost.",
     "embedder": "Only the words of a ticket decide, not its meaning: more tickets are left to people.",
     "language_model": "Doubtful tickets are left to people instead of being asked about.",
+    "worker": "Labels count at once, but nothing is fitted anew; missing vectors and changes for the remote index wait.",
     "model": "Every ticket goes to triage until something was learned.",
 }
 EMBEDDED_INDEX = "No similar tickets are found: only the learned router decides."
@@ -190,7 +191,7 @@ def model_version(state: RoutingState) -> str:
 
 def checks(
     settings: Settings, *, database: Callable[[], str], replica: Callable[[], str] | None, cache: Callable[[], str], model: Callable[[], str],
-    index: Index, embedders: Embedders, gemini: Gemini | None, notes: Callable[[], str],
+    index: Index, embedders: Embedders, gemini: Gemini | None, notes: Callable[[], str], workers: Callable[[], str],
 ) -> Sequence[Check]:
     """One check for each service, in the order of the System page."""
     def check(service: str, configured: bool, probe: Callable[[], str], *, needed: bool = False, consequence: str = "") -> Check:
@@ -210,6 +211,8 @@ def checks(
         else Check("language_model", NOT_CONFIGURED, None, needed=False, consequence=NO_LANGUAGE_MODEL),
         check("spool", False, notes),
     ]
+    if settings.background_work == "worker":
+        found.append(Check("worker", "configured", workers, needed=False, consequence=CONSEQUENCES["worker"], of_tickets=False))
     return found
 
 

@@ -98,12 +98,14 @@ def _now() -> datetime:
 
 def build(
     settings: Settings, *, chance: random.Random | None = None, log_stream: object = "stderr", clock: Clock = _now,
-    renew: Callable[[], None] | None = None, working: bool = True, lookout: telling.Lookout | None = None,
+    renew: Callable[[], None] | None = None, working: bool = True, worker: bool = False,
+    lookout: telling.Lookout | None = None,
 ) -> Engine:
     """Start what must be embedded, migrate, learn if nothing was learned yet, and join everything.
 
     `renew` is called when another engine should take over, because the wanted embedder's vectors are complete.
     `lookout` watches the database for longer than this engine lives; by default the engine has one of its own.
+    A `worker` serves nobody and prepares later answers (`engine.preparing`) also for consoles that leave that to one.
     Without `working` no thread drains, reports, alerts or learns; health then tells what the working processes report.
     Raises ConfigurationError and ServiceUnavailable; what was opened before is closed again.
     """
@@ -184,6 +186,7 @@ def build(
                 model=lambda: backends.model_version(state.current()),
                 index=index, embedders=embedders, gemini=gemini,
                 notes=lambda: f"{spool.waiting()} waiting, {len(spool.set_aside)} set aside",
+                workers=lambda: watching.workers(storage.services, clock),
             ),
             stopwatch=time.perf_counter, states=services.states if working else lambda: watching.told(storage.services, clock),
         )
@@ -194,12 +197,12 @@ def build(
         watch = watching.watch(
             settings, tables=storage, log=log, metrics=metrics, services=services, health=health, spool=spool,
             has_real_tickets=decisions.has_real_tickets, audit=audit, clock=clock, usage=gemini.usage if gemini else None,
-            lookout=lookout or own_lookout,
+            lookout=lookout or own_lookout, worker=worker,
         )
         stack.callback(watch.close)
         preparation = preparing.prepare(
             storage, trainer=trainer, current=embedder, wanted=embedders.wanted, complete=embedders.complete, policy=policies.live,
-            reindexer=index.reindexer, renew=renew, log=log, here=True,
+            reindexer=index.reindexer, renew=renew, log=log, here=worker or settings.background_work == "console",
         )
         workers = (watch.upkeep, watch.notices, own_lookout, drainer, *preparation.workers, state) if working else ()
         for one in filter(None, workers):
@@ -237,6 +240,7 @@ def archive(settings: Settings) -> Archive:
 
 
 _lookouts: list[telling.Lookout] = []
+_is_worker = False
 
 
 def _build_running(renew: Callable[[], None]) -> Engine:
@@ -245,18 +249,24 @@ def _build_running(renew: Callable[[], None]) -> Engine:
         # People have to hear of a database that is away before there ever was an engine.
         _lookouts.append(telling.lookout(given, answers=lambda: away() != "database", clock=_now))
         _lookouts[0].start()
-    return build(given, renew=renew, lookout=_lookouts[0], log_stream=sys.stdout)
+    return build(given, renew=renew, lookout=_lookouts[0], log_stream=sys.stdout, worker=_is_worker)
 
 
 def _say(reason: str) -> None:
-    print(f"Not ready: {reason}. The console tries again until it can start.", file=sys.stderr, flush=True)
+    who = "worker" if _is_worker else "console"
+    print(f"Not ready: {reason}. The {who} tries again until it can start.", file=sys.stderr, flush=True)
 
 
 _running: Running[Engine] = Running(_build_running, say=_say, last_callers=LAST_CALLERS)
 
 
-def start(then: Callable[[Engine], None]) -> None:
-    """Build the process's engine and call `then`, now or as soon as the services are there. Raises ConfigurationError."""
+def start(then: Callable[[Engine], None], *, worker: bool = False) -> None:
+    """Build the process's engine and call `then`, now or as soon as the services are there. Raises ConfigurationError.
+
+    `worker` is what `build` takes, for every engine of the process.
+    """
+    global _is_worker
+    _is_worker = worker
     _running.start(then)
 
 

@@ -10,6 +10,7 @@ from engine.alerts import Reading
 from engine.drift import histogram_drift
 from engine.figures import Tally
 from engine.kept import LASTS, OPENS, Kept
+from engine.reported import without_worker
 from engine.timeline import ChartWindow
 
 # What the last day is compared with.
@@ -95,6 +96,8 @@ class Readings:
                 return [Reading(value=sum(i.spooled for i in self._services.alive(since=now - ALIVE)), sample=1)]
             case Measure.SET_ASIDE:
                 return [Reading(value=sum(i.set_aside for i in self._services.alive(since=now - ALIVE)), sample=1)]
+            case Measure.WITHOUT_WORKER:
+                return [Reading(value=without_worker(self._services.alive(since=now - ALIVE)), sample=1)]
 
     def _window(self, start: datetime, end: datetime) -> ChartWindow:
         return ChartWindow(_minute(start), end, self._demo())

@@ -18,6 +18,13 @@ class Instance(Protocol):
     name: str
     seen_at: datetime
     services: Mapping[str, Mapping[str, Any]]
+    worker: bool
+    needs_worker: bool
+
+
+def without_worker(instances: Sequence[Instance]) -> int:
+    """How many of these leave work to a worker while none of them is one."""
+    return 0 if any(instance.worker for instance in instances) else sum(instance.needs_worker for instance in instances)
 
 
 def as_rows(states: Mapping[str, ServiceState]) -> dict[str, dict[str, Any]]:

@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = None
     smtp_encryption: Literal["starttls", "tls", "none"] = "starttls"
 
+    # Who prepares later answers: the console itself, or `python -m engine worker` beside it.
+    background_work: Literal["console", "worker"] = "console"
     routing_log_path: Path | None = None
     embedder_model_path: Path | None = None
     embedder_tokenizer_path: Path | None = None

@@ -53,7 +53,7 @@ class ServiceTable(Services, ServiceStore, Protocol):
 
     def beat(
         self, name: str, *, memory_share: float, spooled: int, now: datetime, set_aside: int = 0,
-        services: Mapping[str, Mapping[str, Any]] | None = None,
+        services: Mapping[str, Mapping[str, Any]] | None = None, worker: bool = False, needs_worker: bool = False,
     ) -> None: ...
 
     def sessions(self, *, now: datetime) -> int: ...

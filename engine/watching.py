@@ -80,6 +80,14 @@ def instances(table: ServiceTable, clock: Clock) -> Sequence[reported.Instance]:
     return table.alive(since=clock() - ALIVE)
 
 
+def workers(table: ServiceTable, clock: Clock) -> str:
+    """The names of the running workers. Raises ServiceUnavailable, also where there is none."""
+    names = [instance.name for instance in instances(table, clock) if instance.worker]
+    if not names:
+        raise ServiceUnavailable("worker", "none reports; start `python -m engine worker`")
+    return ", ".join(names)
+
+
 def told(table: ServiceTable, clock: Clock) -> dict[str, ServiceState]:
     """What those processes know of their services; nothing without the database."""
     try:
@@ -91,11 +99,12 @@ def told(table: ServiceTable, clock: Clock) -> dict[str, ServiceState]:
 def watch(
     settings: Settings, *, tables: WatchedTables, log: Telemetry, metrics: Metrics, services: Services, health: Health, spool: Spool,
     has_real_tickets: Callable[[], bool], audit: Trail, clock: Clock, lookout: telling.Lookout,
-    usage: Callable[[], Usage] | None = None,
+    usage: Callable[[], Usage] | None = None, worker: bool = False,
 ) -> Watch:
     """Join what watches the router; `upkeep.start` and `notices.start` set it going, `close` stops both.
 
-    `lookout` watches the database, also while there is no engine. `usage` is the language model's, where there is one.
+    A `worker` says that it is one, and what it finds says nothing about the availability of consoles. `lookout` watches the
+    database, also while there is no engine. `usage` is the language model's, where there is one.
     """
     table, alert_table, rollups = tables.services, tables.alerts, tables.rollups
 
@@ -131,13 +140,14 @@ def watch(
             # Whoever looks at charts next need not be the one who finds out.
             health.test("replica")
         counts.take(services.states())
-        counts.add("console", calls=1, errors=0 if ready else 1)
+        if not worker:
+            counts.add("console", calls=1, errors=0 if ready else 1)
         now = clock()
         if outage.settle(lambda told: alert_table.cover(told, until=now)):
             counts.flush(table)
         table.beat(
             name, memory_share=memory_share(), spooled=spool.share(), set_aside=spool.set_aside_share(), now=now,
-            services=reported.as_rows(services.states()),
+            services=reported.as_rows(services.states()), worker=worker, needs_worker=settings.background_work == "worker" and not worker,
         )
         rule = telling.about_the_database(alerts.rules())
         silences = [s.until for s in alert_table.silences(now) if s.rule in ("", rule.name) and s.subject == SUBJECT_OF_ALL]
@@ -157,6 +167,7 @@ def watch(
         metrics.set_figures(figures(readings, now, wanted=metrics.figures))
         metrics.set_alerts(alert_table.open_by_severity())
         metrics.waiting.set(waiting())
+        metrics.without_worker.set(reported.without_worker(instances(table, clock)))
         metrics.pending.set(rollups.pending())
         metrics.sessions.set(table.sessions(now=now))
 
@@ -184,7 +195,7 @@ def watch(
     upkeep = Upkeep(
         (
             # Charts count what is not rolled up yet as well; larger batches cost less for each ticket.
-            Task("roll", 5.0, rollups.roll), Task("report", 15.0, report), Task("alerts", 15.0, evaluate),
+            Task("roll", 5.0, rollups.roll), Task("report", 15.0, report, at_once=worker), Task("alerts", 15.0, evaluate),
             Task("gauges", 15.0, gauges, at_once=True), Task("prune", 3600.0, prune),
         ),
         log=log, stopwatch=time.monotonic,

@@ -26,7 +26,7 @@ from tests.serving import Served
 
 _NAMES = ("DATABASE_URL", "POSTGRES_", "ANALYTICS_", "REDIS_", "PINECONE_", "GOOGLE_", "GEMINI_", "CLOUDWATCH_", "GRAFANA_",
           "ROUTING_", "DATA_DIR", "PORT", "EMBEDDER_", "HOST", "COOKIE_SECRET", "TRUSTED_PROXIES", "ADMIN_", "SESSION_", "PASSWORD_",
-          "SIGN_IN_", "RATE_", "COMMAND_ROLE", "PUBLIC_URL", "CONSOLE_URL", "OIDC_", "ALERT", "SMTP_", "OTEL_", "PROMETHEUS_")
+          "SIGN_IN_", "RATE_", "COMMAND_ROLE", "PUBLIC_URL", "CONSOLE_URL", "OIDC_", "ALERT", "SMTP_", "OTEL_", "PROMETHEUS_", "BACKGROUND_")
 
 # The same examples in every run, and as much time for each as it takes: neither chance nor a busy machine decides a run.
 drawn.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

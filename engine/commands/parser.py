@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from engine.commands import access, backup, evaluation, operate, serve, tickets
+from engine.commands import access, backup, evaluation, operate, serve, tickets, work
 from engine.domain import Channel, Priority
 
 
@@ -15,6 +15,9 @@ def build() -> argparse.ArgumentParser:
 
     command = commands.add_parser("serve", help="serve the console on HOST and PORT until it is stopped")
     command.set_defaults(run=serve.serve)
+
+    command = commands.add_parser("worker", help="learn and embed beside the consoles, on any machine, until it is stopped")
+    command.set_defaults(run=work.work)
 
     command = commands.add_parser("route", help="route one ticket and print its decision as JSON")
     command.add_argument("--text", required=True, help="the customer's message")

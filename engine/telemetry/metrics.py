@@ -110,6 +110,7 @@ class Metrics:
         self.waiting = gauge("tickets_waiting", "Accepted tickets that are not routed yet.")
         self.spool = gauge("tickets_spooled", "Accepted tickets on this machine's disk that wait for the database.")
         self.set_aside = gauge("tickets_set_aside", "Accepted tickets on this machine's disk that cannot be stored as they are.")
+        self.without_worker = read("consoles_without_worker", "Consoles that leave work to a worker while none reports.")
         self.alerts = read("alerts_open", "Open alerts.", "severity")
         self.pending = gauge("rollup_pending_facts", "Facts about decisions that are not rolled up yet.")
         self.pool = gauge("database_pool_connections", "Connections of the pool.", "state", mode="livesum")

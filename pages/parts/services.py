@@ -16,7 +16,7 @@ CIRCUIT = {
 }
 NAMES = {
     "database": "Database", "replica": "Read replica", "cache": "Exact cache", "embedder": "Embedder", "model": "Learned router", "index": "Vector index",
-    "language_model": "Language model", "spool": "Spool",
+    "language_model": "Language model", "spool": "Spool", "worker": "Worker",
 }
 
 
@@ -56,9 +56,9 @@ def table(reports: Sequence[Report]) -> None:
     shown = pd.DataFrame(rows, columns=columns)
     if shown["Last error at"].isna().all():
         # The column that says what is different fits beside the others then.
-        shown = shown.drop(columns="Last error at")
+        shown = shown.drop(columns=["Last error", "Last error at"])
     st.dataframe(
-        shown, hide_index=True, width="stretch", key="services",
+        shown, hide_index=True, width="stretch", key="services", placeholder="",
         column_config={
             "Latency": st.column_config.NumberColumn(format="%.1f ms", help="One question and its answer, asked just now"),
             "Last error at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", help="UTC"),

@@ -18,7 +18,7 @@ NOT_OURS = {"up"}  # Prometheus makes it for every target
 SERVICES = {"database", "index"}
 # What lies further back is a gauge that the console computes.
 LONGEST_READ = timedelta(hours=1)
-READ_NOW = {Measure.MEMORY_SHARE, Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE}
+READ_NOW = {Measure.MEMORY_SHARE, Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.WITHOUT_WORKER}
 
 
 def exposed() -> set[str]:

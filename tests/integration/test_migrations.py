@@ -70,7 +70,7 @@ def test_rolled_up_labels_get_their_weight_by_band_when_the_columns_come(databas
     with engine.begin() as connection:
         for name in BAND_WEIGHTS:
             connection.execute(text(f"alter table rollups drop column {name}"))
-        connection.execute(text("alter table instances drop column services, drop column set_aside"))
+        connection.execute(text("alter table instances drop column services, drop column set_aside, drop column worker, drop column needs_worker"))
         connection.execute(text("insert into instances (name, seen_at, memory_share, spooled) values ('a:1', now(), 0.5, 3)"))
         connection.execute(text("update alembic_version set version_num = '0004'"))
     some(engine, 200, seed=2, first=300)
@@ -84,8 +84,8 @@ def test_rolled_up_labels_get_their_weight_by_band_when_the_columns_come(databas
     assert after == [charts.totals(window).band_weights.tolist() for window in windows]
     assert all(sum(row[0] for row in bands) > 0 for bands in after)
     with engine.connect() as connection:
-        instance = connection.execute(text("select spooled, set_aside, services from instances")).one()
-    assert tuple(instance) == (3, 0, {}), "a console of the earlier release goes on reporting"
+        instance = connection.execute(text("select spooled, set_aside, services, worker, needs_worker from instances")).one()
+    assert tuple(instance) == (3, 0, {}, False, False), "a console of the earlier release goes on reporting"
     engine.dispose()
     databases.drop(url)
 

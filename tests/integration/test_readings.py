@@ -241,6 +241,17 @@ def test_memory_is_read_for_each_living_instance_and_the_spools_are_added_up(sce
     assert close(scene.read(Measure.SPOOLED), (5, 1)) and close(scene.read(Measure.SET_ASIDE), (3, 1))
 
 
+def test_consoles_that_wait_for_a_worker_are_counted_while_none_reports(scene: Scene) -> None:
+    assert close(scene.read(Measure.WITHOUT_WORKER), (0, 1))
+    for name, needs in (("a:1", True), ("b:2", True), ("c:3", False)):
+        scene.services.beat(name, memory_share=0.5, spooled=0, needs_worker=needs, now=NOW)
+    scene.services.beat("w:4", memory_share=0.5, spooled=0, worker=True, now=NOW - timedelta(minutes=3))
+    assert close(scene.read(Measure.WITHOUT_WORKER), (2, 1)), "a worker that has said nothing for three minutes is none"
+    assert rule_of(Measure.WITHOUT_WORKER).breached(2)
+    scene.services.beat("w:4", memory_share=0.5, spooled=0, worker=True, now=NOW)
+    assert close(scene.read(Measure.WITHOUT_WORKER), (0, 1))
+
+
 def test_waiting_is_what_the_console_counts(scene: Scene) -> None:
     scene.waiting = 101
     assert close(scene.read(Measure.WAITING), (101, 1))

@@ -237,7 +237,7 @@ def test_the_shipped_rules_are_those_that_were_promised() -> None:
         (Severity.WARNING, Measure.LOW_SHARE, True, 0.30), (Severity.WARNING, Measure.ACCURACY, False, 0.85),
         (Severity.WARNING, Measure.FALSE_HIT_RATE, True, 0.01), (Severity.WARNING, Measure.HIT_RATE, True, 0.98),
         (Severity.WARNING, Measure.WAITING, True, 100), (Severity.WARNING, Measure.SPOOLED, True, 0),
-        (Severity.WARNING, Measure.SET_ASIDE, True, 0),
+        (Severity.WARNING, Measure.SET_ASIDE, True, 0), (Severity.WARNING, Measure.WITHOUT_WORKER, True, 0),
         (Severity.WARNING, Measure.DRIFT_CONFIDENCE, True, 0.2), (Severity.WARNING, Measure.DRIFT_DEPARTMENT, True, 0.2),
         (Severity.WARNING, Measure.CALIBRATION_ERROR, True, 0.05), (Severity.WARNING, Measure.SHORTFALL, True, 0),
     }

@@ -1,0 +1,38 @@
+"""The command that works beside the consoles."""
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from argparse import Namespace
+
+from engine import bootstrap
+from engine.bootstrap import Engine
+
+
+def work(_: Namespace) -> int:
+    """Prepare later answers until SIGINT or SIGTERM; what is under way then is done again by whoever comes next."""
+    stopped = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        stopped.set()
+        # Whoever asks twice does not want to wait.
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        bootstrap.start(_say_ready, worker=True)
+        stopped.wait()
+    finally:
+        bootstrap.stop()
+    return 0
+
+
+def _say_ready(engine: Engine) -> None:
+    print("The worker is ready (Ctrl-C stops it).", file=sys.stderr, flush=True)
+    if engine.settings.background_work == "console":
+        print(
+            "BACKGROUND_WORK is console here: where the consoles say so too, they do this work as well, one process at a time. "
+            "Set it to worker for all of them to leave it to this one.", file=sys.stderr, flush=True,
+        )
