@@ -204,10 +204,10 @@ def build(
             storage, trainer=trainer, current=embedder, wanted=embedders.wanted, complete=embedders.complete, policy=policies.live,
             reindexer=index.reindexer, renew=renew, log=log, here=worker or settings.background_work == "console",
         )
-        workers = (watch.upkeep, watch.notices, own_lookout, drainer, *preparation.workers, state) if working else ()
-        for one in filter(None, workers):
-            stack.callback(one.close)
-            one.start()
+        loops = (watch.upkeep, watch.notices, own_lookout, drainer, *preparation.loops, state) if working else ()
+        for loop in filter(None, loops):
+            stack.callback(loop.close)
+            loop.start()
         closing = stack.pop_all()
         return Engine(
             settings=settings, router=router, trainer=trainer, decisions=decisions, outcomes=storage.outcomes, exemplars=exemplars,

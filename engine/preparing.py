@@ -31,8 +31,8 @@ class Tables(Protocol):
     def catalogue(self, embedder: Embedder) -> Catalogue: ...
 
 
-class Worker(Protocol):
-    """Something with threads of its own."""
+class Loop(Protocol):
+    """Works again and again on a thread of its own."""
 
     def start(self) -> None: ...
 
@@ -41,10 +41,10 @@ class Worker(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """`reembedder` knows how far the wanted embedder's vectors are; `workers` are started by who works, and closed in reverse order."""
+    """`reembedder` knows how far the wanted embedder's vectors are; `loops` are started by who works, and closed in reverse order."""
 
     reembedder: Reembedder
-    workers: tuple[Worker, ...]
+    loops: tuple[Loop, ...]
 
 
 def prepare(
@@ -69,7 +69,7 @@ def prepare(
     if not here:
         following = switching and renew is not None
         return Preparation(
-            reembedder=reembedder, workers=(Successor(complete=complete, ready=renew, log=log),) if following else ()
+            reembedder=reembedder, loops=(Successor(complete=complete, ready=renew, log=log),) if following else ()
         )
     # Meanwhile the labels' vectors of the embedder in use are still wanted.
     filler = Reembedder(embedder=current, exemplars=tables.exemplars(current), log=log) if switching else None
@@ -78,5 +78,5 @@ def prepare(
     )
     learning = Upkeep((Task("refit", REFIT_EVERY, refitter.refit_when_due),), log=log, stopwatch=time.monotonic)
     return Preparation(
-        reembedder=reembedder, workers=tuple(worker for worker in (reembedder, filler, reindexer, learning) if worker is not None)
+        reembedder=reembedder, loops=tuple(loop for loop in (reembedder, filler, reindexer, learning) if loop is not None)
     )

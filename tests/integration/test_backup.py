@@ -1,6 +1,7 @@
 """Backup and restore as their users meet them: processes on real servers, whole or not at all."""
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -387,7 +388,17 @@ def test_a_file_is_replaced_only_when_asked_and_only_by_a_whole_backup(run: Run,
     with pytest.raises(ProcessLookupError):
         os.kill(int(began.read_text()), 0)
 
-    run("backup", "--replace", file, DATABASE_URL=filled)
+    began.unlink()
+    process = begun(environment | {"DATABASE_URL": filled, "PATH": path}, "-m", "engine", "backup", "--replace", file)
+    wait_for(began, process)
+    process.kill()
+    process.communicate(timeout=60)
+    os.kill(int(began.read_text()), signal.SIGKILL)
+    assert [left.name for left in folder.glob("*.new")] == [f"{file.name}.{process.pid}.new"]
+    with open(folder / f"{file.name}.1.new", "wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        run("backup", "--replace", file, DATABASE_URL=filled)
+    assert [left.name for left in folder.glob("*.new")] == [f"{file.name}.1.new"], "what a killed one left is gone, what is written stays"
     assert file.read_bytes()[:5] == b"PGDMP"
 
 
