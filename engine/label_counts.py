@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
-from scipy.stats import hypergeom
 
 # Candidate thresholds are fixed before any label is seen, as the proof asks: even steps of the log-odds, 0 at the end.
 CANDIDATES = np.append(1.0 / (1.0 + np.exp(-np.linspace(12.0, -12.0, 2401))), 0.0)
@@ -172,6 +171,9 @@ def promise_p_values(errors: Counts, trials: Counts, ahead: Counts | None, *, ta
         return values
     breaking = np.floor(ahead * (1.0 - target) + _ROUNDING).astype(np.int64) + 1
     possible = np.minimum(breaking, np.maximum(ahead, 1))
+    # Half a second to import, which no command that promises nothing should take.
+    from scipy.stats import hypergeom
+
     batch = hypergeom.cdf(errors, trials + np.maximum(ahead, 1), errors + possible, trials)
     return np.maximum(values, np.where(breaking <= ahead, batch / BATCH_SHARE, 0.0))
 

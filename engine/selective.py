@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from engine.checks import checked_flags, checked_unit, checked_weights
 
@@ -80,4 +79,7 @@ def auroc(scores: ArrayLike, positives: ArrayLike) -> float:
     others = len(values) - count
     if count == 0 or others == 0:
         raise ValueError("the area under the curve needs at least one positive and one negative")
+    # Half a second to import, which no command that evaluates nothing should take.
+    from scipy.stats import rankdata
+
     return float((rankdata(values)[chosen].sum() - count * (count + 1) / 2.0) / (count * others))
