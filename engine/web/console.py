@@ -17,7 +17,7 @@ from engine import bootstrap, settings
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, ConfigurationError, ServiceUnavailable
 from engine.telemetry.metrics import CONTENT_TYPE
-from engine.web import api, oidc, signin, tracebacks
+from engine.web import api, listening, oidc, signin, tracebacks
 from engine.web.gate import Gate
 from engine.web.headers import SecurityHeaders
 
@@ -29,6 +29,7 @@ _SCRAPED = timedelta(hours=1)
 async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
     """Build the engine before the first request, or go on trying while its database is away, and close it after the last."""
     tracebacks.without_messages()
+    listening.answer_at_once()
     try:
         ignored = settings.without_serve()
         if ignored:
