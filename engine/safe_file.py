@@ -4,6 +4,7 @@ from __future__ import annotations
 import fcntl
 import glob
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,7 +37,10 @@ def safely(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
 
 
 def _clear(path: Path) -> None:
+    """Remove what writers of this file left that are no more. Nothing but a process's number stands in such a name."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.new"):
+        if not re.fullmatch(r"\.[0-9]{1,7}\.new", left.name.removeprefix(path.name)):
+            continue
         with suppress(OSError), open(left, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()

@@ -395,10 +395,13 @@ def test_a_file_is_replaced_only_when_asked_and_only_by_a_whole_backup(run: Run,
     process.communicate(timeout=60)
     os.kill(int(began.read_text()), signal.SIGKILL)
     assert [left.name for left in folder.glob("*.new")] == [f"{file.name}.{process.pid}.new"]
+    others = [folder / f"{file.name}.{middle}.new" for middle in ("old", "20261128")]
+    for other in others:
+        other.write_text("somebody's own")
     with open(folder / f"{file.name}.1.new", "wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         run("backup", "--replace", file, DATABASE_URL=filled)
-    assert [left.name for left in folder.glob("*.new")] == [f"{file.name}.1.new"], "what a killed one left is gone, what is written stays"
+    assert {*folder.glob("*.new")} == {folder / f"{file.name}.1.new", *others}, "what a killed one left is gone, whatever else is there stays"
     assert file.read_bytes()[:5] == b"PGDMP"
 
 
