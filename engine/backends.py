@@ -36,7 +36,7 @@ CONSEQUENCES = {
     "index": "The copy in Postgres answers; nothing is lost.",
     "embedder": "Only the words of a ticket decide, not its meaning: more tickets are left to people.",
     "language_model": "Doubtful tickets are left to people instead of being asked about.",
-    "worker": "Labels count at once, but nothing is fitted anew; missing vectors and changes for the remote index wait.",
+    "worker": "Labels count at once, but nothing is fitted anew; missing vectors and changes for the remote index wait. Start `python -m engine worker`.",
     "model": "Every ticket goes to triage until something was learned.",
 }
 EMBEDDED_INDEX = "No similar tickets are found: only the learned router decides."

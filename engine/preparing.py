@@ -1,7 +1,7 @@
 """What prepares later answers beside routing: fits, vectors that are missing, the change to another embedder, the remote index.
 
-All of it takes a processor or another server for minutes. One process at a time does each; a console that leaves it to workers
-(BACKGROUND_WORK=worker) only looks when they are done.
+All of it takes a processor or another server for minutes. One process at a time fits and works the outbox off; vectors may be made by
+several, and are stored once. A console that leaves it to workers (BACKGROUND_WORK=worker) only looks when they are done.
 """
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def workers(table: ServiceTable, clock: Clock) -> str:
     """The names of the running workers. Raises ServiceUnavailable, also where there is none."""
     names = [instance.name for instance in instances(table, clock) if instance.worker]
     if not names:
-        raise ServiceUnavailable("worker", "none reports; start `python -m engine worker`")
+        raise ServiceUnavailable("worker", "none reports")
     return ", ".join(names)
 
 

@@ -16,23 +16,18 @@ from engine import preparing, refit
 from engine.alert_rules import SHIPPED, Measure
 from engine.bootstrap import Engine
 from engine.settings import Settings
+from tests.contract.test_index import wait_until
 from tests.integration.test_learning import teach
 from tests.integration.test_watching import gauge, read, task
+from tests.overheard import Overheard
 from tests.servers.gemini import GeminiServer
 from tests.serving import ROOT, free_port
 
 LEFT = {"background_work": "worker"}
 
 
-def until(true: Callable[[], bool], *, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 @pytest.fixture
-def started(console_settings: Settings, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def started(console_settings: Settings, tmp_path: Path, overheard: Overheard) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts worker processes on the test's database, whose words go to `worker.log`; what still runs at the end is killed."""
     made: list[subprocess.Popen[bytes]] = []
 
@@ -53,6 +48,7 @@ def started(console_settings: Settings, tmp_path: Path) -> Iterator[Callable[...
     for process in made:
         process.kill()
         process.wait()
+    overheard.stream("workers").write((tmp_path / "worker.log").read_text())
 
 
 def test_a_console_that_leaves_its_work_to_a_worker_never_fits_and_gets_the_workers_model(
@@ -64,12 +60,12 @@ def test_a_console_that_leaves_its_work_to_a_worker_never_fits_and_gets_the_work
     console = build(LEFT)
     before = console.state.current().model.number
     teach(console, 3)
-    until(lambda: console.state.current().versions["model"] == f"{before}+3")
+    wait_until(lambda: console.state.current().versions["model"] == f"{before}+3")
     # Many times what a console that does the work itself would wait.
     time.sleep(2.0)
     assert console.state.current().model.number == before
     build(LEFT, worker=True)
-    until(lambda: console.state.current().model.number > before)
+    wait_until(lambda: console.state.current().model.number > before)
 
 
 def test_a_console_does_the_work_itself_unless_it_is_told_otherwise(build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +75,7 @@ def test_a_console_does_the_work_itself_unless_it_is_told_otherwise(build: Calla
     console = build()
     before = console.state.current().model.number
     teach(console, 3)
-    until(lambda: console.state.current().model.number > before)
+    wait_until(lambda: console.state.current().model.number > before)
 
 
 def test_a_console_changes_to_another_embedder_when_a_worker_has_made_its_vectors(build: Callable[..., Engine]) -> None:
@@ -90,7 +86,7 @@ def test_a_console_changes_to_another_embedder_when_a_worker_has_made_its_vector
         time.sleep(1.0)
         assert console.reembedder.progress().done == 0, "a console that did it itself would have begun at once"
         worker = build({**LEFT, **remote}, worker=True, renew=lambda: renewed.append("worker"))
-        until(lambda: sorted(renewed) == ["console", "worker"])
+        wait_until(lambda: sorted(renewed) == ["console", "worker"])
         assert console.reembedder.progress().done == worker.reembedder.progress().total > 0
         after = build({**LEFT, **remote})
         assert after.state.current().versions["embedder"] == "gemini/text-embedding-004/768"
@@ -106,12 +102,12 @@ def test_who_waits_for_a_worker_is_told_while_there_is_none(
     task(console, "report")()
     task(console, "gauges")()
     row = console.health.test("worker")
-    assert (row.ok, row.needed) == (False, False) and "fitted anew" in row.consequence and "python -m engine worker" in row.detail
+    assert (row.ok, row.needed) == (False, False) and "fitted anew" in row.consequence and "python -m engine worker" in row.consequence
     assert read(console, Measure.WITHOUT_WORKER) == [(1, 1)]
     assert gauge(console, "routing_consoles_without_worker") == 1
     assert console.health.ready() and console.health.left_alone() == [], "tickets are routed as ever"
     process = started()
-    until(lambda: console.health.test("worker").ok)
+    wait_until(lambda: console.health.test("worker").ok)
     task(console, "gauges")()
     assert str(process.pid) in console.health.test("worker").detail
     assert read(console, Measure.WITHOUT_WORKER) == [(0, 1)]
@@ -124,7 +120,7 @@ def test_who_waits_for_a_worker_is_told_while_there_is_none(
 
 def test_a_worker_counts_for_no_consoles_availability(build: Callable[..., Engine]) -> None:
     worker = build(LEFT, worker=True)
-    until(lambda: worker.watch.instances() != [])
+    wait_until(lambda: worker.watch.instances() != [])
     assert [(one.worker, one.needs_worker) for one in worker.watch.instances()] == [(True, False)]
     assert read(worker, Measure.AVAILABILITY) == []
     console = build(working=False)
@@ -142,7 +138,7 @@ def test_a_worker_waits_for_a_database_that_is_away_and_can_be_stopped_meanwhile
     started: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     process = started(DATABASE_URL=f"postgresql://console@127.0.0.1:{free_port()}/console")
-    until(lambda: "The worker tries again until it can start" in (tmp_path / "worker.log").read_text())
+    wait_until(lambda: "The worker tries again until it can start" in (tmp_path / "worker.log").read_text())
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
