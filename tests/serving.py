@@ -4,7 +4,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,17 +15,12 @@ from engine import bootstrap, settings
 from engine.access import TABLE, Role
 from engine.settings import Settings
 from tests import signin
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120
 # Where consoles log to; the run's conftest puts the folder here that is searched at the end. Without it, into each one's own.
 LOGS: Path | None = None
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Served:

@@ -26,7 +26,7 @@ from engine.ports import CachedRoute, Claim
 from engine.settings import Settings
 from tests.servers import certificates
 from tests.servers.faulty import BlackHole, refused_port
-from tests.serving import free_port
+from tests.servers.ports import free_port
 
 ROUTE = CachedRoute(
     "T-1", "Billing", "charged_twice", 0.97, 0.95, "learned", (Candidate("Billing", 0.95), Candidate("Sales", 0.02)),
@@ -39,7 +39,7 @@ def started(folder: Path, *options: str, tls: bool = False) -> tuple[subprocess.
     port = free_port()
     ports = ("--port", "0", "--tls-port", str(port)) if tls else ("--port", str(port))
     process = subprocess.Popen(
-        ["redis-server", *ports, "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options],
+        ["redis-server", *ports, "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--logfile", str(folder / "log"), *options],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
     limit = time.monotonic() + 20
@@ -48,7 +48,9 @@ def started(folder: Path, *options: str, tls: bool = False) -> tuple[subprocess.
             socket.create_connection(("127.0.0.1", port), 0.2).close()
             return process, port
         except OSError:
-            assert process.poll() is None and time.monotonic() < limit, "redis-server did not start"
+            if process.poll() is not None or time.monotonic() > limit:
+                process.kill()
+                pytest.fail(f"redis-server did not start: {(folder / 'log').read_text()[-2000:]}")
             time.sleep(0.05)
 
 
@@ -106,7 +108,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         buses = [int(node.config_get("cluster-port")["cluster-port"]) for node in nodes]
         for port, bus in zip(ports[1:], buses[1:], strict=True):
             nodes[0].execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus)
+        limit = time.monotonic() + 60
         while not all(b"cluster_state:ok" in _raw(node) for node in nodes):
+            assert time.monotonic() < limit, [_raw(node) for node in nodes]
             time.sleep(0.1)
         for node in nodes:
             node.close()

@@ -17,7 +17,8 @@ from engine import bootstrap
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, Conflict, NotFound, ServiceUnavailable, SignInRefused, TooManyRequests
 from engine.settings import Settings
-from tests.serving import ROOT, free_port
+from tests.servers.ports import free_port
+from tests.serving import ROOT
 
 GOOD = "green-river-table-9"
 

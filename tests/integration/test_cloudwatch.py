@@ -1,7 +1,6 @@
 """CloudWatch's own client against moto's server over real HTTP."""
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ from engine.adapters.cloudwatch import NAMESPACE, CloudWatch
 from engine.alerts import Reading
 from engine.telemetry.metrics import Metrics
 from tests.made_up import decision, ticket
+from tests.servers.faulty import refused_port
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +111,7 @@ def test_the_consoles_own_figures_are_sent_once_they_have_been_read(endpoint: st
 
 
 def test_what_cloudwatch_did_not_take_is_sent_the_next_time(endpoint: str) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    made = exporter(nowhere)
+    made = exporter(f"http://127.0.0.1:{refused_port()}")
     made.decision(ticket(), decision(method="cached"))
     assert not made.flush()
     assert made.failures == 1

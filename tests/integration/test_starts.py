@@ -17,7 +17,8 @@ from engine.access import Role
 from engine.domain import TicketDraft
 from engine.web.gate import COOKIE
 from tests import websocket
-from tests.serving import ROOT, Served, free_port
+from tests.servers.ports import free_port
+from tests.serving import ROOT, Served
 
 TOLD = "Start the console with `make run` or `python -m engine serve`."
 

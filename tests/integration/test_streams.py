@@ -16,7 +16,8 @@ from engine.settings import Settings
 from tests import signin
 from tests.integration.test_log_schema import CHECK
 from tests.overheard import Overheard
-from tests.serving import ROOT, START_SECONDS, free_port
+from tests.servers.ports import free_port
+from tests.serving import ROOT, START_SECONDS
 
 
 def test_serve_logs_to_standard_output_alone_and_tells_people_on_standard_error(

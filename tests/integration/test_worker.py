@@ -21,7 +21,8 @@ from tests.integration.test_learning import teach
 from tests.integration.test_watching import gauge, read, task
 from tests.overheard import Overheard
 from tests.servers.gemini import GeminiServer
-from tests.serving import ROOT, free_port
+from tests.servers.ports import free_port
+from tests.serving import ROOT
 
 LEFT = {"background_work": "worker"}
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Self
@@ -11,6 +10,7 @@ from typing import Self
 from sqlalchemy import create_engine, text
 
 from db.programs import Programs
+from tests.servers.ports import free_port
 
 
 class SitePostgres:
@@ -26,9 +26,7 @@ class SitePostgres:
             shutil.chown(self._folder, "pgserver")
             self._as = {"user": "pgserver"}
         (self._folder / "word").write_text("boss-w0rd with: a 'blank@/\n")
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = one.getsockname()[1]
+        self.port = free_port()
         self._run("initdb", "--auth=scram-sha-256", "--encoding=utf8", "-U", "boss", f"--pwfile={self._folder / 'word'}")
 
     def url(self, database: str, *, user: str = "boss", password: str = "boss-w0rd%20with%3A%20a%20'blank%40%2F") -> str:
