@@ -52,7 +52,7 @@ class Cell:
     n, successes      reviewed decisions and how many of them were right: plain counts
     effective         how many evenly sampled labels they are worth, at most n
     rate              weighted share that was right, in [0, 1]; None without labels
-    lower, upper      its 95 % Wilson interval at the effective size; (0, 1) without labels
+    lower, upper      its 95% Wilson interval at the effective size; (0, 1) without labels
     recent            the same share with older labels fading; None when they are not worth one label of today
     recent_lower, recent_upper, recent_effective   its interval and effective size, in labels of today
     """
@@ -135,14 +135,14 @@ class AccuracySnapshot:
     def gated(self, department: str, method: str, *, threshold: float, minimum: int = MINIMUM_LABELS) -> Gate:
         """Whether decisions for `department` by `method` must not be answered automatically.
 
-        On at least `minimum` effective labels: gated when the lower end of the 95 % interval is under `threshold` (in
+        On at least `minimum` effective labels: gated when the lower end of the 95% interval is under `threshold` (in
         [0, 1]), or when the recent view, on at least FEWEST_TO_GATE, lies under it with its whole interval, so that a fall
         is not hidden by a long good past.
 
         With fewer labels the lower end is under any usual threshold whatever the truth (nine right ones of nine prove
-        70 %), so it would only say that labels are few, and nothing could ever begin: that is `unproven`, its own state,
+        70%), so it would only say that labels are few, and nothing could ever begin: that is `unproven`, its own state,
         which does not gate (the calibrated confidence still has to pass) and is to be shown as such. It ends as soon as the
-        labels themselves speak against the threshold: when the exact lower bound (Clopper-Pearson, 5 %) of the error rate
+        labels themselves speak against the threshold: when the exact lower bound (Clopper-Pearson, 5%) of the error rate
         is above 1 - threshold with FEWEST_WRONG wrong ones or more, or when on at least FEWEST_TO_GATE effective labels
         the share of right ones is under the threshold. Closing early costs a click, staying open costs wrong answers that
         nobody sees; and a decision that is held back always goes to the review queue, so the labels that may open the
@@ -175,7 +175,7 @@ class AccuracySnapshot:
 
 
 def _at_most(cell: Cell) -> float:
-    """The accuracy that few labels exclude to be higher, with a doubt of 5 %; 1.0 while too few of them are wrong."""
+    """The accuracy that few labels exclude to be higher, with a doubt of 5%; 1.0 while too few of them are wrong."""
     if cell.rate is None:
         return 1.0
     trials = math.ceil(cell.effective - _ROUNDING)

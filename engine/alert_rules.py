@@ -130,7 +130,7 @@ class Rule:
     def shown(self, value: float) -> str:
         """The value with its unit."""
         if self.measure in SHARES:
-            return f"{100 * value:.1f} {self.unit}"
+            return f"{100 * value:.1f}{'' if self.unit == '%' else ' '}{self.unit}"
         if self.measure is Measure.MEAN_SECONDS:
             return f"{value:.2f} s"
         return f"{value:,.0f}" if self.measure in COUNTS else f"{value:.3f}"
@@ -156,7 +156,7 @@ class Rule:
         if not isfinite(rule.threshold) or not isfinite(rule.clear):
             raise PolicyRejected(f"{self.title}: threshold and clear must be numbers. The rule was not changed.")
         if self.measure in SHARES and not (0 <= rule.threshold <= 1 and 0 <= rule.clear <= 1):
-            raise PolicyRejected(f"{self.title}: threshold and clear are shares from 0 to 100 %. The rule was not changed.")
+            raise PolicyRejected(f"{self.title}: threshold and clear are shares from 0 to 100%. The rule was not changed.")
         if rule.breached(rule.clear):
             side = "at most" if self.above else "at least"
             raise PolicyRejected(

@@ -32,7 +32,7 @@ class Drift:
     """A comparison of two histograms.
 
     index              population stability index, 0 or more
-    chance             what the index stays under in 99 % of comparisons of samples of these sizes without any drift
+    chance             what the index stays under in 99% of comparisons of samples of these sizes without any drift
     expected, actual   how many tickets were on either side
     """
 

@@ -87,7 +87,7 @@ class Tally:
 
     @property
     def false_hit_interval(self) -> tuple[float, float]:
-        """95 % interval of `false_hit_rate`; (0, 1) without labels."""
+        """95% interval of `false_hit_rate`; (0, 1) without labels."""
         low, high = _interval(*self.hit_weights.tolist())
         return 1 - high, 1 - low
 
@@ -137,7 +137,7 @@ class Tally:
 
     @property
     def accuracy_interval(self) -> tuple[float, float]:
-        """95 % interval of `accuracy`; (0, 1) without labels."""
+        """95% interval of `accuracy`; (0, 1) without labels."""
         return _interval(self.weight, self.weight_correct, self.weight_squared)
 
     def percentile_ms(self, share: float) -> float | None:

@@ -48,7 +48,7 @@ class Kept:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of `accuracy`."""
+        """95% interval of `accuracy`."""
         return wilson_weighted(min(self.right, self.weight), self.weight, squared_weight=self.squared)
 
     @property
@@ -63,7 +63,7 @@ class Kept:
         `wilson_weighted` does), so that a shortfall above it means that the bound itself is worse than the target. One look
         at one sample keeps the level; looking again with every label does not. Simulated for a router exactly as good as its
         target, over windows of 30 days and a whole year with 5 to 100 labels a day: with `OPENS` a shortfall was once above chance in 4
-        to 13 of 100 years (with 0.01 it was in 33 to 71), and in 0 to 0.5 where 96 % are right under a target of 95 %.
+        to 13 of 100 years (with 0.01 it was in 33 to 71), and in 0 to 0.5 where 96% are right under a target of 95%.
         """
         size = self.labels
         wrong = (1.0 - self.accuracy) * size

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from engine.accuracy import AccuracySnapshot
 from engine.domain import Method, Policy, Stage, Thresholds
 from engine.errors import PolicyRejected
+from engine.intervals import wilson_weighted
 from engine.ports import PolicyStore
 from engine.risk import Basis, DepartmentThreshold, RiskCoverage, derive_per_department, risk_coverage
 from engine.sampled import LOWEST_RATE
@@ -34,12 +35,14 @@ class Effect:
     """What a policy would have meant for the reviewed decisions; shares are weighted to all decisions, in [0, 1].
 
     routed_alone   share that would go straight to the queue; see `effect`
-    accuracy       of these, the share that was right; None when none was
+    accuracy       of these, the share that was right; None when there are none
+    interval       95% interval of `accuracy`; (0, 1) when there are none
     labels         reviewed decisions it is counted from
     """
 
     routed_alone: float
     accuracy: float | None
+    interval: tuple[float, float] = (0.0, 1.0)
     labels: int
 
 
@@ -125,10 +128,12 @@ def effect(policy: Policy, evidence: Evidence, *, accuracy: AccuracySnapshot | N
         return Effect(routed_alone=0.0, accuracy=None, labels=0)
     limits = np.array([max(policy.thresholds_for(name).auto, policy.answers_at(name)) for name in evidence.departments])
     alone = (evidence.confidence >= limits) & _open(policy, evidence, accuracy=accuracy)
-    weight = float(evidence.weights[alone].sum())
+    weights, correct = evidence.weights[alone], evidence.correct[alone]
+    total, right = float(weights.sum()), float(weights[correct].sum())
     return Effect(
-        routed_alone=weight / float(evidence.weights.sum()),
-        accuracy=float(evidence.weights[alone & evidence.correct].sum()) / weight if weight else None,
+        routed_alone=total / float(evidence.weights.sum()),
+        accuracy=right / total if total else None,
+        interval=wilson_weighted(min(right, total), total, squared_weight=float((weights * weights).sum())),
         labels=len(evidence),
     )
 

@@ -21,7 +21,7 @@ class ReliabilityBin:
     low, high     smallest and largest confidence in the bin
     count         labels in it; `weight` is the number of tickets they stand for (equal to count without weights)
     confidence    mean confidence, in [0, 1]
-    accuracy      share that was right, in [0, 1]; `lower` and `upper` are its 95 % Wilson interval
+    accuracy      share that was right, in [0, 1]; `lower` and `upper` are its 95% Wilson interval
     """
 
     low: float

@@ -15,7 +15,7 @@ from pages.parts import words
 
 METHOD_COLOUR = {"cached": "#2a9d8f", "learned": "#3b82d6", "rag_llm": "#9467bd", "fallback": "#e08a3c"}
 BAND_COLOUR = {"High": "#2a9d8f", "Medium": "#e0b13c", "Low": "#d1603d"}
-BAND_LIMITS = {"High": "from 85 %", "Medium": "60 to 85 %", "Low": "under 60 %"}
+BAND_LIMITS = {"High": "from 85%", "Medium": "60 to 85%", "Low": "under 60%"}
 BLUE, RED, GREEN = "#3b82d6", "#d1603d", "#2a9d8f"
 BAR_NAME = {Level.MINUTE: "minute", Level.HALF_HOUR: "half hour", Level.FOUR_HOURS: "4 hours", Level.DAY: "day", Level.MONTH: "month"}
 UNREVIEWED, NO_LABEL = "no ticket of this time range is reviewed yet", "No label in this view"
@@ -124,7 +124,7 @@ def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.
 
 
 def accuracy(rows: Sequence[tuple[str, str, Tally]], *, target: float) -> go.Figure:
-    """Accuracy per department, estimated from reviewed tickets with 95 % intervals, against target and goal."""
+    """Accuracy per department, estimated from reviewed tickets with 95% intervals, against target and goal."""
     found: dict[str, Tally] = {}
     for department, _, tally in rows:
         found[department] = found.get(department, Tally()) + tally
@@ -141,13 +141,13 @@ def accuracy(rows: Sequence[tuple[str, str, Tally]], *, target: float) -> go.Fig
             },
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
-        figure.add_vline(x=target, line_dash="dot", line_color=RED, annotation_text=f"{100 * target:g} %", annotation_position="bottom left")
+        figure.add_vline(x=target, line_dash="dot", line_color=RED, annotation_text=f"{100 * target:g}%", annotation_position="bottom left")
         figure.add_vline(x=targets.ACCURACY_GOAL, line_dash="dot", line_color=GREEN, annotation_text=f"goal {targets.ACCURACY_GOAL:.0%}", annotation_position="bottom right")
         lowest = min(low for low, _ in bounds)
         figure.update_xaxes(range=[max(0.0, min(0.7, lowest - 0.03)), 1.01], tickformat=".0%")
     n = round(sum((t for _, t in some), start=Tally()).sampled_labels)
     labels = sum(t.labels for t in found.values())
-    note = f"95 % intervals · n = {n:,} labels" if some or labels else UNREVIEWED
+    note = f"95% intervals · n = {n:,} labels" if some or labels else UNREVIEWED
     return _finished(
         figure, "Accuracy by department", note, x="share of all tickets that went right (estimated)", rows=0, lines=len(some),
         empty="No evenly sampled label in this view" if labels else NO_LABEL,

@@ -168,7 +168,7 @@ def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: 
 
 
 def accuracy_table(rows: Sequence[Any]) -> None:
-    """Accuracy with its 95 % interval and the number of labels it rests on."""
+    """Accuracy with its 95% interval and the number of labels it rests on."""
     if not rows:
         st.info("No label yet. With the first one, each department's accuracy appears here.", icon=":material/rule:")
         return
@@ -177,7 +177,7 @@ def accuracy_table(rows: Sequence[Any]) -> None:
         low, high = wilson(row.correct_predictions, row.total_predictions)
         shown.append((row.department, 100 * float(row.accuracy_rate), f"{100 * low:.0f} – {high:.0%}", row.total_predictions))
     st.dataframe(
-        pd.DataFrame(shown, columns=["Department", "Right", "95 %", "n"]), hide_index=True, width="stretch",
-        column_config={"Right": st.column_config.NumberColumn(format="%.0f %%")},
+        pd.DataFrame(shown, columns=["Department", "Right", "95%", "n"]), hide_index=True, width="stretch",
+        column_config={"Right": st.column_config.NumberColumn(format="%.0f%%")},
     )
-    st.caption("Share that went right of n reviewed tickets, with its 95 % interval. The queue over-samples doubtful tickets, so this is lower than over all tickets.")
+    st.caption("Share that went right of n reviewed tickets, with its 95% interval. The queue over-samples doubtful tickets, so this is lower than over all tickets.")

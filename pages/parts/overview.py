@@ -187,17 +187,17 @@ def _share(
 ) -> None:
     digits = 2 if inverse else 1
     delta = f"{100 * (now - before):+.{digits}f} points" if now is not None and before is not None else None
-    earlier = f"{100 * before:.{digits}f} % before" if before is not None else "nothing before"
+    earlier = f"{100 * before:.{digits}f}% before" if before is not None else "nothing before"
     same = delta is not None and abs(now - before) < 0.5 * 10 ** -(digits + 2)
     _card(
-        column, label, f"{100 * now:.{digits}f} %" if now is not None else "–", delta, f"{target} · {earlier} · n = {n:,}", about=about,
+        column, label, f"{100 * now:.{digits}f}%" if now is not None else "–", delta, f"{target} · {earlier} · n = {n:,}", about=about,
         colour="off" if same else "inverse" if inverse else "normal", arrow="off" if same else "auto",
     )
 
 
 def _false_hits(now: Tally) -> str:
     low, high = now.false_hit_interval
-    found = f" 95 % interval {low:.1%} to {high:.1%}." if now.false_hit_rate is not None else ""
+    found = f" 95% interval {low:.1%} to {high:.1%}." if now.false_hit_rate is not None else ""
     audited = f" The learned router disagreed with {now.false_hits:,} of {now.audited:,} audited hits." if now.audited else ""
     return (
         "Answers from earlier tickets that supervisors found wrong / all such answers, estimated from labels; n is how many evenly sampled "
@@ -206,18 +206,18 @@ def _false_hits(now: Tally) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
+    return f"{100 * share:g}%"
 
 
 def _accuracy(column: Any, now: Tally, before: Tally, target: float) -> None:
     low, high = now.accuracy_interval
-    earlier = f"{100 * before.accuracy:.1f} % before" if before.accuracy is not None else "nothing before"
+    earlier = f"{100 * before.accuracy:.1f}% before" if before.accuracy is not None else "nothing before"
     state = "off" if now.accuracy is None else "green" if low >= target else "red" if high < target else "orange"
     _card(
-        column, "Accuracy", f"{100 * now.accuracy:.1f} %" if now.accuracy is not None else "–",
-        f"{100 * low:.1f} – {100 * high:.1f} %" if now.accuracy is not None else None,
+        column, "Accuracy", f"{100 * now.accuracy:.1f}%" if now.accuracy is not None else "–",
+        f"{100 * low:.1f} – {100 * high:.1f}%" if now.accuracy is not None else None,
         f"target ≥ {_percent(target)} · {earlier} · n = {now.sampled_labels:,.0f} labels", colour=state, arrow="off",
-        about="Estimated for all tickets from the reviewed ones, each weighted by how rarely its like is reviewed; with the 95 % interval. "
+        about="Estimated for all tickets from the reviewed ones, each weighted by how rarely its like is reviewed; with the 95% interval. "
         "n is how many evenly sampled labels they are worth.",
     )
 
@@ -229,7 +229,7 @@ def _latency(column: Any, label: str, now: Tally, before: Tally, share: float, t
     _card(
         column, f"Time, {label}", _ms(value), delta, f"target ≤ {_ms(target)} · {_ms(earlier)} before · n = {now.n:,}",
         colour="off" if same else "inverse", arrow="off" if same else "auto",
-        about=f"{share:.0%} of the tickets were decided within this time. Read from a histogram: at most 19 % off, as a rule much less.",
+        about=f"{share:.0%} of the tickets were decided within this time. Read from a histogram: at most 19% off, as a rule much less.",
     )
 
 

@@ -43,7 +43,7 @@ def edit(start: Start) -> Policy:
         before = base.target_accuracy or 0.95
         shown = round(100 * before, 6)
         percent = st.slider(
-            "Of the tickets routed alone, at least this share must be right", 80.0, 99.5, shown, 0.5, format="%.1f %%", key=f"policy_target_{start.key}",
+            "Of the tickets routed alone, at least this share must be right", 80.0, 99.5, shown, 0.5, format="%.1f%%", key=f"policy_target_{start.key}",
         )
         # A target between two steps, untouched, is the one that is stored to its last digit.
         target, own = before if percent == shown else percent / 100, {}
@@ -57,7 +57,7 @@ def edit(start: Start) -> Policy:
     )
     accuracy = four.number_input(
         "Lowest tracked accuracy", value=base.accuracy, step=STEP, format=EXACT, key=f"policy_accuracy_{start.key}",
-        help="A department and method whose reviewed accuracy may be lower (95 % interval) is not routed alone.",
+        help="A department and method whose reviewed accuracy may be lower (95% interval) is not routed alone.",
     )
     if wanted != "A target accuracy":
         own = _department_table(start, Thresholds(auto, preselect))
@@ -131,7 +131,7 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
         hide_index=True, width="stretch", placeholder="",
         column_config={
             "Routed alone from": st.column_config.NumberColumn(format="%.4f"), "One click from": st.column_config.NumberColumn(format="%.4f"),
-            "Share routed alone": st.column_config.NumberColumn(format="%.0f %%"),
+            "Share routed alone": st.column_config.NumberColumn(format="%.0f%%"),
         },
     )
     st.caption(
@@ -214,6 +214,9 @@ def compare(live: Policy, proposed: Policy, evidence: Evidence, snapshot: Accura
     right = "–" if after.accuracy is None else f"{after.accuracy:.1%}"
     two.metric("Of these right", right, _points(before.accuracy, after.accuracy), border=True)
     three.metric("Counted from", f"{after.labels:,} labels", border=True, help="Reviewed tickets, weighted to stand for those that could be sampled")
+    if after.accuracy is not None:
+        low, high = after.interval
+        st.caption(f"Of these right: 95% interval {low:.1%} to {high:.1%}. Both policies are counted from the same tickets: their difference is as a rule surer.")
 
 
 def _percent(share: float | None) -> float | None:
@@ -238,7 +241,7 @@ def history(rows: Sequence[Any]) -> int | None:
     st.dataframe(
         frame, hide_index=True, width="stretch", placeholder="",
         column_config={
-            "Since (UTC)": words.TIMES["Time (UTC)"], "Target": st.column_config.NumberColumn(format="%.1f %%"),
+            "Since (UTC)": words.TIMES["Time (UTC)"], "Target": st.column_config.NumberColumn(format="%.1f%%"),
             "Routed alone from": st.column_config.NumberColumn(format=EXACT),
         },
     )

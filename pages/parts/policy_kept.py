@@ -12,7 +12,7 @@ from engine.domain import Policy
 from engine.kept import Kept
 
 DAYS = 30
-_PERCENT = st.column_config.NumberColumn(format="%.1f %%")
+_PERCENT = st.column_config.NumberColumn(format="%.1f%%")
 
 
 def read(engine: Engine, *, demo: bool) -> Sequence[Kept]:
@@ -55,7 +55,7 @@ def show(live: Policy, found: Sequence[Kept]) -> None:
             hide_index=True, width="stretch", column_config=dict.fromkeys(("Right", "At least", "At most"), _PERCENT),
         )
         st.caption(
-            "At least and at most: 95 % interval. Labels weigh as much as the tickets they stand for; the number is that of evenly drawn ones that say as much."
+            "At least and at most: 95% interval. Labels weigh as much as the tickets they stand for; the number is that of evenly drawn ones that say as much."
         )
 
 

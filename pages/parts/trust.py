@@ -35,7 +35,7 @@ def summary(snapshot: AccuracySnapshot, evidence: Evidence, sampled: Sampled, au
     of = "every ticket that could be sampled" if sampled.beyond_chance else "every ticket"
     one.metric("Accuracy of sampled tickets" if sampled.beyond_chance else "Accuracy of all tickets",
                f"{cell.rate:.1%}" if cell.rate is not None else "–", border=True,
-               help=f"Weighted to stand for {of}, from {cell.n:,} labels; 95 % interval {cell.lower:.1%} to {cell.upper:.1%}")
+               help=f"Weighted to stand for {of}, from {cell.n:,} labels; 95% interval {cell.lower:.1%} to {cell.upper:.1%}")
     one.caption(f"{cell.lower:.1%} to {cell.upper:.1%}, {cell.n:,} labels")
     two.metric("Lately", f"{cell.recent:.1%}" if cell.recent is not None else "–", border=True, help="Of a label half is left after 14 days")
     two.caption(f"{cell.recent_lower:.1%} to {cell.recent_upper:.1%}" if cell.recent is not None else "nothing lately")
@@ -89,7 +89,7 @@ def reliability_diagram(evidence: Evidence) -> None:
 
 def slider(evidence: Evidence, policy: Policy, volume: float, departments: Sequence[str], snapshot: AccuracySnapshot) -> None:
     """Target accuracy -> share routed alone and expected errors a day, if a policy with that target were in force."""
-    percent = st.slider("Target accuracy of tickets routed alone", 80.0, 99.5, 100 * (policy.target_accuracy or 0.95), 0.5, format="%.1f %%", key="trust_target")
+    percent = st.slider("Target accuracy of tickets routed alone", 80.0, 99.5, 100 * (policy.target_accuracy or 0.95), 0.5, format="%.1f%%", key="trust_target")
     target = percent / 100
     meant, found = policies.derived(replace(policy, target_accuracy=target), evidence, departments)
     effect = policies.effect(meant, evidence, accuracy=snapshot)
@@ -98,11 +98,7 @@ def slider(evidence: Evidence, policy: Policy, volume: float, departments: Seque
     held = 1.0 - float(curve.coverage[-1]) if len(curve.coverage) else 1.0
     st.caption("The curve is what one threshold for all departments would do; the dot is the policy with this target, in which each department may "
                f"have its own. {held:.0%} of tickets are beyond both: their department and method is gated, or the stage that answers them is off.")
-    wrong = volume * effect.routed_alone * (1.0 - (1.0 if effect.accuracy is None else effect.accuracy))
-    share = (
-        f"{effect.routed_alone:.0%} of tickets routed alone, about {wrong:.1f} wrong ones a day at {volume:,.0f} tickets a day, "
-        f"by {effect.labels:,} reviewed tickets"
-    )
+    share = f"{effect.routed_alone:.0%} of tickets routed alone, {_wrong_a_day(effect, volume)}, by {effect.labels:,} reviewed tickets"
     promised = sum(item.basis is not Basis.NONE for item in found.values())
     if promised:
         pooled = sum(item.basis is Basis.POOLED for item in found.values())
@@ -116,6 +112,14 @@ def slider(evidence: Evidence, policy: Policy, volume: float, departments: Seque
         st.warning(f"No department can be promised {target:.1%} yet. With the explicit thresholds: {share}.", icon=":material/rule:")
 
 
+def _wrong_a_day(effect: policies.Effect, volume: float) -> str:
+    at = f"at {volume:,.0f} tickets a day"
+    if effect.accuracy is None:
+        return f"none wrong {at}"
+    alone, (low, high) = volume * effect.routed_alone, effect.interval
+    return f"about {alone * (1 - effect.accuracy):.1f} wrong ones a day (95% interval {alone * (1 - high):.1f} to {alone * (1 - low):.1f}) {at}"
+
+
 def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
     """Accuracy per department, method and band, against warning and goal, and whether it holds automation back."""
     rows = []
@@ -123,18 +127,18 @@ def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
         if department is None or method is None or band is not None or cell.rate is None:
             continue
         gate = snapshot.gated(department, method, threshold=policy.accuracy)
-        state = "good" if cell.lower >= GOAL else ("under 85 %" if cell.upper < WARNING else "open")
+        state = "good" if cell.lower >= GOAL else ("under 85%" if cell.upper < WARNING else "open")
         bands = {b: snapshot.cell(department, method, band=b) for b in Band}
         shown = [_in_band(bands[b]) for b in (Band.HIGH, Band.MEDIUM, Band.LOW)]
         rows.append((department, words.METHOD[Method(method)], 100 * cell.rate, 100 * cell.lower, 100 * cell.upper, cell.n, state, gate.state.value, *shown))
-    st.markdown(f"**Accuracy by department and method** (warning {WARNING:.0%}, goal {GOAL:.0%}; 95 % intervals)")
-    percent, band = st.column_config.NumberColumn(format="%.0f %%"), st.column_config.TextColumn(width=140)
+    st.markdown(f"**Accuracy by department and method** (warning {WARNING:.0%}, goal {GOAL:.0%}; 95% intervals)")
+    percent, band = st.column_config.NumberColumn(format="%.0f%%"), st.column_config.TextColumn(width=140)
     st.dataframe(
         pd.DataFrame(sorted(rows), columns=["Department", "Method", "Accuracy", "from", "to", "Labels", "Goal", "Gate", "High", "Medium", "Low"]),
         hide_index=True, width="stretch",
         column_config={"Accuracy": percent, "from": percent, "to": percent, "High": band, "Medium": band, "Low": band},
     )
-    st.caption("High, Medium and Low are bands of the shown confidence (from 85 %, from 60 %, below): accuracy, its interval, number of labels. "
+    st.caption("High, Medium and Low are bands of the shown confidence (from 85%, from 60%, below): accuracy, its interval, number of labels. "
                "“Gated” is not routed alone; “unproven” has too few labels to say.")
 
 

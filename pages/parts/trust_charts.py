@@ -17,7 +17,7 @@ MOST_WRITTEN = 60
 
 
 def reliability_diagram(bins: Sequence[ReliabilityBin], *, n: int) -> go.Figure:
-    """Found accuracy over shown confidence with 95 % intervals; on the diagonal the confidence is true."""
+    """Found accuracy over shown confidence with 95% intervals; on the diagonal the confidence is true."""
     figure = go.Figure()
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": GREY}, name="true confidence")
     figure.add_scatter(
@@ -38,7 +38,7 @@ def risk_coverage(curve: RiskCoverage, *, target: float, chosen: Effect, n: int)
     figure.add_scatter(x=curve.coverage, y=curve.accuracy, mode="lines", line={"color": BLUE, "shape": "hv"}, name="one threshold for all", showlegend=False)
     figure.add_hline(y=target, line_dash="dot", line_color=RED, annotation_text=f"target {target:.1%}", annotation_position="bottom left")
     share = chosen.routed_alone
-    # The words stand on the side with more room: left of 0 % they would be cut.
+    # The words stand on the side with more room: left of 0% they would be cut.
     side = "left" if share > 0.5 else "right"
     figure.add_vline(x=share, line_color=GREEN, annotation_text=f"routed alone {share:.0%}", annotation_position=f"bottom {side}")
     lowest = [target, *curve.accuracy]

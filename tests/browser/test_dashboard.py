@@ -82,8 +82,8 @@ def test_the_csv_holds_what_the_page_shows(served: Served, admin: Page) -> None:
     n = sum(int(row["tickets"]) for row in rows)
     assert f"{n:,}" == tickets.inner_text()
     cached = sum(int(row["tickets"]) for row in rows if row["method"] == "cached")
-    assert f"{100 * cached / n:.1f} %" == hits.inner_text()
-    assert f"{100 * sum(int(row['routed_alone']) for row in rows) / n:.1f} %" == alone.inner_text()
+    assert f"{100 * cached / n:.1f}%" == hits.inner_text()
+    assert f"{100 * sum(int(row['routed_alone']) for row in rows) / n:.1f}%" == alone.inner_text()
     drawn = admin.evaluate(
         "document.querySelectorAll('.js-plotly-plot')[0].data.reduce((sum, bars) => sum + Array.from(bars.y).reduce((a, b) => a + b, 0), 0)"
     )

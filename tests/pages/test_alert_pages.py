@@ -102,7 +102,7 @@ def test_a_share_is_written_in_percent_as_the_table_shows_it_and_a_time_in_secon
     assert (boxes["Opens below (%)"].value, boxes["Resolves at (%)"].value) == (25.0, 28.0)
     boxes["Opens below (%)"].set_value(30.0)
     page.button(key="save_rule").click().run()
-    assert "it resolves at 28.0 %, which must be at least the threshold 30.0 %" in said(page)
+    assert "it resolves at 28.0%, which must be at least the threshold 30.0%" in said(page)
     {box.label: box for box in page.number_input}["Resolves at (%)"].set_value(35.0)
     page.button(key="save_rule").click().run()
     rule = next(rule for rule in engine.watch.alerts.rules() if rule.name == "hit_rate_warning")

@@ -117,7 +117,7 @@ def test_with_many_departments_every_name_has_its_line() -> None:
 
 
 def test_each_band_s_accuracy_is_weighted_like_the_figure_beside_it() -> None:
-    """Twenty overruled tickets that were wrong weigh nothing: 10 sampled labels, all right, are 100 %."""
+    """Twenty overruled tickets that were wrong weigh nothing: 10 sampled labels, all right, are 100%."""
     one = tally(500, 10)
     one.reviewed[18] += 20
     assert (one.bands()[0].accuracy, one.accuracy) == (1.0, 1.0)

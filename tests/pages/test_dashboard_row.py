@@ -41,7 +41,7 @@ def test_every_figure_has_its_target_and_what_it_was_before(engine: Engine) -> N
     ]
     assert shown["Tickets"][0] == "3" and shown["Tickets"][1] == "+0" and "3 before" in shown["Tickets"][2]
     for label, target in (
-        ("Hit rate", "target ≥ 25 %"), ("False hits", "target ≤ 1 %"), ("Routed alone", "no target"), ("Accuracy", "target ≥ 85 %"),
+        ("Hit rate", "target ≥ 25%"), ("False hits", "target ≤ 1%"), ("Routed alone", "no target"), ("Accuracy", "target ≥ 85%"),
         ("Time, p50", "target ≤ 100 ms"), ("Time, p95", "target ≤ 1.0 s"), ("Time, p99", "target ≤ 5.0 s"), ("Open alerts", "target 0"),
         ("Waiting", "target ≤ 100"),
     ):
@@ -60,7 +60,7 @@ def test_targets_follow_the_rules_that_a_manager_has_changed(engine: Engine) -> 
     engine.watch.alerts.edit("tickets_waiting", {"threshold": 7, "clear": 5}, by="boss")
     engine.watch.alerts.edit("processing_warning", {"threshold": 2, "clear": 1}, by="boss")
     shown = cards(opened("dashboard"))
-    assert "target ≥ 40 %" in shown["Hit rate"][2] and "target ≤ 0.8 %" in shown["False hits"][2]
+    assert "target ≥ 40%" in shown["Hit rate"][2] and "target ≤ 0.8%" in shown["False hits"][2]
     assert "target ≤ 7" in shown["Waiting"][2] and "target ≤ 2.0 s" in shown["Time, p99"][2]
 
 

@@ -97,7 +97,7 @@ def _labels(console, *, demo: bool) -> None:
 
 def _ask_for_a_target(console) -> None:
     names = [d.name for d in console.taxonomy.departments()]
-    policies.save(replace(Policy(), target_accuracy=0.95), console.policies, departments=names, author="boss", reason="ask for 95 %")
+    policies.save(replace(Policy(), target_accuracy=0.95), console.policies, departments=names, author="boss", reason="ask for 95%")
 
 
 def test_newer_labels_are_offered_on_the_policy_page_and_come_into_force_only_by_a_click(opened, console) -> None:

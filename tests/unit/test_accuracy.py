@@ -111,7 +111,7 @@ def test_even_labels_have_the_plain_wilson_interval() -> None:
 
 
 def test_over_sampled_doubtful_tickets_do_not_pull_the_rate_down() -> None:
-    """All doubtful tickets are reviewed (60 % right), sure ones at one in twenty (98 % right); 5 in 6 are sure."""
+    """All doubtful tickets are reviewed (60% right), sure ones at one in twenty (98% right); 5 in 6 are sure."""
     rng = np.random.default_rng(4)
     sure = rng.random(60_000) < 5 / 6
     right = rng.random(60_000) < np.where(sure, 0.98, 0.6)
@@ -202,7 +202,7 @@ def gate_of(right: int, wrong: int, *, threshold: float = 0.8, rate: float = 1.0
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 0.95, 0.99, 1.0])
 @pytest.mark.parametrize("right", [0, 1, 4, 8])
 def test_one_wrong_label_among_few_closes_nothing_however_high_the_threshold(right: int, threshold: float) -> None:
-    """The interval of 0 of 1 ends at 79.3 %, under the default of 80 %; one unlucky label is no evidence."""
+    """The interval of 0 of 1 ends at 79.3%, under the default of 80%; one unlucky label is no evidence."""
     assert gate_of(right, 1, threshold=threshold).state is GateState.UNPROVEN
 
 
@@ -216,7 +216,7 @@ def test_labels_that_speak_against_the_threshold_gate_however_few_they_are(right
 
 @pytest.mark.parametrize(("right", "wrong"), [(2, 2), (4, 4), (6, 3)])
 def test_fewer_than_ten_labels_that_chance_explains_gate_nothing(right: int, wrong: int) -> None:
-    """Six of nine is under 80 %, but 80 % shows no more than that in one of four cases."""
+    """Six of nine is under 80%, but 80% shows no more than that in one of four cases."""
     assert gate_of(right, wrong).state is GateState.UNPROVEN
 
 

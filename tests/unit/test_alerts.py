@@ -249,13 +249,13 @@ def test_the_shipped_rules_are_those_that_were_promised() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "changes", "message"),
     [
-        ("accuracy", 0.834, {}, "Accuracy below target: 83.4 % in 7 days, below 85.0 %, n = 1,234"),
-        ("accuracy", 0.834, {"window_minutes": 1440}, "Accuracy below target: 83.4 % in 1 day, below 85.0 %, n = 1,234"),
-        ("hit_rate_warning", 0.1, {"window_minutes": 90}, "Hit rate low: 10.0 % in 90 minutes, below 25.0 %, n = 1,234"),
-        ("hit_rate_warning", 0.1, {"window_minutes": 1.5}, "Hit rate low: 10.0 % in 1.5 minutes, below 25.0 %, n = 1,234"),
+        ("accuracy", 0.834, {}, "Accuracy below target: 83.4% in 7 days, below 85.0%, n = 1,234"),
+        ("accuracy", 0.834, {"window_minutes": 1440}, "Accuracy below target: 83.4% in 1 day, below 85.0%, n = 1,234"),
+        ("hit_rate_warning", 0.1, {"window_minutes": 90}, "Hit rate low: 10.0% in 90 minutes, below 25.0%, n = 1,234"),
+        ("hit_rate_warning", 0.1, {"window_minutes": 1.5}, "Hit rate low: 10.0% in 1.5 minutes, below 25.0%, n = 1,234"),
         ("processing_warning", 6.0, {"window_minutes": 120}, "Processing slow: 6.00 s in 2 hours, above 5.00 s, n = 1,234"),
         ("tickets_waiting", 200, {}, "Tickets wait to be routed: 200, above 100, n = 1,234"),
-        ("memory", 0.95, {"hold_minutes": 0}, "Memory nearly full: 95.0 %, above 90.0 %, n = 1,234"),
+        ("memory", 0.95, {"hold_minutes": 0}, "Memory nearly full: 95.0%, above 90.0%, n = 1,234"),
     ],
 )
 def test_an_alert_says_over_what_time_its_figure_is_and_on_how_much_it_rests(

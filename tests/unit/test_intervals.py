@@ -25,7 +25,7 @@ def counts(draw: st.DrawFn) -> tuple[int, int]:
 
 
 def test_wilson_gives_the_values_worked_out_by_hand() -> None:
-    # 8 of 10 at 95 %: z = 1.959964, centre (0.8 + 0.192073) / 1.384146, half-width 0.226583.
+    # 8 of 10 at 95%: z = 1.959964, centre (0.8 + 0.192073) / 1.384146, half-width 0.226583.
     lower, upper = wilson(8, 10)
     assert lower == pytest.approx(0.4901625, abs=1e-6)
     assert upper == pytest.approx(0.9433178, abs=1e-6)

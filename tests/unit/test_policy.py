@@ -72,6 +72,26 @@ def test_a_target_becomes_thresholds_that_keep_it_on_new_tickets() -> None:
     assert later.routed_alone > 0.1
 
 
+def test_what_would_be_right_has_an_interval_that_covers_as_often_as_it_says_and_is_wider_where_few_labels_weigh_much() -> None:
+    policy = replace(Policy(), thresholds=Thresholds(0.9, 0.5))
+    chance = np.random.default_rng(5)
+    covered, plain, weighted = [], [], []
+    for seed in range(200):
+        seen = evidence(300, seed=seed)
+        # On average of what is above 0.9 under this Beta(6, 1).
+        true = (6 / 7) * (1 - 0.9**7) / (1 - 0.9**6)
+        low, high = policies.effect(policy, seen).interval
+        covered.append(low <= true <= high)
+        plain.append(high - low)
+        heavy = policies.effect(policy, replace(seen, weights=np.where(chance.random(300) < 0.2, 10.0, 1.0)))
+        weighted.append(heavy.interval[1] - heavy.interval[0])
+        assert heavy.interval[0] <= heavy.accuracy <= heavy.interval[1]
+    assert 0.91 <= np.mean(covered) <= 0.99
+    assert np.mean(weighted) > 1.3 * np.mean(plain)
+    nobody = policies.effect(replace(policy, stages=frozenset({Stage.RAG_LLM})), evidence(50))
+    assert (nobody.accuracy, nobody.interval) == (None, (0.0, 1.0))
+
+
 def test_without_enough_labels_the_explicit_thresholds_stay_and_the_need_is_said() -> None:
     made, found = policies.derived(replace(Policy(), target_accuracy=0.95), evidence(20), DEPARTMENTS)
     assert made.departments == {}

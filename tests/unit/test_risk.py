@@ -19,7 +19,7 @@ Labels = tuple[NDArray[np.float64], NDArray[np.bool_]]
 
 
 def draw_labels(rng: np.random.Generator, n: int, *, mean: float = 5.0, spread: float = 2.5) -> Labels:
-    """Calibrated confidences and outcomes; with the defaults about 94 % are right."""
+    """Calibrated confidences and outcomes; with the defaults about 94% are right."""
     line = rng.normal(mean, spread, n)
     return expit(line), rng.random(n) < expit(line)
 
@@ -169,7 +169,7 @@ def test_a_hopeless_router_is_not_told_that_labels_would_help() -> None:
 
 
 def test_where_the_noise_of_a_small_batch_is_the_limit_no_label_is_asked_for_and_the_reason_says_so() -> None:
-    """30,000 labels carry 99 % for 10,000 coming tickets, but in 500 one bad draw breaks it however many there are."""
+    """30,000 labels carry 99% for 10,000 coming tickets, but in 500 one bad draw breaks it however many there are."""
     labels = draw_labels(np.random.default_rng(1), 30_000, mean=3.0, spread=2.0)
     small, large = (derive_threshold(*labels, target=0.99, horizon=h) for h in (500, 10_000))
     assert (small.value, small.labels_needed, small.noisy_batch) == (None, None, True)
