@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import expit
+from scipy.stats import binom, hypergeom
 
-from engine.label_counts import LabelCounts, promise_p_values
+from engine.label_counts import LabelCounts, coming, promise_p_values
 from engine.risk import Basis, auroc, coverage_at, derive_per_department, derive_threshold, risk_coverage
 
 Labels = tuple[NDArray[np.float64], NDArray[np.bool_]]
@@ -76,7 +77,51 @@ def test_the_batch_test_is_exact_where_it_can_be_counted_out() -> None:
     ways = [sum(i < 4 for i in bad) <= 1 for bad in itertools.combinations(range(8), 3)]
     one, four = np.array([1]), np.array([4])
     exact = sum(ways) / len(ways)
-    assert promise_p_values(one, four, four, target=0.75)[0] == pytest.approx(exact / 0.5)
+    assert promise_p_values(one, four, np.array([[4]]), target=0.75)[0] == pytest.approx(exact / 0.5)
+    # Four or none, equally likely: none cannot break anything.
+    always, half = (promise_p_values(one, np.array([40]), np.array([ahead]), target=0.75)[0] for ahead in ([4], [4, 0]))
+    assert half == pytest.approx(always / 2)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0, 1), st.floats(0, 0.999), st.floats(0.3, 0.999))
+def test_the_batch_test_is_the_hypergeometric_distribution(drawn: int, ahead: int, wrong: float, share: float, target: float) -> None:
+    errors, breaking = int(wrong * drawn), math.floor(ahead * (1.0 - target) + 1e-9) + 1
+    found = promise_p_values(np.array([errors]), np.array([drawn]), np.array([[ahead]]), target=target)[0]
+    batch = hypergeom.cdf(errors, drawn + ahead, errors + breaking, drawn) / 0.5
+    assert found == pytest.approx(max(binom.cdf(errors, drawn, 1.0 - target), batch), rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("horizon", [1, 10, 150, 3000, 100_000])
+def test_the_coming_tickets_are_those_of_the_binomial_distribution(horizon: int) -> None:
+    share = np.linspace(0.0001, 1.0, 400)
+    found = coming(horizon, share)
+    exact = binom.ppf((np.arange(found.shape[1]) + 0.5) / found.shape[1], horizon, share[:, None])
+    assert np.abs(found - exact).max() <= 1
+    few = horizon * share * (1 - share) < 20
+    assert np.array_equal(found[few], exact[few]) and found.min() >= 0 and found.max() <= horizon
+    assert np.array_equal(coming(horizon, np.array([1.0 + 1e-12])), np.full((1, found.shape[1]), horizon))
+
+
+@pytest.mark.parametrize(
+    ("horizon", "share", "error", "target", "promised"),
+    [(12, 0.41, 0.04, 0.8, False), (3, 0.15, 0.19, 0.8, False), (100, 0.41, 0.016, 0.95, False), (195, 0.41, 0.011, 0.95, True)],
+)
+def test_a_small_batch_of_which_chance_says_how_many_reach_the_threshold_keeps_the_promise(
+    horizon: int, share: float, error: float, target: float, promised: bool
+) -> None:
+    """With so many labels the rates are known. How many of the batch reach the threshold is chance, and with fewer of them one wrong
+    ticket less breaks it: where that was left out, 7 and 8% of the first two batches broke a promise made at 5%.
+    """
+    rng = np.random.default_rng(7)
+    sure = rng.random(30_000) < share
+    confidence, correct = np.where(sure, 0.999, 0.2), sure & (rng.random(30_000) >= error)
+    found = derive_threshold(confidence, correct, target=target, horizon=horizon)
+    reached, rate = float(sure.mean()), 1.0 - float(correct[sure].mean())
+    counts = np.arange(horizon + 1)
+    broken = float((binom.pmf(counts, horizon, reached) * binom.sf(np.floor(counts * (1.0 - target) + 1e-9), counts, rate)).sum())
+    assert (found.value is not None) == promised
+    assert broken <= 0.05 if promised else broken > 0.03
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,7 +158,7 @@ def test_a_higher_target_is_never_easier_to_promise(
     n: int, wrong: float, target: float, more: float, batch: bool
 ) -> None:
     errors, trials = np.array([int(wrong * n)]), np.array([n])
-    ahead = trials if batch else None
+    ahead = trials[:, None] if batch else None
     lower, higher = (promise_p_values(errors, trials, ahead, target=t)[0] for t in (target, target + more))
     assert higher >= lower * (1 - 1e-9)
 
@@ -122,7 +167,7 @@ def test_a_higher_target_is_never_easier_to_promise(
 def test_one_more_error_is_never_easier_to_promise(n: int, data: st.DataObject) -> None:
     errors = data.draw(st.integers(0, n - 1))
     trials = np.array([n, n])
-    fewer, more = promise_p_values(np.array([errors, errors + 1]), trials, trials, target=0.95)
+    fewer, more = promise_p_values(np.array([errors, errors + 1]), trials, trials[:, None], target=0.95)
     assert more >= fewer * (1 - 1e-9)
 
 
@@ -137,9 +182,9 @@ def test_the_order_of_the_labels_does_not_matter(seed: int, n: int) -> None:
 
 
 def test_labels_needed_is_about_what_it_takes() -> None:
-    """Asked after 100 labels; with as many again as it says the promise can mostly be given, with a third not."""
+    """Asked after 100 labels; with as many again as it says the promise can be given in three of four cases, with a third seldom."""
     given_with, given_without = 0, 0
-    for seed in range(40):
+    for seed in range(60):
         rng = np.random.default_rng(seed)
         confidence, correct = draw_labels(rng, 3000, mean=4.0, spread=2.0)
         early = derive_threshold(confidence[:100], correct[:100], target=0.95)
@@ -150,8 +195,8 @@ def test_labels_needed_is_about_what_it_takes() -> None:
         given_with += derive_threshold(confidence[:late], correct[:late], target=0.95).value is not None
         third = 100 + early.labels_needed // 10
         given_without += derive_threshold(confidence[:third], correct[:third], target=0.95).value is not None
-    assert given_with >= 30
-    assert given_without <= 10
+    assert given_with >= 38
+    assert given_without <= 15
 
 
 def test_no_labels_at_all_ask_for_labels() -> None:
