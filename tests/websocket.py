@@ -15,7 +15,7 @@ from engine.web.gate import COOKIE
 
 @dataclass(slots=True)
 class Run:
-    """What one run of a page sent: headings, all other texts, and the navigation's pages (url path -> script hash).
+    """What one run of a page sent: headings, all other texts, and the pages that the navigation shows (url path -> script hash).
 
     `fragments` are the parts that may be asked for alone, `files` the downloads that are made when asked for, `buttons` their ids by label, `session` the pages'
     own number of this visit.
@@ -108,7 +108,7 @@ def run(socket: ClientConnection, *, page: str = "", script_hash: str = "", frag
             if what == "download_button" and element.download_button.deferred_file_id:
                 result.files.append(element.download_button.deferred_file_id)
         elif kind == "navigation":
-            result.pages = {one.url_pathname: one.page_script_hash for one in forward.navigation.app_pages}
+            result.pages = {one.url_pathname: one.page_script_hash for one in forward.navigation.app_pages if not one.is_hidden}
         elif kind == "page_not_found":
             result.not_found = True
         elif kind == "script_finished":

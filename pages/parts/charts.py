@@ -93,7 +93,8 @@ def confidence(tally: Tally) -> go.Figure:
         right = "no label"
         if band.accuracy is not None:
             lower, upper = band.interval
-            right = f"right {band.accuracy:.1%} ({lower:.1%}–{upper:.1%}, {band.labels:,.0f} labels)"
+            labels = "1 label" if round(band.labels) == 1 else f"{band.labels:,.0f} labels"
+            right = f"right {band.accuracy:.1%} ({lower:.1%}–{upper:.1%}, {labels})"
         figure.add_bar(
             x=[(i + 0.5) / 20 for i in range(low, high)], y=tally.confidence[low:high].tolist(), width=0.047, marker_color=BAND_COLOUR[name],
             name=f"{name}, {BAND_LIMITS[name]}: {band.n / max(1, tally.n):.0%}, {right}", hovertemplate="%{y:,} tickets around %{x:.0%}",

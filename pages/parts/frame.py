@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -27,8 +28,12 @@ SECTIONS = {
 
 
 def page(name: str, title: str, icon: str):  # noqa: ANN201 - Streamlit's own type
-    """A page by its file, whose absolute path keeps Streamlit from finding pages by itself."""
-    return st.Page(str(PAGES / f"{name}.py"), title=title, icon=f":material/{icon}:", url_path=name, default=name == "submit")
+    """A page by its file, whose absolute path keeps Streamlit from finding pages by itself. To a role that may not open it, its
+    address (a manager's link, sent on) says so, and the file is not run.
+    """
+    if access.opens(operator.role, name):
+        return st.Page(str(PAGES / f"{name}.py"), title=title, icon=f":material/{icon}:", url_path=name, default=name == "submit")
+    return st.Page(partial(guard.refuse, operator.role, access.PAGES[name]), title=title, url_path=name, visibility="hidden")
 
 
 try:
@@ -40,11 +45,7 @@ except ConsoleError as error:
 if operator is None:
     guard.ask_to_sign_in()
 
-shown = {
-    section: [page(*one) for one in pages if access.opens(operator.role, one[0]) and (PAGES / f"{one[0]}.py").exists()]
-    for section, pages in SECTIONS.items()
-}
-chosen = st.navigation({section: pages for section, pages in shown.items() if pages})
+chosen = st.navigation({section: [page(*one) for one in pages] for section, pages in SECTIONS.items()})
 with st.sidebar:
     st.text(f"{operator.name} ({operator.role})")
     st.html('<a href="/auth/logout">Sign out</a>')

@@ -10,7 +10,7 @@ from typing import NoReturn, TypeVar
 import streamlit as st
 
 from engine import access, audit, bootstrap
-from engine.access import Permission
+from engine.access import Permission, Role
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError, NotAllowed
 from engine.web import gate
@@ -70,12 +70,19 @@ def open_page(title: str, *, caption: str = "", permission: Permission | str | N
     if operator is None:
         ask_to_sign_in()
     if not (access.opens(operator.role, page) if permission is None else operator.may(permission)):
-        st.error("This page is not open to your role. Ask an admin if you need it.", icon=":material/lock:")
-        st.stop()
+        refuse(operator.role, access.PAGES.get(page) if permission is None else Permission(permission))
     st.title(title, anchor=False)
     if caption:
         st.caption(caption)
     return operator, engine
+
+
+def refuse(role: str, permission: Permission | None) -> NoReturn:
+    """Say which roles hold the permission of a page that is not open to this one, and stop."""
+    *others, last = [f"{one}s" for one in Role if permission is not None and access.allowed(one, permission)] or ["nobody"]
+    holders = f"{', '.join(others)} and {last}" if others else last
+    st.error(f"This page is not open to your role, {role}. It opens for {holders}. Ask an admin if you need it.", icon=":material/lock:")
+    st.stop()
 
 
 def here(operator: Operator) -> None:

@@ -216,7 +216,8 @@ def compare(live: Policy, proposed: Policy, evidence: Evidence, snapshot: Accura
     three.metric("Counted from", f"{after.labels:,} labels", border=True, help="Reviewed tickets, weighted to stand for those that could be sampled")
     if after.accuracy is not None:
         low, high = after.interval
-        st.caption(f"Of these right: 95% interval {low:.1%} to {high:.1%}. Both policies are counted from the same tickets: their difference is as a rule surer.")
+        paired = "" if proposed == live else " Both policies are counted from the same tickets: their difference is as a rule surer."
+        st.caption(f"Of these right: 95% interval {low:.1%} to {high:.1%}.{paired}")
 
 
 def _percent(share: float | None) -> float | None:

@@ -96,8 +96,9 @@ def slider(evidence: Evidence, policy: Policy, volume: float, departments: Seque
     curve = policies.curve(meant, evidence, accuracy=snapshot)
     st.plotly_chart(trust_charts.risk_coverage(curve, target=target, chosen=effect, n=len(evidence)), key="risk")
     held = 1.0 - float(curve.coverage[-1]) if len(curve.coverage) else 1.0
+    beyond = f" {words.percent(held)} of tickets are beyond both: their department and method is gated, or the stage that answers them is off."
     st.caption("The curve is what one threshold for all departments would do; the dot is the policy with this target, in which each department may "
-               f"have its own. {held:.0%} of tickets are beyond both: their department and method is gated, or the stage that answers them is off.")
+               f"have its own.{beyond if held > 1e-9 else ''}")
     share = f"{effect.routed_alone:.0%} of tickets routed alone, {_wrong_a_day(effect, volume)}, by {effect.labels:,} reviewed tickets"
     promised = sum(item.basis is not Basis.NONE for item in found.values())
     if promised:

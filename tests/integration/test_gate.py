@@ -76,6 +76,12 @@ def test_sign_in_health_and_static_files_are_open(served: Served, path: str) -> 
     assert get(served, path).status_code == 200
 
 
+HOLDERS = {
+    **dict.fromkeys(("review", "accuracy"), "supervisors, managers and admins"), **dict.fromkeys(("dashboard", "policy", "alerts"), "managers and admins"),
+    **dict.fromkeys(("departments", "system", "users", "audit"), "admins"),
+}
+
+
 @pytest.mark.parametrize("role", Role)
 def test_each_role_opens_exactly_the_tables_pages_by_url_and_by_script_hash(served: Served, role: Role) -> None:
     with websocket.opened(served.url, cookie_of(served.sign_in(Role.ADMIN))) as socket:
@@ -88,6 +94,8 @@ def test_each_role_opens_exactly_the_tables_pages_by_url_and_by_script_hash(serv
             may = opens(role, page)
             by_url = websocket.run(socket, page="" if page == "submit" else page)
             assert (titles[page] in by_url.headings) is may, f"{role} asked for {page}"
+            refusal = f"This page is not open to your role, {role}. It opens for {HOLDERS.get(page)}. Ask an admin if you need it."
+            assert any(refusal in text for text in by_url.texts) is not may
             by_hash = websocket.run(socket, script_hash=hashes[page])
             assert may or titles[page] not in by_hash.headings, f"{role} asked for the script of {page}"
 
@@ -99,6 +107,7 @@ def test_identity_headers_from_outside_are_ignored(served: Served) -> None:
     with websocket.opened(served.url, cookie_of(served.sign_in(Role.AGENT)), **spoofed) as socket:
         shown = websocket.run(socket, page="users")
     assert "Users" not in shown.headings and "users" not in shown.pages
+    assert any("not open to your role, agent." in text for text in shown.texts)
     assert any("agent (agent)" in text for text in shown.texts)
 
 
