@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg as la
 
-from engine import ridge
+from engine import lapack, ridge
 from engine.kernel import CLOSE, SHARPNESS, Landmarks, Rows, blend, chunks, nearest, surroundings
 from engine.novelty import Assurance, Typical
 from engine.scores import Ranking, fit_sharpness
@@ -125,7 +124,7 @@ class Head:
         missing = np.zeros((len(block), wanted.shape[1]), np.float32)
         missing[len(anchors) :] = wanted - kernel @ np.column_stack([before, self.constant])
         system[np.diag_indices(len(system))] += np.float32(ridge.PENALTY)
-        change = la.solve(system, missing, assume_a="pos", check_finite=False)
+        change = lapack.solve(system, missing)
         constant = self.constant.copy()
         before[anchors] += change[: len(anchors), :-1]
         constant[anchors] += change[: len(anchors), -1]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg as la
 
+from engine import lapack
 from engine.kernel import Landmarks, Rows, blend, chunks
 
 Floats = npt.NDArray[np.float32]
@@ -64,19 +64,14 @@ def fit_exact(kernel: Floats, wanted: Floats, weights: Floats, *, texts: Ints, g
     and `groups` [n] number each row's text and group.
     """
     kernel[np.diag_indices(len(kernel))] += np.float32(PENALTY) / weights
-    factor, failed = la.lapack.spotrf(kernel.T, lower=1, clean=0, overwrite_a=1)
-    if failed:
-        raise ValueError("the kernel is not positive definite: a vector is not of unit length or not finite")
-    inverse, _ = la.lapack.spotri(factor, lower=1, overwrite_c=1)
+    inverse = lapack.inverse(kernel.T)
     diagonal = np.diagonal(inverse).copy()
-    coefficients = la.blas.ssymm(1.0, inverse, wanted, lower=1)
+    coefficients = lapack.symmetric_product(inverse, wanted)
     left_out = wanted - coefficients / diagonal[:, None]
     alien = np.full(wanted.shape, np.nan, np.float32)
     for found, numbers, fewest in ((left_out, texts, 2), (alien, groups, 1)):
         for block in _blocks(numbers, fewest=fewest):
-            part = inverse[np.ix_(block, block)]
-            missed = la.solve(part, coefficients[block], lower=True, assume_a="pos", overwrite_a=True, check_finite=False)
-            found[block] = wanted[block] - missed
+            found[block] = wanted[block] - lapack.solve(inverse[np.ix_(block, block)], coefficients[block])
     return RidgeFit(np.ascontiguousarray(coefficients), left_out, alien)
 
 
@@ -101,24 +96,24 @@ def fit_sampled(
         [blend(*landmarks.similarities(landmarks.rows[part]), dense_share=dense_share) for part in chunks(size)]
     )
     own[np.diag_indices(size)] += np.float32(_JITTER)
-    root = la.cholesky(own, lower=False, overwrite_a=True, check_finite=False)
+    root = lapack.cholesky(own.T, lower=False)
     system = np.zeros((size, size), np.float32)
     right = np.zeros((size, wanted.shape[1]), np.float32)
     for part in chunks(len(rows)):
         kernel = blend(*landmarks.similarities(rows[part]), dense_share=dense_share)
-        features = la.solve_triangular(root, kernel.T, trans=1, check_finite=False)
+        features = lapack.solve_upper(root, kernel.T, transposed=True)
         weighted = features * weights[part]
         system += weighted @ features.T
         right += weighted @ wanted[part]
     system[np.diag_indices(size)] += np.float32(PENALTY)
-    factor = la.cholesky(system, lower=False, overwrite_a=True, check_finite=False)
-    solved = la.cho_solve((factor, False), right, check_finite=False)
+    factor = lapack.cholesky(system.T, lower=False)
+    solved = lapack.solve_upper(factor, lapack.solve_upper(factor, right, transposed=True))
 
     def seen(part: Ints) -> tuple[Floats, Floats]:
         """What the fit misses of these rows, and columns whose products are their shares in the hat matrix."""
         kernel = blend(*landmarks.similarities(rows[part]), dense_share=dense_share)
-        features = la.solve_triangular(root, kernel.T, trans=1, check_finite=False)
-        halves = la.solve_triangular(factor, features, trans=1, check_finite=False)
+        features = lapack.solve_upper(root, kernel.T, transposed=True)
+        halves = lapack.solve_upper(factor, features, transposed=True)
         return wanted[part] - features.T @ solved, halves
 
     left_out, alien = np.empty(wanted.shape, np.float32), np.full(wanted.shape, np.nan, np.float32)
@@ -134,7 +129,7 @@ def fit_sampled(
     for block in _blocks(groups):
         missed, halves = seen(block)
         alien[block] = wanted[block] - _without(missed, halves, weights[block])
-    return RidgeFit(la.solve_triangular(root, solved, check_finite=False), left_out, alien)
+    return RidgeFit(lapack.solve_upper(root, solved), left_out, alien)
 
 
 def _parts(numbers: Ints) -> Iterator[slice]:
@@ -152,4 +147,4 @@ def _without(missed: Floats, halves: Floats, weights: Floats) -> Floats:
     # (I - H) e' = e for the rows' hat matrix H = G W, W their weights; for u = W e' the system is symmetric.
     system = np.diag(1.0 / weights) - halves.T @ halves
     system[np.diag_indices(len(system))] += np.float32(_JITTER)
-    return la.solve(system, missed, assume_a="pos", overwrite_a=True, check_finite=False) / weights[:, None]
+    return lapack.solve(system, missed) / weights[:, None]
