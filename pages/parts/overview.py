@@ -55,14 +55,26 @@ class Data:
     before: ChartWindow
 
 
+_CONTROLS = ("span", "department", "channel", "policy", "demo", "live")
+_SHOWN = "dashboard_shown"
+
+
 def controls(engine: Engine) -> View:
-    """Time range, filters and switches. A copy of the page's address shows the same view to somebody else."""
+    """Time range, filters and switches. A copy of the page's address shows the same view to somebody else.
+
+    Who comes back from another page finds what was shown before; an address that says something of its own goes before that.
+    """
+    shown = {} if any(key in st.query_params for key in _CONTROLS) else st.session_state.get(_SHOWN, {})
+    for key in ("span", "demo", "live"):
+        _again(shown, key)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         span = st.segmented_control(
             "Time range", list(SPANS), default=DEFAULT_SPAN, required=True, format_func=lambda key: SPANS[key].label, key="span",
             bind="query-params",
         )
         names, policies = _choices(engine, SPANS[span or DEFAULT_SPAN])
+        for key, options in (("department", names), ("channel", [c.value for c in Channel]), ("policy", policies)):
+            _again(shown, key, options)
         departments = st.multiselect("Departments", names, key="department", bind="query-params", placeholder="All", width=260)
         channels = st.multiselect(
             "Channels", [c.value for c in Channel], key="channel", bind="query-params", placeholder="All", format_func=str.capitalize, width=180,
@@ -70,10 +82,17 @@ def controls(engine: Engine) -> View:
         chosen = st.multiselect("Policies", policies, key="policy", bind="query-params", placeholder="All", width=130)
         demo = st.toggle("Demo tickets", value=True, key="demo", bind="query-params", help="Count the made-up tickets of the demo as well")
         live = st.toggle("Refresh every 5 s", value=True, key="live", bind="query-params")
+    st.session_state[_SHOWN] = {key: st.session_state[key] for key in _CONTROLS}
     return View(
         span=SPANS[span or DEFAULT_SPAN], departments=tuple(departments), channels=tuple(channels),
         policies=tuple(int(number) for number in chosen), demo=demo, live=live,
     )
+
+
+def _again(shown: Mapping[str, Any], key: str, options: Sequence[str] | None = None) -> None:
+    """Give a control what it showed before the page was left; of several choices those that are still among the options."""
+    if key in shown and key not in st.session_state:
+        st.session_state[key] = shown[key] if options is None else [one for one in shown[key] if one in options]
 
 
 def _choices(engine: Engine, span: Span) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -66,6 +67,19 @@ def test_filters_set_on_the_page_land_in_its_address_and_a_fresh_page_there_show
     fresh.goto(address)
     assert figures(fresh) == shown
     assert fresh.url == address
+    # Who looks at another page and comes back finds the same view, here and at its address.
+    for name in ("Alerts", "Dashboard"):
+        fresh.get_by_role("link", name=name, exact=True).click()
+        settled(fresh)
+    assert figures(fresh) == shown
+    assert parse_qs(urlsplit(fresh.url).query) == parse_qs(urlsplit(address).query)
+    # The framework's warning about a control that has a default and is given a value.
+    expect(fresh.get_by_text("created with a default value")).to_have_count(0)
+    # An address that says something is the whole view.
+    fresh.goto(f"{served.url}/dashboard?channel=Email")
+    settled(fresh)
+    expect(fresh.locator("[data-testid=stMetricValue]").first).to_have_text("1")
+    assert parse_qs(urlsplit(fresh.url).query) == {"channel": ["Email"]}
     fresh.close()
 
 
