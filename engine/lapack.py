@@ -54,12 +54,20 @@ _ssymm = _routine(cython_blas, "ssymm", 12)
 _strsm = _routine(cython_blas, "strsm", 11)
 
 
+def _size(matrix: Floats, right: Floats | None = None) -> int:
+    """How many rows a square matrix has, and `right` [n, k] as well. The routines would read and write beyond anything else."""
+    rows = len(matrix)
+    if matrix.shape != (rows, rows) or (right is not None and (right.ndim != 2 or len(right) != rows)):
+        raise ValueError(f"needs a square matrix and as many rows beside it, got {matrix.shape}{'' if right is None else f' and {right.shape}'}")
+    return rows
+
+
 def cholesky(matrix: Floats, *, lower: bool = True) -> Floats:
     """The factor L of matrix = L L^T, or R of R^T R, in that triangle of `matrix` [n, n] itself; the other keeps what it held.
 
     Raises ValueError where the matrix is not positive definite or not finite.
     """
-    size, failed = len(matrix), np.zeros(1, np.int32)
+    size, failed = _size(matrix), np.zeros(1, np.int32)
     _spotrf(b"L" if lower else b"U", size, matrix, max(1, size), failed)
     # What is not finite gets as far as the diagonal, and the routine does not always say so.
     if failed[0] or not bool(np.isfinite(np.diagonal(matrix)).all()):
@@ -69,7 +77,7 @@ def cholesky(matrix: Floats, *, lower: bool = True) -> Floats:
 
 def inverse(matrix: Floats) -> Floats:
     """The lower triangle of the inverse of a positive definite matrix [n, n], in its place. Raises as `cholesky` does."""
-    size, failed = len(matrix), np.zeros(1, np.int32)
+    size, failed = _size(matrix), np.zeros(1, np.int32)
     _spotri(b"L", size, cholesky(matrix), max(1, size), failed)
     if failed[0]:
         raise ValueError(_NOT_DEFINITE)
@@ -79,9 +87,8 @@ def inverse(matrix: Floats) -> Floats:
 def symmetric_product(matrix: Floats, other: npt.ArrayLike) -> Floats:
     """matrix @ other for a symmetric matrix [n, n] of which the lower triangle is read, and `other` [n, k]; a new [n, k]."""
     right = np.array(other, np.float32, order="F")
-    rows, columns = right.shape
-    product = np.zeros((rows, columns), np.float32, order="F")
-    _ssymm(b"L", b"L", rows, columns, 1.0, matrix, max(1, rows), right, max(1, rows), 0.0, product, max(1, rows))
+    rows, product = _size(matrix, right), np.zeros(right.shape, np.float32, order="F")
+    _ssymm(b"L", b"L", rows, right.shape[1], 1.0, matrix, max(1, rows), right, max(1, rows), 0.0, product, max(1, rows))
     return product
 
 
@@ -91,14 +98,14 @@ def solve(matrix: npt.ArrayLike, right: npt.ArrayLike) -> Floats:
     Raises as `cholesky` does.
     """
     factor, found = cholesky(np.array(matrix, np.float32, order="F")), np.array(right, np.float32, order="F")
-    failed = np.zeros(1, np.int32)
-    _spotrs(b"L", len(factor), found.shape[1], factor, max(1, len(factor)), found, max(1, len(factor)), failed)
+    size, failed = _size(factor, found), np.zeros(1, np.int32)
+    _spotrs(b"L", size, found.shape[1], factor, max(1, size), found, max(1, size), failed)
     return found
 
 
 def solve_upper(root: Floats, right: npt.ArrayLike, *, transposed: bool = False) -> Floats:
     """x of root x = right, or of root^T x = right, for an upper triangular root [n, n] and `right` [n, k]; a new [n, k]."""
     found = np.array(right, np.float32, order="F")
-    rows, columns = found.shape
-    _strsm(b"L", b"U", b"T" if transposed else b"N", b"N", rows, columns, 1.0, root, max(1, rows), found, max(1, rows))
+    rows = _size(root, found)
+    _strsm(b"L", b"U", b"T" if transposed else b"N", b"N", rows, found.shape[1], 1.0, root, max(1, rows), found, max(1, rows))
     return found

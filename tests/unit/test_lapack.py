@@ -70,6 +70,19 @@ def test_a_matrix_in_another_order_or_of_another_kind_is_refused_and_not_read_as
         lapack.cholesky(good)
 
 
+def test_shapes_that_do_not_fit_are_refused_before_anything_is_read() -> None:
+    good, oblong = definite(6), np.ones((6, 4), np.float32, order="F")
+    short, flat = np.ones((5, 2), np.float32), np.ones(6, np.float32)
+    for use in (
+        lambda: lapack.cholesky(oblong), lambda: lapack.inverse(oblong), lambda: lapack.solve(oblong, np.ones((6, 1))),
+        *(lambda right=right: lapack.symmetric_product(good, right) for right in (short, flat)),
+        *(lambda right=right: lapack.solve(good, right) for right in (short, flat)),
+        *(lambda right=right: lapack.solve_upper(good, right) for right in (short, flat)),
+    ):
+        with pytest.raises(ValueError, match="square matrix"):
+            use()
+
+
 def test_other_threads_go_on_while_it_works() -> None:
     """The same routine of scipy.linalg holds them all up, here for about half a second: they get a turn before it and one after it."""
     matrix, turns, ended = definite(3000), [], threading.Event()
