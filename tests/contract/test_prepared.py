@@ -17,7 +17,7 @@ def _names(engine: Engine) -> list[str]:
 def test_a_statement_is_prepared_once_and_answers_with_its_rows(database: Engine) -> None:
     """The second run finds it on the connection; parameters are used by number and as their type."""
     double = Prepared("double_it", "select $1 * 2, $2", types=("int", "text"))
-    assert double.run(database, ["21", "50%"], patience=5) == [(42, "50%")]
+    assert double.run(database, ["21", "50 %"], patience=5) == [(42, "50 %")]
     assert _names(database) == ["double_it"]
     assert double.run(database, ["4", "it's"], patience=5) == [(8, "it's")]
     assert _names(database) == ["double_it"]

@@ -117,12 +117,12 @@ def test_a_logged_error_keeps_type_and_place_of_its_causes_too(caplog: pytest.Lo
             except ValueError as error:
                 raise KeyError(WORDS) from error
         except KeyError as error:
-            logging.getLogger("any").exception("it failed at 50%")
+            logging.getLogger("any").exception("it failed at 50 %")
             logging.getLogger("any").warning("failed: %s", error, exc_info=True)
     finally:
         logging.setLogRecordFactory(made)
     first, second = (record.getMessage() for record in caplog.records)
-    assert first.startswith("it failed at 50%: builtins.KeyError at ")
+    assert first.startswith("it failed at 50 %: builtins.KeyError at ")
     assert "; caused by builtins.ValueError at " in first
     assert first.count("test_refused_statement.py") == 2
     assert second.startswith("failed: %s: builtins.KeyError at ")
