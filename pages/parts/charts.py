@@ -22,6 +22,9 @@ UNREVIEWED, NO_LABEL = "no ticket of this time range is reviewed yet", "No label
 _NOTE = '<span style="font-size:12px;font-weight:400">'
 Bars = Sequence[tuple[datetime, str, Tally]]
 
+# How wide a month is drawn; the shortest has 28 days, of which a bar takes nine tenths of this.
+_MONTH = timedelta(days=30)
+
 
 def config(name: str) -> dict[str, Any]:
     """Plotly's toolbar for one figure: download as PNG in twice the size, and nothing that needs the network."""
@@ -191,13 +194,14 @@ def _tick(counts: Iterable[int]) -> int | None:
 def _wide_enough(figure: go.Figure, times: Sequence[datetime], level: Level) -> None:
     """At least six intervals from left to right: around a single point the axis would else count fractions of a second."""
     if times:
-        least, middle = 6 * WIDTH.get(level, timedelta(days=30)), min(times) + (max(times) - min(times)) / 2
+        least, middle = 6 * WIDTH.get(level, _MONTH), min(times) + (max(times) - min(times)) / 2
         if max(times) - min(times) < least:
             figure.update_xaxes(range=[middle - least / 2, middle + least / 2])
 
 
-def _width(level: Level) -> float | None:
-    return 900 * WIDTH[level].total_seconds() if level in WIDTH else None
+def _width(level: Level) -> float:
+    # Milliseconds. Without one a single bar has none, which is the first month of a year's view.
+    return 900 * WIDTH.get(level, _MONTH).total_seconds()
 
 
 def _finished(

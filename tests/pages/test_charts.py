@@ -99,6 +99,15 @@ def test_a_single_point_in_time_has_hours_around_it_and_no_fractions_of_a_second
     assert charts.latency_over_time(many, Level.HALF_HOUR).layout.xaxis.range is None
 
 
+@pytest.mark.parametrize("level", Level)
+def test_a_single_bar_can_be_seen_and_bars_side_by_side_do_not_overlap(level: Level) -> None:
+    at = datetime(2026, 2, 1, tzinfo=UTC)
+    bar = charts.distribution_over_time([(at, "cached", tally(3, 0))], level, n=3).data[0]
+    day = 86_400_000
+    shortest = {Level.MONTH: 28 * day, Level.DAY: day, Level.FOUR_HOURS: day / 6, Level.HALF_HOUR: day / 48, Level.MINUTE: day / 1440}[level]
+    assert 0.8 * shortest < bar.width < shortest
+
+
 def test_few_tickets_are_counted_in_whole_ones() -> None:
     at = datetime(2026, 3, 17, 14, tzinfo=UTC)
     few, many = [(at, "cached", tally(2, 0)), (at, "learned", tally(3, 0))], [(at, "cached", tally(2, 0)), (at, "learned", tally(4, 0))]
