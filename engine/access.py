@@ -88,6 +88,12 @@ API: dict[tuple[str, str], Permission] = {
     ("GET", "/metrics"): _P.METRICS,
 }
 
+# Files that a page offers, each for whoever may open that page.
+FILES: dict[str, str] = {
+    "/files/decisions.csv": "dashboard",
+    "/files/audit.csv": "audit",
+}
+
 # Commands that are not named here need `system`.
 COMMANDS: dict[str, Permission] = {
     "route": _P.SUBMIT,

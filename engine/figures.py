@@ -107,9 +107,14 @@ class Tally:
         return self.auto / self.n if self.n else None
 
     @property
+    def low(self) -> int:
+        """Decisions with a shown confidence under 0.60."""
+        return int(self.confidence[: BANDS[2][2]].sum())
+
+    @property
     def low_share(self) -> float | None:
-        """Share with a shown confidence under 0.60; None without decisions."""
-        return int(self.confidence[: BANDS[2][2]].sum()) / self.n if self.n else None
+        """`low` as a share of the decisions; None without any."""
+        return self.low / self.n if self.n else None
 
     @property
     def mean_ms(self) -> float | None:

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, time
 
 import streamlit as st
 
+from engine import audit_csv
 from engine.errors import ConsoleError
-from pages.parts import trail, words
-from pages.parts.guard import download, open_page
+from pages.parts import files, trail, words
+from pages.parts.guard import open_page
 
 operator, engine = open_page("Audit log", caption="Rows are only ever added; each one seals the one before it.")
 
@@ -32,11 +33,9 @@ if rows:
     })
     st.caption(f"The newest {len(rows):,} rows that fit.")
     if more:
-        st.caption(f"The file holds more: up to {trail.MOST:,} rows, the newest that fit. If there are still more, its last line says so.")
-    st.download_button(
-        "Download as CSV",
-        download(operator, lambda: trail.as_csv(engine, operator.name, actor=actor, action=action, words=held, since=from_)),
-        "audit.csv", "text/csv", icon=":material/download:", key="audit_csv",
+        st.caption(f"The file holds more: up to {audit_csv.MOST:,} rows, the newest that fit. If there are still more, its last line says so.")
+    files.button(
+        "Download as CSV", "/files/audit.csv", key="audit_csv", actor=actor, action=action, object=held, since=since.isoformat() if since else "",
     )
 else:
     st.info("No row fits.", icon=":material/history:")

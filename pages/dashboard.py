@@ -4,8 +4,8 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import alert_list, charts, overview, services
-from pages.parts.guard import download, here, open_page
+from pages.parts import alert_list, charts, files, overview, services
+from pages.parts.guard import here, open_page
 
 operator, engine = open_page("Dashboard")
 
@@ -60,9 +60,9 @@ def figures() -> None:
         st.subheader("Alerts", anchor=False)
         alert_list.show(data.alerts, engine=engine, operator=operator.name, may=operator.may("alerts"), where="list")
     with right:
-        st.download_button(
-            "Figures as CSV", download(operator, lambda: overview.as_csv(data)), f"decisions-{view.span.key}.csv", "text/csv", key="csv",
-            on_click="ignore", icon=":material/download:",
+        files.button(
+            "Figures as CSV", "/files/decisions.csv", key="csv", span=view.span.key, demo=str(view.demo).lower(), department=view.departments,
+            channel=view.channels, policy=[str(number) for number in view.policies],
         )
         st.caption("Each chart's toolbar has a camera that saves it as PNG.")
     st.caption(

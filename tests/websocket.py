@@ -17,15 +17,13 @@ from engine.web.gate import COOKIE
 class Run:
     """What one run of a page sent: headings, all other texts, and the pages that the navigation shows (url path -> script hash).
 
-    `fragments` are the parts that may be asked for alone, `files` the downloads that are made when asked for, `buttons` their ids by label, `session` the pages'
-    own number of this visit.
+    `fragments` are the parts that may be asked for alone, `buttons` their ids by label, `session` the pages' own number of this visit.
     """
 
     headings: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     pages: dict[str, str] = field(default_factory=dict)
     fragments: set[str] = field(default_factory=set)
-    files: list[str] = field(default_factory=list)
     buttons: dict[str, str] = field(default_factory=dict)
     session: str = ""
     not_found: bool = False
@@ -54,14 +52,6 @@ def wanted(*, page: str = "", script_hash: str = "", fragment: str = "", pressed
     return message.SerializeToString()
 
 
-def file(number: str) -> bytes:
-    """The message that asks for a download."""
-    message = BackMsg()
-    message.backend_operation_request.request_id = "1"
-    message.backend_operation_request.deferred_file.file_id = number
-    return message.SerializeToString()
-
-
 def until_closed(socket: ClientConnection, message: bytes, *, timeout: float = 60) -> tuple[list[ForwardMsg], int]:
     """Send a message that must end the visit: what still came, and the code of the end."""
     socket.send(message)
@@ -71,15 +61,6 @@ def until_closed(socket: ClientConnection, message: bytes, *, timeout: float = 6
             came.append(ForwardMsg.FromString(socket.recv(timeout=timeout)))
         except ConnectionClosed as closed:
             return came, closed.rcvd.code if closed.rcvd else 0
-
-
-def answer(socket: ClientConnection, message: bytes, kind: str, *, timeout: float = 60) -> ForwardMsg:
-    """Send a message and wait for the first one of this kind."""
-    socket.send(message)
-    while True:
-        forward = ForwardMsg.FromString(socket.recv(timeout=timeout))
-        if forward.WhichOneof("type") == kind:
-            return forward
 
 
 def run(socket: ClientConnection, *, page: str = "", script_hash: str = "", fragment: str = "", pressed: str = "", timeout: float = 60) -> Run:
@@ -105,8 +86,6 @@ def run(socket: ClientConnection, *, page: str = "", script_hash: str = "", frag
                 result.texts.append(str(getattr(element, what)))
             if what == "button":
                 result.buttons[element.button.label] = element.button.id
-            if what == "download_button" and element.download_button.deferred_file_id:
-                result.files.append(element.download_button.deferred_file_id)
         elif kind == "navigation":
             result.pages = {one.url_pathname: one.page_script_hash for one in forward.navigation.app_pages if not one.is_hidden}
         elif kind == "page_not_found":

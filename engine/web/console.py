@@ -17,7 +17,7 @@ from engine import bootstrap, settings
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, ConfigurationError, ServiceUnavailable
 from engine.telemetry.metrics import CONTENT_TYPE
-from engine.web import api, listening, oidc, signin, tracebacks
+from engine.web import api, files, listening, oidc, signin, tracebacks
 from engine.web.gate import Gate
 from engine.web.headers import SecurityHeaders
 
@@ -69,6 +69,7 @@ def routes() -> list[Route]:
         # The first page lives at the root; its own name would be "page not found".
         Route("/submit", first_page, methods=["GET"]),
         *api.routes(),
+        *files.routes(),
         *signin.routes(),
         *oidc.routes(),
         # Without it an unknown path would be answered with the pages' HTML and a 200.

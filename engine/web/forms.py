@@ -94,9 +94,9 @@ def sign_out(*, csrf: str, name: str, problem: str = "", status: int = 200) -> R
     return _page("Sign out?", form, problem=problem, status=status)
 
 
-def message(title: str, text: str, *, status: int) -> Response:
-    """A sentence and the way back."""
-    return _page(title, '<a class="button" href="/auth/login">To the sign-in page</a>', problem=text, status=status)
+def message(title: str, text: str, *, status: int, back: tuple[str, str] = ("/auth/login", "To the sign-in page")) -> Response:
+    """A sentence and the way back: its path and its name."""
+    return _page(title, f'<a class="button" href="{back[0]}">{back[1]}</a>', problem=text, status=status)
 
 
 def away(*, starting: bool, seconds: int) -> Response:

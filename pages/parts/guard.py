@@ -2,20 +2,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import streamlit as st
 
 from engine import access, audit, bootstrap
 from engine.access import Permission, Role
 from engine.bootstrap import Engine
-from engine.errors import ConsoleError, NotAllowed
+from engine.errors import ConsoleError
 from engine.web import gate
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +87,6 @@ def here(operator: Operator) -> None:
     does not run then; whether the session still lives has been asked by the gate.
     """
     audit.coming_from(operator.address)
-
-
-def download(operator: Operator, make: Callable[[], T]) -> Callable[[], T]:
-    """What a download button of a page runs when it is pressed: `make`, if the operator may still open the page.
-
-    Such a file is made outside the page's runs, for whoever knows its number, so the page's own guard does not see it.
-    The result raises NotAllowed and ServiceUnavailable.
-    """
-    page = Path(sys._getframe(1).f_code.co_filename).stem
-
-    def made() -> T:
-        session = bootstrap.running().sessions.find(operator.session, touch=False)
-        if session is None or session.must_change or not access.opens(session.role, page):
-            raise NotAllowed(access.PAGES[page])
-        audit.coming_from(session.address)
-        return make()
-
-    return made
 
 
 def ask_to_sign_in() -> NoReturn:

@@ -1,8 +1,6 @@
 """The dashboard's controls, its data in one read, and the row of figures."""
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -256,20 +254,3 @@ def _ms(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:,.1f} s"
-
-
-def as_csv(data: Data) -> str:
-    """The bars as CSV: one row per time and method."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow([
-        "from_utc", "method", "tickets", "routed_alone", "degraded", "audited", "audit_disagreements", "mean_ms", "p50_ms", "p95_ms", "p99_ms",
-        "low_confidence", "reviewed", "correct",
-    ])
-    for bar, method, tally in data.overview.bars:
-        writer.writerow([
-            bar.isoformat(), method, tally.n, tally.auto, tally.degraded, tally.audited, tally.false_hits,
-            *(round(value, 3) if value is not None else "" for value in (tally.mean_ms, *(tally.percentile_ms(s) for s in (0.5, 0.95, 0.99)))),
-            int(tally.confidence[:12].sum()), tally.labels, int(tally.correct.sum()),
-        ])
-    return out.getvalue()

@@ -1,30 +1,21 @@
-"""The audit log as a table and as CSV, and what its check found."""
+"""The audit log as a table, and what its check found."""
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from engine import export
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
 
-COLUMNS = ("number", "time", "who", "what", "kind", "object", "before", "after", "from", "hash")
-MOST = 100_000
 # In pixels: all but the change, which is as long as it is, beside the navigation of a window of 1280.
 WIDTHS = {
     "Number": st.column_config.NumberColumn(width=70), "Who": st.column_config.TextColumn(width=110), "What": st.column_config.TextColumn(width=130),
     "Object": st.column_config.TextColumn(width=150), "From": st.column_config.TextColumn(width=120),
     "Change": st.column_config.TextColumn(width="large"),
 }
-
-
-def _cells(row: Any) -> tuple[Any, ...]:
-    before, after = (json.dumps(value, sort_keys=True) if value is not None else "" for value in (row.before, row.after))
-    return row.id, row.at, row.actor, row.action, row.kind, row.object, before, after, row.address, row.hash
 
 
 def table(rows: Sequence[Any]) -> pd.DataFrame:
@@ -45,21 +36,6 @@ def _change(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
         elif name not in old or name not in new:
             parts.append(f"{name}: {new.get(name, old.get(name))}")
     return ", ".join(parts)
-
-
-def as_csv(engine: Engine, operator: str, **filters: Any) -> bytes:
-    """The newest `MOST` rows that fit the filters, harmless in a spreadsheet; the export itself is noted.
-
-    When more rows fit, a last line says that they are missing.
-    """
-    rows = engine.audit.find(limit=MOST + 1, **filters)
-    more = len(rows) > MOST
-    engine.audit.record(operator, "audit_exported", "audit", "csv", after={"rows": min(len(rows), MOST), "complete": not more})
-    cells = [_cells(row) for row in rows[:MOST]]
-    if more:
-        told = f"older rows fit too and are not in this file, which holds the newest {MOST:,}; choose filters to get them"
-        cells.append((told, *[""] * (len(COLUMNS) - 1)))
-    return export.csv_bytes(COLUMNS, cells)
 
 
 def verify(engine: Engine) -> None:

@@ -36,7 +36,10 @@ def show(*, engine: Engine, operator: str) -> None:
         "A CSV with the column `body`; `subject`, `channel`, `priority`, `customer_ref` and `ticket_id` are optional. "
         "A text that holds the separator stands in quotes. UTF-8, or a spreadsheet's Unicode text."
     )
-    st.download_button("Download an example", EXAMPLE, "tickets.csv", "text/csv", icon=":material/download:", key="example")
+    # A run of the page would take the file away for a moment, just when it is asked for.
+    st.download_button(
+        "Download an example", EXAMPLE, "tickets.csv", "text/csv", icon=":material/download:", key="example", on_click="ignore",
+    )
     file = st.file_uploader("CSV file", type=["csv"], key="file")
     if file is None:
         st.session_state.pop("imported", None)
@@ -51,7 +54,9 @@ def show(*, engine: Engine, operator: str) -> None:
         decision_view.degraded_note(frame)
         st.dataframe(decision_view.as_shown(frame), hide_index=True, width="stretch", column_config=words.CONFIDENCES)
         answers = export.csv_bytes(list(frame.columns), frame.itertuples(index=False, name=None))
-        st.download_button("Download the answers", answers, "answers.csv", "text/csv", icon=":material/download:", key="answers")
+        st.download_button(
+            "Download the answers", answers, "answers.csv", "text/csv", icon=":material/download:", key="answers", on_click="ignore",
+        )
 
 
 def _broken_off() -> None:

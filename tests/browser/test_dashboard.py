@@ -34,7 +34,7 @@ def test_the_address_holds_the_view_and_the_figures_follow_new_tickets(served: S
     for title in ("How tickets were routed", "Time per ticket by method", "Where tickets went", "Accuracy by department"):
         expect(charts.filter(has_text=title).first).to_be_visible()
     with admin.expect_download() as download:
-        admin.locator(".st-key-csv button").click()
+        admin.locator(".st-key-csv a").click()
     assert download.value.suggested_filename == "decisions-1h.csv"
     assert "span=Last+hour" in admin.url and "channel=Chat" in admin.url
 
@@ -91,8 +91,8 @@ def test_the_csv_holds_what_the_page_shows(served: Served, admin: Page) -> None:
     )
     figures(admin)
     with admin.expect_download() as download:
-        admin.locator(".st-key-csv button").click()
-    rows = list(csv.DictReader(download.value.path().read_text(encoding="utf-8").splitlines()))
+        admin.locator(".st-key-csv a").click()
+    rows = list(csv.DictReader(download.value.path().read_text(encoding="utf-8-sig").splitlines()))
     n = sum(int(row["tickets"]) for row in rows)
     assert f"{n:,}" == tickets.inner_text()
     cached = sum(int(row["tickets"]) for row in rows if row["method"] == "cached")

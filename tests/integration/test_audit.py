@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.session import connect
 from engine import audit as audit_module
+from engine import audit_csv
 from engine.access import Role
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
@@ -175,10 +176,10 @@ def test_everybody_who_did_something_can_be_chosen_not_only_users(filled: Engine
 
 
 def test_a_file_that_leaves_rows_out_says_so(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = trail.as_csv(filled, "root", actor="ann").decode("utf-8-sig").splitlines()
+    whole = audit_csv.content(filled.audit, "root", actor="ann").decode("utf-8-sig").splitlines()
     assert len(whole) == 6 and "not in this file" not in whole[-1]
-    monkeypatch.setattr(trail, "MOST", 3)
-    part = trail.as_csv(filled, "root", actor="ann").decode("utf-8-sig").splitlines()
+    monkeypatch.setattr(audit_csv, "MOST", 3)
+    part = audit_csv.content(filled.audit, "root", actor="ann").decode("utf-8-sig").splitlines()
     assert len(part) == 5 and "older rows fit too and are not in this file, which holds the newest 3" in part[-1]
     assert [row.after for row in filled.audit.find(limit=2, action="audit_exported")] == [
         {"rows": 3, "complete": False}, {"rows": 5, "complete": True},

@@ -1,7 +1,6 @@
 """The gate of a served console: who gets in, by which door, with which cookie; over HTTP and by a raw websocket."""
 from __future__ import annotations
 
-import ast
 import re
 from contextlib import ExitStack
 from html import unescape
@@ -224,44 +223,6 @@ def test_parts_that_refresh_by_themselves_stand_where_the_test_above_finds_them(
     found = {path.stem for path in (ROOT / "pages").rglob("*.py") if re.search(r"\bfragment\b", path.read_text())}
     # What the dashboard shows while the database is away stands in a file of its own; it shows no figure.
     assert found == {*holding("st.fragment("), "overview"}
-
-
-@pytest.mark.parametrize("page", holding("download("))
-def test_a_download_that_is_made_when_asked_for_asks_for_the_role_again(served: Served, page: str) -> None:
-    served.engine.router.route(TicketDraft(body="where is my parcel"))
-    cookie, shown, socket, stack = demoted(served, f"{page}-taker", page)
-    (number,) = shown.files
-    rows = served.engine.audit.find(action="audit_exported", limit=1000)
-    with stack, websocket.opened(served.url, cookie) as other:
-        assert websocket.until_closed(socket, websocket.file(number))[1] == 1008
-        # Whoever knows the file's number may ask for it from another visit.
-        websocket.run(other)
-        refused_ = websocket.answer(other, websocket.file(number), "backend_operation_response").backend_operation_response
-    assert refused_.error_msg and not refused_.deferred_file.url
-    assert len(served.engine.audit.find(action="audit_exported", limit=1000)) == len(rows)
-
-
-@pytest.mark.parametrize("page", holding("download("))
-def test_who_may_open_the_page_gets_its_download(served: Served, page: str) -> None:
-    served.engine.router.route(TicketDraft(body="where is my parcel"))
-    http = served.sign_in(Role.ADMIN)
-    with websocket.opened(served.url, cookie_of(http)) as socket:
-        (number,) = websocket.run(socket, page=page).files
-        made = websocket.answer(socket, websocket.file(number), "backend_operation_response").backend_operation_response
-    assert http.get(served.url + made.deferred_file.url, timeout=30).status_code == 200
-
-
-def test_downloads_that_are_made_later_go_through_the_guard() -> None:
-    later = []
-    for path in (ROOT / "pages").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "download_button":
-                data = node.args[1]
-                assert not isinstance(data, ast.Lambda), f"{path.name}:{node.lineno}: wrap it in guard.download"
-                if isinstance(data, ast.Call):
-                    assert getattr(data.func, "id", "") == "download", f"{path.name}:{node.lineno}"
-                    later.append(path.stem)
-    assert sorted(later) == sorted(holding("download("))
 
 
 def test_a_one_time_password_opens_nothing_but_the_form_that_changes_it(served: Served) -> None:
