@@ -126,7 +126,10 @@ def kpis(data: Data) -> None:
     """Ten figures, each with its target and the window before."""
     now, before, aims = data.overview.now, data.overview.before, data.targets
     top, low = st.columns(5), st.columns(5)
-    _card(top[0], "Tickets", f"{now.n:,}", f"{now.n - before.n:+,}" if before.n else None, f"no target · {before.n:,} before", colour="off")
+    more, same = _change(now.n - before.n) if before.n else (None, False)
+    _card(
+        top[0], "Tickets", f"{now.n:,}", more, f"no target · {before.n:,} before", colour="off", arrow="off" if same else "auto",
+    )
     _share(top[1], "Hit rate", now.hit_rate, before.hit_rate, n=now.n, target=f"target ≥ {_percent(aims.hit_rate)}",
            about="Answered from earlier tickets / all decisions.")
     _share(top[2], "False hits", now.false_hit_rate, before.false_hit_rate, n=round(now.hit_labels),
@@ -203,13 +206,19 @@ def _share(
     column: Any, label: str, now: float | None, before: float | None, *, n: int, target: str, about: str, inverse: bool = False
 ) -> None:
     digits = 2 if inverse else 1
-    delta = f"{100 * (now - before):+.{digits}f} points" if now is not None and before is not None else None
     earlier = f"{100 * before:.{digits}f}% before" if before is not None else "nothing before"
-    same = delta is not None and abs(now - before) < 0.5 * 10 ** -(digits + 2)
+    there = now is not None and before is not None
+    change, same = _change(100 * (now - before), digits=digits, unit=" points") if there else (None, False)
     _card(
-        column, label, f"{100 * now:.{digits}f}%" if now is not None else "–", delta, f"{target} · {earlier} · n = {n:,}", about=about,
+        column, label, f"{100 * now:.{digits}f}%" if now is not None else "–", change, f"{target} · {earlier} · n = {n:,}", about=about,
         colour="off" if same else "inverse" if inverse else "normal", arrow="off" if same else "auto",
     )
+
+
+def _change(delta: float, *, digits: int = 0, unit: str = "") -> tuple[str, bool]:
+    """What a card says of the change, and whether none is to be seen at this many digits."""
+    same = abs(delta) < 0.5 * 10**-digits
+    return "unchanged" if same else f"{delta:+,.{digits}f}{unit}", same
 
 
 def _false_hits(now: Tally) -> str:
@@ -241,10 +250,10 @@ def _accuracy(column: Any, now: Tally, before: Tally, target: float) -> None:
 
 def _latency(column: Any, label: str, now: Tally, before: Tally, share: float, target: float) -> None:
     value, earlier = now.percentile_ms(share), before.percentile_ms(share)
-    delta = f"{value - earlier:+,.0f} ms" if value is not None and earlier is not None else None
-    same = delta is not None and abs(value - earlier) < 0.5
+    there = value is not None and earlier is not None
+    change, same = _change(value - earlier, digits=1 if max(value, earlier) < 100 else 0, unit=" ms") if there else (None, False)
     _card(
-        column, f"Time, {label}", _ms(value), delta, f"target ≤ {_ms(target)} · {_ms(earlier)} before · n = {now.n:,}",
+        column, f"Time, {label}", _ms(value), change, f"target ≤ {_ms(target)} · {_ms(earlier)} before · n = {now.n:,}",
         colour="off" if same else "inverse", arrow="off" if same else "auto",
         about=f"{share:.0%} of the tickets were decided within this time. Read from a histogram: at most 19% off, as a rule much less.",
     )

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine.alerts import Change
 from engine.bootstrap import Engine
 from engine.domain import TicketDraft
+from pages.parts import overview
 from tests.pages.test_alert_pages import RULE, engine, opened
 
 __all__ = ["engine"]
@@ -39,7 +41,7 @@ def test_every_figure_has_its_target_and_what_it_was_before(engine: Engine) -> N
     assert list(shown) == [
         "Tickets", "Hit rate", "False hits", "Routed alone", "Accuracy", "Time, p50", "Time, p95", "Time, p99", "Open alerts", "Waiting",
     ]
-    assert shown["Tickets"][0] == "3" and shown["Tickets"][1] == "+0" and "3 before" in shown["Tickets"][2]
+    assert shown["Tickets"][0] == "3" and shown["Tickets"][1] == "unchanged" and "3 before" in shown["Tickets"][2]
     for label, target in (
         ("Hit rate", "target ≥ 25%"), ("False hits", "target ≤ 1%"), ("Routed alone", "no target"), ("Accuracy", "target ≥ 85%"),
         ("Time, p50", "target ≤ 100 ms"), ("Time, p95", "target ≤ 1.0 s"), ("Time, p99", "target ≤ 5.0 s"), ("Open alerts", "target 0"),
@@ -83,3 +85,11 @@ def test_without_a_ticket_in_the_view_open_alerts_and_waiting_still_stand_there(
     told(engine, "opened", "m-1", datetime.now(UTC))
     page = opened("dashboard")
     assert [(metric.label, metric.value) for metric in page.metric] == [("Open alerts", "1"), ("Waiting", "0")]
+
+
+@pytest.mark.parametrize(("delta", "digits", "unit", "told"), [
+    (0.0, 1, " points", "unchanged"), (-0.04, 1, " ms", "unchanged"), (-0.3, 1, " ms", "-0.3 ms"), (-0.3, 0, " ms", "unchanged"),
+    (1234.6, 0, " ms", "+1,235 ms"), (-16.09, 2, " points", "-16.09 points"), (12, 0, "", "+12"),
+])
+def test_a_change_too_small_to_be_seen_is_called_none(delta: float, digits: int, unit: str, told: str) -> None:
+    assert overview._change(delta, digits=digits, unit=unit) == (told, told == "unchanged")

@@ -12,7 +12,7 @@ import pytest
 from engine import ridge, scope
 from engine.classifier import Classifier
 from engine.errors import InputRejected
-from engine.kernel import Landmarks, Rows, blend
+from engine.kernel import Landmarks, blend
 
 SUBJECTS = {
     "lost card": ["card", "lost", "stolen", "wallet"],
