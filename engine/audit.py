@@ -14,7 +14,7 @@ from engine.ports import Clock, DecisionLog
 GENESIS = "0" * 64
 _FIELDS = ("id", "actor", "action", "kind", "object", "before", "after", "address", "previous")
 
-# Where the current request or page run comes from; the guard, the API and the sign-in pages set it.
+# Where the current request or page run comes from; the guard, the API, the files and the sign-in pages set it.
 _address: ContextVar[str] = ContextVar("audit_address", default="")
 
 

@@ -164,7 +164,7 @@ def coming(horizon: int | None, coverage: Array) -> Counts | None:
     These are quantiles of Binomial(horizon, coverage). The expected count alone would not do: where it just allows one more
     wrong ticket (20 of them at a target of 95%), half of the batches hold fewer tickets and break by one error less. Computed for
     known error rates, targets from 50 to 99% and batches of 1 to 3,000 tickets: what passes the test at 2.5% is broken in up to
-    11% of batches by the expected count, and in 3.3% at most by these.
+    11% of batches by the expected count (more where that is less than one ticket), and in less than 4% by these.
     """
     if horizon is None:
         return None

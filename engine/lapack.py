@@ -27,7 +27,7 @@ def _routine(module: ModuleType, name: str, arguments: int) -> Callable[..., Non
     pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(pointer(capsule, named(capsule)))
 
-    def run(*given: bytes | int | float | Floats) -> None:
+    def run(*given: bytes | int | float | ctypes.c_int | Floats) -> None:
         # Fortran takes everything by its address; the list keeps what is pointed at alive.
         kept = [_argument(one) for one in given]
         call(*[one.ctypes.data if isinstance(one, np.ndarray) else ctypes.addressof(one) for one in kept])
@@ -35,13 +35,15 @@ def _routine(module: ModuleType, name: str, arguments: int) -> Callable[..., Non
     return run
 
 
-def _argument(value: bytes | int | float | Floats) -> ctypes.c_char | ctypes.c_int | ctypes.c_float | Floats:
+def _argument(value: bytes | int | float | ctypes.c_int | Floats) -> ctypes.c_char | ctypes.c_int | ctypes.c_float | Floats:
     if isinstance(value, bytes):
         return ctypes.c_char(value)
     if isinstance(value, float):
         return ctypes.c_float(value)
+    if isinstance(value, ctypes.c_int):
+        return value
     if isinstance(value, np.ndarray):
-        if value.dtype not in (np.float32, np.int32) or not value.flags.f_contiguous or not value.flags.writeable:
+        if value.dtype != np.float32 or not value.flags.f_contiguous or not value.flags.writeable:
             raise ValueError(f"needs a writeable Fortran-contiguous array of float32, got {value.dtype} {value.shape}")
         return value
     return ctypes.c_int(value)
@@ -67,19 +69,19 @@ def cholesky(matrix: Floats, *, lower: bool = True) -> Floats:
 
     Raises ValueError where the matrix is not positive definite or not finite.
     """
-    size, failed = _size(matrix), np.zeros(1, np.int32)
+    size, failed = _size(matrix), ctypes.c_int(0)
     _spotrf(b"L" if lower else b"U", size, matrix, max(1, size), failed)
     # What is not finite gets as far as the diagonal, and the routine does not always say so.
-    if failed[0] or not bool(np.isfinite(np.diagonal(matrix)).all()):
+    if failed.value or not bool(np.isfinite(np.diagonal(matrix)).all()):
         raise ValueError(_NOT_DEFINITE)
     return matrix
 
 
 def inverse(matrix: Floats) -> Floats:
     """The lower triangle of the inverse of a positive definite matrix [n, n], in its place. Raises as `cholesky` does."""
-    size, failed = _size(matrix), np.zeros(1, np.int32)
+    size, failed = _size(matrix), ctypes.c_int(0)
     _spotri(b"L", size, cholesky(matrix), max(1, size), failed)
-    if failed[0]:
+    if failed.value:
         raise ValueError(_NOT_DEFINITE)
     return matrix
 
@@ -98,7 +100,7 @@ def solve(matrix: npt.ArrayLike, right: npt.ArrayLike) -> Floats:
     Raises as `cholesky` does.
     """
     factor, found = cholesky(np.array(matrix, np.float32, order="F")), np.array(right, np.float32, order="F")
-    size, failed = _size(factor, found), np.zeros(1, np.int32)
+    size, failed = _size(factor, found), ctypes.c_int(0)
     _spotrs(b"L", size, found.shape[1], factor, max(1, size), found, max(1, size), failed)
     return found
 

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
@@ -82,9 +83,15 @@ def _told(title: str, text: str, *, status: int) -> Response:
     return forms.message(title, text, status=status, back=("/", "To the console"))
 
 
+def _from_elsewhere(request: Request) -> bool:
+    # Without TLS browsers say nothing of the first; of the second only what the page they come from lets them.
+    site, page = request.headers.get("sec-fetch-site", "same-origin"), request.headers.get("referer")
+    return site not in _FROM_HERE or (page is not None and urlsplit(page).netloc != request.headers.get("host"))
+
+
 def _answer(request: Request, path: str) -> Response:
     # An export leaves a row in the audit log, and no other site may have one written.
-    if request.headers.get("sec-fetch-site", "same-origin") not in _FROM_HERE:
+    if _from_elsewhere(request):
         return _told("Not from here", "Files are taken on the console's own pages.", status=403)
     try:
         engine = bootstrap.running()
@@ -93,6 +100,8 @@ def _answer(request: Request, path: str) -> Response:
         if session is None or not access.opens(session.role, access.FILES[path]):
             return _told("Not open to you", "This file belongs to a page that is not open to your role. Ask an admin if you need it.", status=403)
         audit.coming_from(session.address)
+        if request.method == "HEAD":
+            return Response(media_type="text/csv", headers={"Cache-Control": "no-store"})
         name, content = MAKERS[path](engine, session, request.query_params)
     except InputRejected as problem:
         return _told("No file", f"{problem}. Take it from the console's page.", status=422)

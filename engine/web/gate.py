@@ -123,7 +123,7 @@ class Gate:
         return None
 
     async def _watched(self, opened: Session, scope: Scope, receive: Receive, send: Send) -> None:
-        """Every message starts a run of a page, of a part of it, or a download, so each one asks for the session again.
+        """Every message starts a run of a page or of a part of it, so each one asks for the session again.
 
         When it has ended, or the role is another one than at the opening, nothing of the page runs any more: what it holds
         was made for that role. The page is told to load again, and pages never resume what another role has opened.

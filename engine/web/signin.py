@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from engine import audit, bootstrap
+from engine import access, audit, bootstrap
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, ServiceUnavailable, SignInRefused
 from engine.passwords import AT_ONCE
@@ -205,6 +205,9 @@ def local(target: str) -> str:
     Its query goes along, so that a shared view of the dashboard survives the sign-in; a strange one is left out.
     """
     path, _, query = target.partition("?")
+    if path in access.FILES:
+        # The page that offers the file: it says more than a form that stays where it is while a file comes.
+        return f"/{access.FILES[path]}"
     if not _TARGET.fullmatch(path):
         return "/"
     return f"{path}?{query}" if query and _QUERY.fullmatch(query) else path

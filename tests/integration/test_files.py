@@ -83,8 +83,30 @@ def test_no_other_site_has_a_row_written(served: Served, site: str) -> None:
     before, http = exports(served), served.sign_in(Role.ADMIN)
     answer = taken(http, served, "/files/audit.csv", **{"Sec-Fetch-Site": site})
     assert (answer.status_code, "own pages" in answer.text, exports(served)) == (403, True, before)
-    for own in ("same-origin", "none"):
-        assert taken(http, served, "/files/audit.csv", **{"Sec-Fetch-Site": own}).status_code == 200
+    assert taken(http, served, "/files/audit.csv", Referer="http://elsewhere.invalid/a").status_code == 403
+    assert exports(served) == before
+    for own in ({"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Referer": f"{served.url}/audit"}):
+        assert taken(http, served, "/files/audit.csv", **own).status_code == 200
+
+
+def test_asking_for_the_head_alone_makes_no_file(served: Served) -> None:
+    before, http = exports(served), served.sign_in(Role.ADMIN)
+    assert http.head(f"{served.url}/files/audit.csv", timeout=30).status_code == 200
+    assert served.sign_in(Role.AGENT).head(f"{served.url}/files/audit.csv", timeout=30).status_code == 403
+    assert exports(served) == before
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_who_signs_in_after_asking_for_a_file_comes_to_its_page(served: Served, path: str) -> None:
+    http = requests.Session()
+    form = http.get(f"{served.url}{path}?span=7d", headers=HTML, timeout=30)
+    csrf, target = signin.csrf_of(form.text), f"{path}?span=7d"
+    answer = http.post(
+        f"{served.url}/auth/login", data={"csrf": csrf, "next": target, "name": "admin", "password": served.words[Role.ADMIN]},
+        headers={"Origin": served.url}, allow_redirects=False, timeout=30,
+    )
+    served.secrets.append(http.cookies["console_session"])
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/{FILES[path]}")
 
 
 def test_the_filters_of_the_dashboard_count_in_its_file(served: Served) -> None:
@@ -151,5 +173,5 @@ def test_what_pages_offer_by_themselves_is_made_before_and_stays_through_runs() 
     for path in (ROOT / "pages").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "download_button":
-                assert isinstance(node.args[1], ast.Name), f"{path.name}:{node.lineno}: use pages/parts/files.py"
+                assert isinstance(node.args[1], (ast.Name, ast.Attribute)), f"{path.name}:{node.lineno}: use pages/parts/files.py"
                 assert {word.arg: getattr(word.value, "value", "") for word in node.keywords}["on_click"] == "ignore", f"{path.name}:{node.lineno}"

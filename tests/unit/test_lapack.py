@@ -62,7 +62,7 @@ def test_a_matrix_that_is_not_definite_is_refused() -> None:
 
 def test_a_matrix_in_another_order_or_of_another_kind_is_refused_and_not_read_as_if_it_were() -> None:
     good = definite(6)
-    for wrong in (np.ascontiguousarray(good[:, ::-1]), good.astype(np.float64), good[::2, ::2]):
+    for wrong in (np.ascontiguousarray(good[:, ::-1]), good.astype(np.float64), good.astype(np.int32), good[::2, ::2]):
         with pytest.raises(ValueError, match="Fortran-contiguous array of float32"):
             lapack.cholesky(wrong)
     good.flags.writeable = False

@@ -182,7 +182,7 @@ def test_the_order_of_the_labels_does_not_matter(seed: int, n: int) -> None:
 
 
 def test_labels_needed_is_about_what_it_takes() -> None:
-    """Asked after 100 labels; with as many again as it says the promise can be given in three of four cases, with a third seldom."""
+    """Asked after 100 labels; with as many again as it says the promise can be given in about three of four cases, with a tenth seldom."""
     given_with, given_without = 0, 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
