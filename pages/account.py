@@ -44,6 +44,6 @@ with st.form("token", border=True):
     days = st.number_input("Days until it expires", min_value=1, max_value=366, value=90, key="token_days")
     if st.form_submit_button("Make a token", key="make_token", icon=":material/key:"):
         people.did(
-            "The token is made.",
+            f"The token {name} is made.",
             lambda: engine.tokens.make(user, name=name, scopes=scopes, days=int(days), by=operator.name),
         )

@@ -1,15 +1,13 @@
 """Policy: what managers ask for, what it would mean, and every policy that ever was in force."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import replace
 
 import streamlit as st
 
 from engine import policy as policies
-from engine.domain import Policy
-from engine.errors import Conflict, ConsoleError, NotFound, PolicyRejected
-from pages.parts import policy_form, policy_kept, policy_start
+from engine.errors import ConsoleError
+from pages.parts import policy_form, policy_kept, policy_saving, policy_start
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Policy", caption="How sure the console must be before a ticket goes its way without a person.")
@@ -24,38 +22,16 @@ except ConsoleError as error:
     st.text(str(error))
     st.stop()
 
-if "policy_saved" in st.session_state:
-    st.success(st.session_state.pop("policy_saved"), icon=":material/check_circle:")
-
-
-def put_in_force(save: Callable[[], Policy], done: str = "Policy {} is in force. Every instance follows within seconds.") -> None:
-    """Save it as a new policy; on failure say so and leave what was entered."""
-    try:
-        saved = save()
-    except Conflict as error:
-        # The next run knows what is in force now, and offers to start from that.
-        st.session_state["policy_refused"] = str(error)
-        st.rerun()
-    except (PolicyRejected, NotFound) as error:
-        st.error("The policy was refused; the live one is unchanged.", icon=":material/block:")
-        st.text(str(error))
-    except ConsoleError as error:
-        st.error("The policy was not stored; the live one is unchanged.", icon=":material/cloud_off:")
-        st.text(str(error))
-    else:
-        policy_start.renew()
-        with suppress(ConsoleError):  # It is in force; without this the instance follows a moment later.
-            engine.state.refresh()
-        st.session_state["policy_saved"] = done.format(saved.number)
-        st.rerun()
-
-
+policy_saving.told()
 seen, start = policy_start.seen(live), policy_start.current(live, departments)
 by = {"departments": departments, "author": operator.name}
 st.subheader(f"Policy {live.number} is in force" if live.number else "The built-in defaults are in force", anchor=False)
 policy_kept.show(live, kept)
 if not demo and (applied := policy_form.offer(policies.overdue(live, evidence, departments), live, labels=len(evidence))):
-    put_in_force(lambda: policies.save(policies.derived(live, evidence, departments)[0], engine.policies, reason=applied, based_on=seen, **by))
+    policy_saving.put_in_force(
+        lambda: policies.save(policies.derived(live, evidence, departments)[0], engine.policies, reason=applied, based_on=seen, **by),
+        ("newer", live.number), engine,
+    )
 above = st.container()
 draft = policy_form.edit(start)
 with above:
@@ -69,12 +45,15 @@ policy_form.compare(live, proposed, evidence, snapshot)
 reason = st.text_input("Why this change?", key="policy_reason", max_chars=policies.REASON_MAX, placeholder="So that others can follow it later")
 if st.button("Put it in force", type="primary", key="save_policy", icon=":material/published_with_changes:"):
     wanted = draft if demo else proposed
-    put_in_force(lambda: policies.save(wanted, engine.policies, reason=reason, based_on=start.policy.number, **by))
-if refused := st.session_state.pop("policy_refused", None):
-    st.error("Nothing was changed: another policy came into force meanwhile.", icon=":material/sync_problem:")
-    st.text(refused)
+    policy_saving.put_in_force(
+        lambda: policies.save(wanted, engine.policies, reason=reason, based_on=start.policy.number, **by), replace(wanted, number=0), engine,
+    )
+policy_saving.refused()
 
 st.subheader("Earlier policies", anchor=False)
 chosen = policy_form.history(history)
 if chosen is not None and st.button(f"Go back to policy {chosen}", key="restore_policy", icon=":material/undo:"):
-    put_in_force(lambda: policies.restore(chosen, engine.policies, based_on=seen, **by), f"Back to policy {chosen}, now in force as policy {{}}.")
+    policy_saving.put_in_force(
+        lambda: policies.restore(chosen, engine.policies, based_on=seen, **by), ("restore", chosen), engine,
+        done=f"Back to policy {chosen}, now in force as policy {{}}.",
+    )

@@ -18,7 +18,7 @@ try:
     queue = engine.outcomes.queue(limit=25, department=None if chosen == EVERY else chosen)
     accuracy = engine.outcomes.accuracy()
 except ConsoleError as error:
-    unsaved = "; one that you were just saving was not stored" if "not_labelled" in st.session_state else ""
+    unsaved = "; one that you were just saving was not stored" if labelling.desk().refused[0] else ""
     st.error(
         f"The review queue cannot be read at the moment. No saved label is lost{unsaved}. A ticket that you were labelling stays here.",
         icon=":material/cloud_off:",

@@ -1,7 +1,9 @@
 """The form with which a supervisor labels one ticket, and the accuracy that follows from the labels."""
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -15,10 +17,53 @@ from engine.sanitize import remark
 from pages.parts import words
 
 
+# Whoever saves the same label again within so many seconds has clicked twice.
+AGAIN = 2.0
+
+
+@dataclass(slots=True)
+class Desk:
+    """What a supervisor is at. One object, changed without a line that touches the session: a click ends the run at such a line,
+    and with it whatever the run had yet to do.
+
+    `reviewing`: the ticket that is shown, in the queue's part `part`, with the departments it can be labelled as. `refused`: whose label
+    was not stored, and why. `done`: what came of the label saved last, `told` once it was shown; `saved`, `ended`: that label and when,
+    in seconds of the monotonic clock. `leave_lookup`: the ticket that was looked up is labelled.
+    """
+
+    part: str = ""
+    reviewing: Any = None
+    departments: tuple[str, ...] = ()
+    refused: tuple[str, str] = ("", "")
+    done: str = ""
+    told: bool = False
+    saved: Outcome | None = None
+    ended: float = 0.0
+    leave_lookup: bool = False
+
+    @property
+    def fresh(self) -> bool:
+        """True as long as a second click on the label saved last may still be on its way."""
+        return time.monotonic() - self.ended < AGAIN
+
+    def refusal(self, ticket_id: str) -> str | None:
+        """Why the label of this ticket was not stored; it stands there until that is saved or another ticket is chosen."""
+        about, reason = self.refused
+        return reason if about == ticket_id else None
+
+
+def desk() -> Desk:
+    """The session's desk."""
+    own: Desk = st.session_state.setdefault("review_desk", Desk())
+    return own
+
+
 def told() -> None:
     """What came of the label that was just saved."""
-    if "labelled" in st.session_state:
-        st.toast(st.session_state.pop("labelled"), icon=":material/check_circle:")
+    own = desk()
+    if own.done and (own.fresh or not own.told):
+        st.toast(own.done, icon=":material/check_circle:")
+        own.told = True
 
 
 def form(queue: Sequence[Any], departments: Sequence[str], *, engine: Engine, operator: str, part: str) -> Any:
@@ -27,34 +72,38 @@ def form(queue: Sequence[Any], departments: Sequence[str], *, engine: Engine, op
     The one that is shown stays, wherever the queue has moved meanwhile: what somebody types and saves is about that one. `part`
     names the part of the queue; in another one the first is shown. None where nothing waits and nothing was refused.
     """
-    kept = _kept(part)
-    if not queue and (kept is None or _refusal(kept.ticket_id) is None):
+    own = desk()
+    kept = own.reviewing if own.part == part else None
+    if not queue and (kept is None or own.refusal(kept.ticket_id) is None):
         return None
     rows = {row.ticket_id: row for row in queue}
     if kept is not None and kept.ticket_id not in rows:
         # Somebody else has labelled it, or others have come before it.
-        rows = {row.ticket_id: row for row in engine.decisions.rows([kept.ticket_id])} | rows
+        rows = {kept.ticket_id: _as_it_is(kept, engine)} | rows
     wanted = st.session_state.pop("review_picked", None) or (kept.ticket_id if kept is not None else None)
     names = {id_: f"{id_} · {row.department} · {words.percent(float(row.confidence))}" for id_, row in rows.items()}
     # Set anew each time: the browser's box would else go on showing the ticket that was labelled last.
     st.session_state["review_ticket"] = wanted if wanted in rows else next(iter(rows))
     picked = st.selectbox("Ticket", list(rows), format_func=names.__getitem__, key="review_ticket", on_change=_picked)
     row = rows[picked]
-    st.session_state["reviewing"] = (part, row, list(departments))
+    own.part, own.reviewing, own.departments = part, row, tuple(departments)
     one(row, departments, engine=engine, operator=operator)
     return row
 
 
 def without_queue(*, engine: Engine, operator: str) -> None:
     """The ticket that was being labelled, with what was entered, while the queue cannot be read."""
-    if "reviewing" in st.session_state:
-        _, row, departments = st.session_state["reviewing"]
-        one(row, departments, engine=engine, operator=operator)
+    own = desk()
+    if own.reviewing is not None:
+        one(own.reviewing, own.departments, engine=engine, operator=operator)
 
 
-def _kept(part: str) -> Any:
-    before, row, _ = st.session_state.get("reviewing", (part, None, ()))
-    return row if before == part else None
+def _as_it_is(row: Any, engine: Engine) -> Any:
+    """The ticket's row as it stands now, or as it was while that cannot be read."""
+    try:
+        return next(iter(engine.decisions.rows([row.ticket_id])), row)
+    except ConsoleError:
+        return row
 
 
 def _picked() -> None:
@@ -62,14 +111,8 @@ def _picked() -> None:
     _forget_refusal()
 
 
-def _refusal(ticket_id: str) -> str | None:
-    """Why the label of this ticket was not stored; it stands there until that is saved or another ticket is chosen."""
-    about, reason = st.session_state.get("not_labelled", ("", ""))
-    return reason if about == ticket_id else None
-
-
 def _forget_refusal() -> None:
-    st.session_state.pop("not_labelled", None)
+    desk().refused = ("", "")
 
 
 def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, place: str = "") -> None:
@@ -96,19 +139,21 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
         choices = list(dict.fromkeys([*departments, row.department, suggested]))
         st.selectbox("Which department was right?", choices, index=choices.index(suggested), key=f"actual_{id_}")
         one_, two = st.columns(2)
+        # What an earlier label said stands there, so that correcting the department does not take it away.
+        hours, stars = row.resolution_time_hours, row.customer_satisfaction
         one_.number_input(
-            "Resolution time (hours)", min_value=0.0, max_value=8760.0, value=None, step=0.5, key=f"hours_{id_}",
+            "Resolution time (hours)", min_value=0.0, max_value=8760.0, value=None if hours is None else float(hours), step=0.5, key=f"hours_{id_}",
             help="More than 0; leave it empty if it is not known",
         )
         two.markdown("Customer's satisfaction")
-        two.feedback("stars", key=f"stars_{id_}")
+        two.feedback("stars", key=f"stars_{id_}", default=None if stars is None else int(stars) - 1)
         st.text_input("Note (optional)", max_chars=500, key=f"note_{id_}")
         # Called before the page is read anew, with the ticket that the click was about: the queue may begin with another one by then.
         st.form_submit_button(
             "Save the label", type="primary", key=f"save_label{place}_{id_}", shortcut=None if place else "Ctrl+Enter", icon=":material/save:",
             on_click=_save, kwargs={"row": row, "engine": engine, "operator": operator, "place": place},
         )
-    if reason := _refusal(id_):
+    if reason := desk().refusal(id_):
         st.error("The label was not stored; what you entered is still here.", icon=":material/block:")
         st.text(reason)
 
@@ -124,35 +169,43 @@ def _overruled(row: Any, engine: Engine) -> None:
 
 
 def _save(*, row: Any, engine: Engine, operator: str, place: str) -> None:
-    id_, entered = row.ticket_id, st.session_state
-    _forget_refusal()
+    id_, own = row.ticket_id, desk()
+    # No line at which a waiting click ends the run, as are none of those below.
+    entered = st.session_state.to_dict()
     stars = entered[f"stars_{id_}"]
     try:
-        now = next(iter(engine.decisions.rows([id_])), row)
-        if now.reviewed_at != row.reviewed_at:
-            if not place:
-                part, _, departments = entered["reviewing"]
-                entered["reviewing"] = (part, now, departments)
-            entered["not_labelled"] = (id_, f"{now.reviewed_by} labelled it as {now.actual_outcome} meanwhile. Save again to replace that label.")
-            return
         outcome = Outcome(
             ticket_id=id_, department=entered[f"actual_{id_}"], labelled_by=operator, resolution_hours=entered[f"hours_{id_}"],
             satisfaction=None if stars is None else stars + 1, note=entered[f"note_{id_}"],
         )
+        if outcome == own.saved and own.fresh:
+            return
+        own.refused = ("", "")
+        now = next(iter(engine.decisions.rows([id_])), row)
+        if now.reviewed_at != row.reviewed_at:
+            if not place:
+                own.reviewing = now
+            own.refused = (id_, f"{now.reviewed_by} labelled it as {now.actual_outcome} meanwhile. Save again to replace that label.")
+            return
         reviewed = engine.router.review(outcome)
     except ConsoleError as error:
-        entered["not_labelled"] = (id_, str(error))
+        own.refused = (id_, str(error))
         return
+    own.saved, own.ended = outcome, time.monotonic()
     verdict = "confirmed" if reviewed.correct else f"corrected to {reviewed.actual}"
     later = " It is stored; the console learns from it within a minute." if reviewed.late else ""
-    entered["labelled"] = words.plain(f"{id_}: {verdict}.{later}")
-    entered["looked_up"] = ""
+    own.done, own.told = words.plain(f"{id_}: {verdict}.{later}"), False
+    own.leave_lookup = True
     if not place:
-        entered.pop("reviewing", None)
+        own.reviewing = None
 
 
 def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: Any = None) -> None:
     """Find any ticket by its number and label it, or label it again."""
+    own = desk()
+    if own.leave_lookup:
+        st.session_state["looked_up"] = ""
+        own.leave_lookup = False
     entered = st.text_input("Ticket number", key="looked_up", placeholder="T-20260131-7F3K9Q2M5R", on_change=_forget_refusal).strip()
     if not entered:
         return
@@ -160,7 +213,12 @@ def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: 
     if shown is not None and shown.ticket_id == number:
         st.info("It is the ticket above.", icon=":material/arrow_upward:")
         return
-    found = list(engine.decisions.rows([number]))
+    try:
+        found = list(engine.decisions.rows([number]))
+    except ConsoleError as error:
+        st.error("The ticket cannot be looked up at the moment. Nothing is lost.", icon=":material/cloud_off:")
+        st.text(str(error))
+        return
     if not found:
         st.warning("No ticket has this number. Check it and try again.", icon=":material/search_off:")
         return

@@ -1,7 +1,9 @@
 """Tables and forms about users and their API tokens."""
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,25 +24,55 @@ ROLES = {
 }
 
 
+# Whoever asks for the same again within so many seconds has clicked twice; so long, too, a note stays once it was shown.
+AGAIN = 2.0
+
+
+@dataclass(slots=True)
+class Note:
+    """What an action did, and the one-time password or token that it made. `ended`: seconds of the monotonic clock."""
+
+    done: str
+    secret: str
+    ended: float
+    shown: bool = False
+
+    @property
+    def fresh(self) -> bool:
+        """True as long as a second click may still be on its way."""
+        return time.monotonic() - self.ended < AGAIN
+
+
+def _notes() -> list[Note]:
+    # One object, changed without a line that touches the session: a click ends the run at such a line, and a secret is nowhere else.
+    own: list[Note] = st.session_state.setdefault("people_notes", [])
+    return own
+
+
 def show_note() -> None:
     """What the last action did, and the one-time password it made: shown this one time."""
-    done, secret = st.session_state.pop("people_note", ("", ""))
-    if done:
-        st.success(words.plain(done), icon=":material/check_circle:")
-    if secret:
-        st.markdown("Hand this over. It is shown this one time:")
-        st.code(secret, language=None)
+    own = _notes()
+    own[:] = [note for note in own if note.fresh or not note.shown]
+    for note in own:
+        st.success(words.plain(note.done), icon=":material/check_circle:")
+        if note.secret:
+            st.markdown("Hand this over. It is shown this one time:")
+            st.code(note.secret, language=None)
+        note.shown = True
 
 
 def did(what: str, action: Callable[[], Any]) -> None:
-    """Run an action and show the page again with what it did; a failure is said in place."""
+    """Run an action and show the page again with what it did; a failure is said in place. The same again at once is a double click."""
+    own = _notes()
+    if any(note.done == what and note.fresh for note in own):
+        return
     try:
         secret = action()
     except ConsoleError as error:
         st.error("That was not done.", icon=":material/block:")
         st.text(str(error))
         return
-    st.session_state["people_note"] = (what, secret if isinstance(secret, str) else "")
+    own.append(Note(what, secret if isinstance(secret, str) else "", time.monotonic()))
     st.rerun()
 
 
@@ -80,7 +112,7 @@ def add(*, engine: Engine, by: str) -> None:
         name = st.text_input("Name", key="new_name", max_chars=120, help="Letters a-z, digits and . _ @ + -")
         role = st.selectbox("Role", list(Role), format_func=lambda r: f"{r}: {ROLES[r]}", key="new_role")
         if st.form_submit_button("Add the user", type="primary", key="add_user", icon=":material/person_add:"):
-            did("The user is added.", lambda: engine.accounts.add(name, role=role, by=by)[1])
+            did(f"{name} is added as {role}.", lambda: engine.accounts.add(name, role=role, by=by)[1])
 
 
 def token_table(tokens: Sequence[Any]) -> pd.DataFrame:
@@ -97,4 +129,4 @@ def revoke(tokens: Sequence[Any], *, engine: Engine, by: str, user_id: int | Non
     living = {token.id: f"{token.name} ({token.user_name}, {token.id})" for token in tokens if token.revoked_at is None}
     chosen = st.selectbox("Token", list(living), index=None, format_func=living.__getitem__, key="revoke_token")
     if st.button("Revoke it", key="revoke", disabled=chosen is None, icon=":material/key_off:"):
-        did("The token is revoked.", lambda: engine.tokens.revoke(str(chosen), by=by, user_id=user_id))
+        did(f"The token {living.get(chosen, chosen)} is revoked.", lambda: engine.tokens.revoke(str(chosen), by=by, user_id=user_id))

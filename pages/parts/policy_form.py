@@ -36,7 +36,7 @@ def edit(start: Start) -> Policy:
     base = start.policy
     wanted = st.segmented_control(
         "What do you ask for?", ["A target accuracy", "Explicit thresholds"], key=f"policy_mode_{start.key}",
-        default="A target accuracy" if base.target_accuracy is not None else "Explicit thresholds",
+        default="A target accuracy" if base.target_accuracy is not None else "Explicit thresholds", required=True,
     )
     target, own = None, base.departments
     if wanted == "A target accuracy":

@@ -37,7 +37,7 @@ def added(admin: Page, served: Served, name: str, role: str) -> str:
     admin.locator(".st-key-new_name input").fill(name)
     chosen(admin, "new_role", role)
     admin.locator(".st-key-add_user button").click()
-    expect(admin.get_by_text("The user is added.").first).to_be_visible()
+    expect(admin.get_by_text("is added as").first).to_be_visible()
     return admin.locator("[data-testid=stCode]").first.inner_text().strip()
 
 
@@ -112,7 +112,7 @@ def test_a_token_is_made_used_against_the_api_and_revoked(served: Served, admin:
     admin.keyboard.press("Enter")
     admin.keyboard.press("Escape")
     admin.locator(".st-key-make_token button").click()
-    expect(admin.get_by_text("The token is made.").first).to_be_visible()
+    expect(admin.get_by_text("is made.").first).to_be_visible()
     token = admin.locator("[data-testid=stCode]").first.inner_text().strip()
     overheard.secret(token)
 
@@ -126,7 +126,7 @@ def test_a_token_is_made_used_against_the_api_and_revoked(served: Served, admin:
     expect(admin.locator("[data-testid=stCode]")).to_have_count(0)
     chosen(admin, "revoke_token", "ticket robot")
     admin.locator(".st-key-revoke button").click()
-    expect(admin.get_by_text("The token is revoked.").first).to_be_visible()
+    expect(admin.get_by_text("is revoked.").first).to_be_visible()
     assert send().status_code == 401
     assert served.engine.tokens.all()[0].used_at is not None
 
