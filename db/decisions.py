@@ -88,6 +88,12 @@ class Decisions:
             raise NotFound(f"ticket {ticket_id} does not exist. Check the number.")
         return ticket_from(row), decision_from(row)
 
+    def several(self, ids: Sequence[str]) -> dict[str, Decision]:
+        """The decisions of those of these tickets that are stored, by ticket id."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(routing_history).where(routing_history.c.ticket_id.in_(list(ids)))).all()
+        return {row.ticket_id: decision_from(row) for row in rows}
+
     def rows(self, ids: Sequence[str]) -> list[Row]:
         """The decisions of these tickets as rows with the ticket's subject, body, priority and customer reference."""
         query = _WITH_TICKET.where(tickets.c.id.in_(list(ids)))

@@ -124,6 +124,10 @@ class DecisionStore(Protocol):
     def find(self, ticket_id: str) -> tuple[Ticket, Decision]:
         """Raises NotFound."""
 
+    def several(self, ids: Sequence[str]) -> dict[str, Decision]:
+        """The decisions of those of these tickets that are stored, by ticket id."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:

@@ -21,13 +21,20 @@ EXAMPLE = 'body,subject,channel,customer_ref,priority,ticket_id\n"you took the m
 
 @dataclass(slots=True)
 class _Far:
-    """How far a file has come. `paid`: tickets that count against the limit already and are not stored yet."""
+    """How far a file has come. `paid`: tickets that count against the limit already and are not stored yet.
+
+    One object of the session, changed without a line that touches the session: a click ends the run at such a line. Once all tickets are
+    stored it holds what there is to take home: `frame` and `answers` of the whole file, and how many of it were `stored` by an earlier run.
+    """
 
     name: str
     digest: str
     total: int = 0
     done: int = 0
     paid: int = 0
+    stored: int = 0
+    frame: pd.DataFrame | None = None
+    answers: bytes = b""
 
 
 def show(*, engine: Engine, operator: str) -> None:
@@ -41,40 +48,42 @@ def show(*, engine: Engine, operator: str) -> None:
         "Download an example", EXAMPLE, "tickets.csv", "text/csv", icon=":material/download:", key="example", on_click="ignore",
     )
     file = st.file_uploader("CSV file", type=["csv"], key="file")
-    if file is None:
-        st.session_state.pop("imported", None)
-    elif st.button("Route the file", type="primary", key="import", icon=":material/upload_file:"):
+    if file is not None and st.button("Route the file", type="primary", key="import", icon=":material/upload_file:"):
         _run(file.getvalue(), file.name, engine=engine, operator=operator)
-    _broken_off()
-    if "imported" in st.session_state:
-        frame, before = st.session_state["imported"]
-        were = "was stored by an earlier run and left as it is" if before == 1 else "were stored by an earlier run and left as they are"
-        earlier = f" {before:,} {were}." if before else ""
-        st.success(f"{words.count(len(frame), 'ticket')} routed and stored.{earlier}", icon=":material/check_circle:")
-        decision_view.degraded_note(frame)
-        st.dataframe(decision_view.as_shown(frame), hide_index=True, width="stretch", column_config=words.CONFIDENCES)
-        answers = export.csv_bytes(list(frame.columns), frame.itertuples(index=False, name=None))
-        st.download_button(
-            "Download the answers", answers, "answers.csv", "text/csv", icon=":material/download:", key="answers", on_click="ignore",
-        )
-
-
-def _broken_off() -> None:
-    """Any click on the page ends the run that routes a file: say afterwards what of it is stored and how to go on."""
+    # It stays when another page is looked at, which takes the file out of its field, or another file is chosen.
     far: _Far | None = st.session_state.get("importing")
-    if far is not None and far.done:
-        st.warning(
-            f"The import was broken off: {far.done:,} of {far.total:,} tickets are stored. Route the same file again: "
-            "it goes on with the others, and none is stored twice.", icon=":material/pause_circle:",
-        )
-        st.text(far.name)
+    if far is not None and far.frame is not None:
+        _answers(far, far.frame)
+    elif far is not None and far.done:
+        _broken_off(far)
+
+
+def _answers(far: _Far, frame: pd.DataFrame) -> None:
+    """What the file came to, as a whole, whichever run has stored it."""
+    were = "was stored by an earlier run and left as it is" if far.stored == 1 else "were stored by an earlier run and left as they are"
+    earlier = f" {far.stored:,} {were}." if far.stored else ""
+    new = words.count(len(frame) - far.stored, "ticket")
+    st.success(f"{words.plain(far.name)}: {new} routed and stored.{earlier}", icon=":material/check_circle:")
+    decision_view.degraded_note(frame)
+    st.dataframe(decision_view.as_shown(frame), hide_index=True, width="stretch", column_config=words.CONFIDENCES)
+    st.download_button(
+        "Download the answers", far.answers, "answers.csv", "text/csv", icon=":material/download:", key="answers", on_click="ignore",
+    )
+
+
+def _broken_off(far: _Far) -> None:
+    """Any click on the page ends the run that routes a file: say afterwards what of it is stored and how to go on."""
+    st.warning(
+        f"The import was broken off: {far.done:,} of {far.total:,} tickets are stored. Route the same file again: "
+        "it goes on with the others, and none is stored twice.", icon=":material/pause_circle:",
+    )
+    st.text(far.name)
 
 
 def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
-    st.session_state.pop("imported", None)
     far = _Far(name, hashlib.blake2b(content, digest_size=16).hexdigest())
     before: _Far | None = st.session_state.get("importing")
-    if before is not None and before.digest == far.digest:
+    if before is not None and before.digest == far.digest and before.frame is None:
         far = before
     st.session_state["importing"] = far
     bar = st.progress(0.0, text="Checking the file…")
@@ -87,14 +96,21 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
 
     def progress(done: int, total: int) -> None:
         far.done, far.total, far.paid = done, total, total - done
-        # A click that is waiting ends the run in this line.
-        bar.progress(done / total, text=f"{done:,} of {total:,} tickets routed")
+        # A click that is waiting ends the run in this line, while there is something left to route.
+        if done < total:
+            bar.progress(done / total, text=f"{done:,} of {total:,} tickets routed")
 
     try:
         # A change of the embedder must not close the engine before the file is through.
         with bootstrap.kept(engine):
             file = imports.read(content, name=name, router=engine.router, created_by=operator)
             result = imports.run(file, router=engine.router, store=engine.decisions, progress=progress, take=take)
+            decided = {decision.ticket_id: decision for decision in result.decisions}
+            decided |= engine.decisions.several([ticket.id for ticket in file.tickets if ticket.id not in decided])
+        there = [ticket for ticket in file.tickets if ticket.id in decided]
+        frame = decision_view.table([decided[ticket.id] for ticket in there], [ticket.body for ticket in there])
+        far.stored, far.answers = result.already_stored, export.csv_bytes(list(frame.columns), frame.itertuples(index=False, name=None))
+        far.frame = frame
     except (ServiceUnavailable, StatementRefused) as error:
         bar.empty()
         when = "upload the same file again" if isinstance(error, ServiceUnavailable) else "once that is mended, upload the same file again"
@@ -107,10 +123,6 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
         st.text(str(error))
         return
     bar.empty()
-    del st.session_state["importing"]
-    bodies = {ticket.id: ticket.body for ticket in file.tickets}
-    frame = decision_view.table(result.decisions, [bodies[d.ticket_id] for d in result.decisions])
-    st.session_state["imported"] = (frame, result.already_stored)
 
 
 def latest_table(rows: Sequence[Any]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from engine import bootstrap, imports
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.errors import ServiceUnavailable
+from pages.parts import words
 from tests.pages.opening import opening
 from tests.pages.test_states import said
 
@@ -30,6 +31,11 @@ def page(build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch) -> AppTe
 
 def choose(page: AppTest, content: str = FILE) -> AppTest:
     return page.file_uploader[0].upload("tickets.csv", content.encode(), "text/csv").run()
+
+
+def answered(page: AppTest) -> list[str]:
+    """The texts of the table of answers."""
+    return list(next(frame.value for frame in page.dataframe if "Next step" in frame.value)["Text"])
 
 
 def before_batch(monkeypatch: pytest.MonkeyPatch, number: int, happens: Callable[[], object]) -> None:
@@ -70,9 +76,37 @@ def test_a_click_during_an_import_ends_it_and_the_page_says_how_far_it_came_and_
     page.button(key="import").click().run()
     assert "6 tickets routed and stored. 4 were stored by an earlier run" in said(page)
     assert "broken off" not in said(page)
+    assert answered(page) == [f"where is my {thing} please" for thing in THINGS], "the answers are the whole file's, in its order"
     assert not page.error, "the limit counts every ticket once"
     stored = [row.body for row in bootstrap.running().decisions.latest(limit=50)]
     assert len(stored) == len(set(stored)) == 11
+
+
+def test_a_click_when_the_last_ticket_is_stored_breaks_nothing_off(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Between the last batch and the end there is no line at which it could end the run.
+    before_batch(monkeypatch, 5, click)
+    choose(page).button(key="import").click().run()
+    assert "10 tickets routed and stored" in said(page) and "broken off" not in said(page)
+    assert len(answered(page)) == 10
+
+
+def test_answers_stay_with_their_files_name_until_another_file_is_routed(page: AppTest) -> None:
+    choose(page).button(key="import").click().run()
+    page.file_uploader[0].upload("others.csv", b"body\nthe money was taken twice\n", "text/csv").run()
+    assert f"{words.plain('tickets.csv')}: 10 tickets routed and stored." in said(page)
+    assert len(answered(page)) == 10
+    bootstrap.running().limits.take("import", "ann", amount=-1)
+    page.button(key="import").click().run()
+    assert words.plain("others.csv") in said(page) and words.plain("tickets.csv") not in said(page)
+    assert answered(page) == ["the money was taken twice"]
+
+
+def test_a_file_that_is_stored_already_gives_its_answers_again(page: AppTest) -> None:
+    choose(page).button(key="import").click().run()
+    first = answered(page)
+    choose(page).button(key="import").click().run()
+    assert "0 tickets routed and stored. 10 were stored by an earlier run" in said(page)
+    assert answered(page) == first
 
 
 def test_a_lost_database_ends_it_and_the_page_says_how_far_it_came(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
