@@ -19,8 +19,9 @@ from engine.notice import Told
 MAX_ATTEMPTS = 8
 # A sender that dies between sending and saying so is followed by another after this long.
 LEASE = timedelta(seconds=60)
+# An alert about the whole has no subject: who silences it goes on hearing of each department and instance.
 _SILENCED = """exists (select 1 from alert_silences s where s.until > :now and (s.rule = '' or s.rule = a.rule)
-    and (s.subject = '' or s.subject = a.subject))"""
+    and (s.subject = a.subject or s.rule = '' and s.subject = ''))"""
 _UNDELIVERED = """(select string_agg(distinct n.channel || ': ' || n.error, '; ') from alert_notices n
     where n.alert_id = a.id and n.sent_at is null and n.error <> '')"""
 

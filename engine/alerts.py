@@ -183,7 +183,10 @@ class Alerts:
         ))
 
     def silence(self, *, rule: str, subject: str, length: timedelta, by: str, reason: str) -> None:
-        """Send no notices about a rule ("" = any) and subject ("" = any) for this long. Raises ServiceUnavailable."""
+        """Send no notices about a rule's subject ("" = the whole) for this long; without a rule and a subject about nothing at all.
+
+        Raises ServiceUnavailable.
+        """
         self._store.silence(
             rule=rule, subject=subject, until=self._clock() + length, by=by, reason=reason,
             noted=lambda connection, _, row: self._noted_silence(connection, "alert_silenced", row, by=by),

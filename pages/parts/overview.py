@@ -71,8 +71,10 @@ def controls(engine: Engine) -> View:
             bind="query-params",
         )
         names, policies = _choices(engine, SPANS[span or DEFAULT_SPAN])
-        for key, options in (("department", names), ("channel", [c.value for c in Channel]), ("policy", policies)):
-            _again(shown, key, options)
+        # A filter without a ticket in this time range filters all the same.
+        names, policies = sorted(_and_chosen(shown, "department", names)), sorted(_and_chosen(shown, "policy", policies), key=int)
+        for key in ("department", "channel", "policy"):
+            _again(shown, key)
         departments = st.multiselect("Departments", names, key="department", bind="query-params", placeholder="All", width=260)
         channels = st.multiselect(
             "Channels", [c.value for c in Channel], key="channel", bind="query-params", placeholder="All", format_func=str.capitalize, width=180,
@@ -87,10 +89,15 @@ def controls(engine: Engine) -> View:
     )
 
 
-def _again(shown: Mapping[str, Any], key: str, options: Sequence[str] | None = None) -> None:
-    """Give a control what it showed before the page was left; of several choices those that are still among the options."""
+def _again(shown: Mapping[str, Any], key: str) -> None:
+    """Give a control what it showed before the page was left."""
     if key in shown and key not in st.session_state:
-        st.session_state[key] = shown[key] if options is None else [one for one in shown[key] if one in options]
+        st.session_state[key] = shown[key]
+
+
+def _and_chosen(shown: Mapping[str, Any], key: str, options: Sequence[str]) -> set[str]:
+    """The options and what is chosen already."""
+    return {*options, *(st.session_state.get(key, shown.get(key)) or [])}
 
 
 def _choices(engine: Engine, span: Span) -> tuple[list[str], list[str]]:
@@ -217,7 +224,7 @@ def _share(
 
 def _change(delta: float, *, digits: int = 0, unit: str = "") -> tuple[str, bool]:
     """What a card says of the change, and whether none is to be seen at this many digits."""
-    same = abs(delta) < 0.5 * 10**-digits
+    same = round(delta, digits) == 0
     return "unchanged" if same else f"{delta:+,.{digits}f}{unit}", same
 
 

@@ -1,6 +1,7 @@
 """The alert rules as a table and one of them as a form; the channels; the silences."""
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 import pandas as pd
@@ -49,7 +50,7 @@ def _form(rule: Rule, *, engine: Engine, operator: str) -> None:
         clear = two.number_input(
             f"Resolves at{unit}", value=round(scale * float(rule.clear), 9), format="%.4g", help="On the good side, so that it does not come and go"
         )
-        changes = {
+        entered = {
             "threshold": opens / scale,
             "clear": clear / scale,
             "minimum": three.number_input("Smallest sample", value=rule.minimum, min_value=0, step=1),
@@ -60,6 +61,12 @@ def _form(rule: Rule, *, engine: Engine, operator: str) -> None:
         }
         if not st.form_submit_button("Save", type="primary", key="save_rule"):
             return
+    # What nobody touched is left to whoever changes it meanwhile.
+    before = {
+        "threshold": rule.threshold, "clear": rule.clear, "minimum": rule.minimum, "window_minutes": rule.window.total_seconds() / 60,
+        "hold_minutes": rule.hold.total_seconds() / 60, "severity": rule.severity.value, "enabled": rule.enabled,
+    }
+    changes = {name: value for name, value in entered.items() if not _same(value, before[name])}
     try:
         engine.watch.alerts.edit(rule.name, changes, by=operator)
     except ConsoleError as error:
@@ -68,6 +75,12 @@ def _form(rule: Rule, *, engine: Engine, operator: str) -> None:
         return
     st.session_state["rule_saved"] = "The rule is in force from the next look, within 15 seconds."
     st.rerun()
+
+
+def _same(entered: object, before: object) -> bool:
+    # Percent and back is not always the same number to the last digit.
+    both = isinstance(entered, float) and isinstance(before, (int, float))
+    return math.isclose(entered, before, rel_tol=1e-9, abs_tol=1e-12) if both else entered == before
 
 
 def channels(*, engine: Engine, operator: str) -> None:

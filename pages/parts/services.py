@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
@@ -9,7 +10,6 @@ import streamlit as st
 from engine.bootstrap import Engine
 from engine.breaker import Circuit
 from engine.errors import ConsoleError
-from engine.health import Report
 
 CIRCUIT = {
     Circuit.CLOSED.value: "asked", Circuit.OPEN.value: "left alone for a while", Circuit.HALF_OPEN.value: "tried again with the next ticket",
@@ -73,11 +73,12 @@ def test_buttons(engine: Engine) -> None:
         if row.button(name(service), key=f"test_{service}", icon=":material/network_check:"):
             engine.services.probe_now(service)
             with st.spinner("Asking…"):
-                st.session_state["tested"] = engine.health.test(service)
-    report: Report | None = st.session_state.get("tested")
+                st.session_state["tested"] = engine.health.test(service), datetime.now(UTC)
+    report, at = st.session_state.get("tested", (None, None))
     if report is not None:
         show = st.success if report.ok else st.error
-        show(f"{name(report.service)}: {'answers' if report.ok else 'does not answer'} after {report.latency_ms:.1f} ms.")
+        answered = "answered" if report.ok else "did not answer"
+        show(f"{name(report.service)}: {answered} after {report.latency_ms:.1f} ms, asked at {at:%H:%M:%S} UTC.")
         st.text(report.detail)
 
 

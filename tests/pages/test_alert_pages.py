@@ -114,6 +114,19 @@ def test_a_share_is_written_in_percent_as_the_table_shows_it_and_a_time_in_secon
     assert any("above what chance gives" in caption.value for caption in page.caption)
 
 
+def test_what_somebody_else_changes_meanwhile_stays_unless_it_is_entered(engine: Engine) -> None:
+    page = opened("alerts")
+    page.selectbox(key="rule").set_value(next(rule for rule in engine.watch.alerts.rules() if rule.name == "memory")).run()
+    engine.watch.alerts.edit("memory", {"minimum": 7, "hold_minutes": 4.0}, by="bob")
+    box = {box.label: box for box in page.number_input}
+    opens = next(label for label in box if label.startswith("Opens above"))
+    box[opens].set_value(95.0)
+    page.button(key="save_rule").click().run()
+    assert not page.exception and not page.error
+    rule = next(rule for rule in engine.watch.alerts.rules() if rule.name == "memory")
+    assert (rule.threshold, rule.minimum, rule.hold.total_seconds()) == (0.95, 7, 240.0)
+
+
 def test_saving_a_rule_unchanged_changes_nothing(engine: Engine) -> None:
     """Percent and back gives the same number for every rule."""
     before = engine.watch.alerts.rules()

@@ -87,8 +87,22 @@ def test_without_a_ticket_in_the_view_open_alerts_and_waiting_still_stand_there(
     assert [(metric.label, metric.value) for metric in page.metric] == [("Open alerts", "1"), ("Waiting", "0")]
 
 
+def test_a_filter_stays_where_its_policy_has_no_ticket(engine: Engine) -> None:
+    engine.router.route_tickets([engine.router.admit(TicketDraft(body="my parcel is lost"))], at=datetime.now(UTC) - timedelta(hours=30))
+    engine.router.settle()
+    page = opened("dashboard")
+    page.segmented_control(key="span").set_value("7d").run()
+    (policy,) = page.multiselect(key="policy").options
+    page.multiselect(key="policy").set_value([policy]).run()
+    page.segmented_control(key="span").set_value("1h").run()
+    assert not page.exception
+    assert page.multiselect(key="policy").value == [policy]
+    page.segmented_control(key="span").set_value("7d").run()
+    assert page.multiselect(key="policy").value == [policy]
+
+
 @pytest.mark.parametrize(("delta", "digits", "unit", "told"), [
-    (0.0, 1, " points", "unchanged"), (-0.04, 1, " ms", "unchanged"), (-0.3, 1, " ms", "-0.3 ms"), (-0.3, 0, " ms", "unchanged"),
+    (0.0, 1, " points", "unchanged"), (-0.04, 1, " ms", "unchanged"), (-0.3, 1, " ms", "-0.3 ms"), (-0.3, 0, " ms", "unchanged"), (-0.5, 0, " ms", "unchanged"), (0.5, 0, " ms", "unchanged"),
     (1234.6, 0, " ms", "+1,235 ms"), (-16.09, 2, " points", "-16.09 points"), (12, 0, "", "+12"),
 ])
 def test_a_change_too_small_to_be_seen_is_called_none(delta: float, digits: int, unit: str, told: str) -> None:

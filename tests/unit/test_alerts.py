@@ -144,6 +144,16 @@ def test_a_silenced_alert_tells_nobody_until_the_silence_ends(database: Engine) 
     assert len(scene.told()) == 2
 
 
+def test_silencing_the_whole_leaves_the_departments_heard(database: Engine) -> None:
+    scene = Scene(database, Measure.FALSE_HIT_RATE)
+    scene.table.silence(rule="false_hits", subject="", until=START + timedelta(hours=1), by="kim", reason="known", noted=unnoted)
+    scene.look(0.5)
+    assert scene.told() == []
+    scene.look(0.5, subject="Sales")
+    assert len(scene.told()) == 2
+    assert {row.subject: row.silenced for row in scene.table.latest() if row.resolved_at is None} == {"Sales": False}
+
+
 def test_an_alert_that_came_and_went_in_silence_is_never_told(database: Engine) -> None:
     scene = Scene(database, Measure.FALSE_HIT_RATE)
     scene.table.silence(rule="", subject="", until=START + timedelta(hours=1), by="kim", reason="maintenance", noted=unnoted)
