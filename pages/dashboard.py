@@ -64,7 +64,7 @@ def figures() -> None:
             "Figures as CSV", "/files/decisions.csv", key="csv", span=view.span.key, demo=str(view.demo).lower(), department=view.departments,
             channel=view.channels, policy=[str(number) for number in view.policies],
         )
-        st.caption("Each chart's toolbar has a camera that saves it as PNG.")
+        st.caption("It holds the figures of the moment in which it is asked for. Each chart's toolbar has a camera that saves it as PNG.")
     st.caption(
         f"From {data.window.start:%d %b %Y %H:%M} UTC to now · {now.n:,} decisions · before: {data.before.start:%d %b %H:%M} to "
         f"{data.before.end:%d %b %H:%M} UTC, {data.overview.before.n:,} decisions"

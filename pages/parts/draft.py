@@ -15,12 +15,11 @@ import streamlit as st
 from engine.bootstrap import Engine
 from engine.domain import Channel, Decision, Priority, Spooled, Ticket, TicketDraft
 from engine.errors import Conflict, ConsoleError, InvariantBroken
+from pages.parts import second_click
 
 # What the form holds at first. Text belongs to one customer and goes with the ticket; channel and priority stay.
 FIELDS = {"subject": "", "body": "", "channel": Channel.WEB, "priority": Priority.NORMAL, "customer_ref": ""}
 CLEARED = ("subject", "body", "customer_ref")
-# Whoever sends the same again within so many seconds has pressed the keys twice.
-AGAIN = 2.0
 
 
 @dataclass(slots=True)
@@ -161,5 +160,5 @@ def _send(own: Desk) -> None:
     own.wanted = dict.fromkeys(CLEARED, "")
     last = own.sent[-1] if own.sent else None
     twice = last is not None and last.error is None and last.fields == fields
-    if not twice or not (last.open or time.monotonic() - last.ended < AGAIN):
+    if not twice or not (last.open or second_click.near(last.ended)):
         own.sent = [one for one in own.sent if not one.seen] + [Sent(fields)]

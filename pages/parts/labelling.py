@@ -14,11 +14,8 @@ from engine.domain import Method, Outcome
 from engine.errors import ConsoleError
 from engine.intervals import wilson
 from engine.sanitize import remark
-from pages.parts import words
+from pages.parts import second_click, words
 
-
-# Whoever saves the same label again within so many seconds has clicked twice.
-AGAIN = 2.0
 
 
 @dataclass(slots=True)
@@ -41,11 +38,6 @@ class Desk:
     ended: float = 0.0
     leave_lookup: bool = False
 
-    @property
-    def fresh(self) -> bool:
-        """True as long as a second click on the label saved last may still be on its way."""
-        return time.monotonic() - self.ended < AGAIN
-
     def refusal(self, ticket_id: str) -> str | None:
         """Why the label of this ticket was not stored; it stands there until that is saved or another ticket is chosen."""
         about, reason = self.refused
@@ -61,7 +53,7 @@ def desk() -> Desk:
 def told() -> None:
     """What came of the label that was just saved."""
     own = desk()
-    if own.done and (own.fresh or not own.told):
+    if own.done and (second_click.near(own.ended) or not own.told):
         st.toast(own.done, icon=":material/check_circle:")
         own.told = True
 
@@ -178,7 +170,7 @@ def _save(*, row: Any, engine: Engine, operator: str, place: str) -> None:
             ticket_id=id_, department=entered[f"actual_{id_}"], labelled_by=operator, resolution_hours=entered[f"hours_{id_}"],
             satisfaction=None if stars is None else stars + 1, note=entered[f"note_{id_}"],
         )
-        if outcome == own.saved and own.fresh:
+        if outcome == own.saved and second_click.near(own.ended):
             return
         own.refused = ("", "")
         now = next(iter(engine.decisions.rows([id_])), row)

@@ -14,7 +14,7 @@ from engine.access import Role
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
 from engine.tokens import held, standing
-from pages.parts import words
+from pages.parts import second_click, words
 
 ROLES = {
     Role.AGENT: "submits tickets, sees their own, overrules",
@@ -23,9 +23,6 @@ ROLES = {
     Role.ADMIN: "also manages users, departments and the system",
 }
 
-
-# Whoever asks for the same again within so many seconds has clicked twice; so long, too, a note stays once it was shown.
-AGAIN = 2.0
 
 
 @dataclass(slots=True)
@@ -37,11 +34,6 @@ class Note:
     ended: float
     shown: bool = False
 
-    @property
-    def fresh(self) -> bool:
-        """True as long as a second click may still be on its way."""
-        return time.monotonic() - self.ended < AGAIN
-
 
 def _notes() -> list[Note]:
     # One object, changed without a line that touches the session: a click ends the run at such a line, and a secret is nowhere else.
@@ -52,7 +44,8 @@ def _notes() -> list[Note]:
 def show_note() -> None:
     """What the last action did, and the one-time password it made: shown this one time."""
     own = _notes()
-    own[:] = [note for note in own if note.fresh or not note.shown]
+    # A second click starts a run of its own, which must not take away what was just shown.
+    own[:] = [note for note in own if second_click.near(note.ended) or not note.shown]
     for note in own:
         st.success(words.plain(note.done), icon=":material/check_circle:")
         if note.secret:
@@ -64,7 +57,7 @@ def show_note() -> None:
 def did(what: str, action: Callable[[], Any]) -> None:
     """Run an action and show the page again with what it did; a failure is said in place. The same again at once is a double click."""
     own = _notes()
-    if any(note.done == what and note.fresh for note in own):
+    if any(note.done == what and second_click.near(note.ended) for note in own):
         return
     try:
         secret = action()

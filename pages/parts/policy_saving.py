@@ -11,13 +11,10 @@ import streamlit as st
 from engine.bootstrap import Engine
 from engine.domain import Policy
 from engine.errors import Conflict, ConsoleError, NotFound, PolicyRejected
-from pages.parts import policy_start
+from pages.parts import policy_start, second_click
 
 DONE = "Policy {} is in force. Every instance follows within seconds."
 
-
-# Whoever asks for the same again within so many seconds has clicked twice.
-AGAIN = 2.0
 
 
 @dataclass(slots=True)
@@ -52,7 +49,7 @@ def told() -> None:
 def put_in_force(save: Callable[[], Policy], what: object, engine: Engine, *, done: str = DONE) -> None:
     """Save it as a new policy; on failure say so and leave what was entered. `what` tells a second click on the same by being equal."""
     own = _saved()
-    if own.what == what and time.monotonic() - own.ended < AGAIN:
+    if own.what == what and second_click.near(own.ended):
         st.info("That was a second click: the policy is in force already.", icon=":material/check:")
         return
     try:

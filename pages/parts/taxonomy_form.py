@@ -57,12 +57,12 @@ def _version(names: list[str]) -> str:
 
 def save(changed: Sequence[Department], *, engine: Engine, operator: str) -> None:
     """Store the changes; the router follows at once."""
-    after = {d.name: d for d in engine.taxonomy.departments(retired=True)} | {d.name: d for d in changed}
-    if sum(d.triage for d in after.values()) > 1 or sum(d.live for d in after.values()) < 2:
-        st.error("Nothing was changed: at most one department takes triage, and at least two must be live.", icon=":material/block:")
-        return
     try:
         before = {d.name: d for d in engine.taxonomy.departments(retired=True)}
+        after = before | {d.name: d for d in changed}
+        if sum(d.triage for d in after.values()) > 1 or sum(d.live for d in after.values()) < 2:
+            st.error("Nothing was changed: at most one department takes triage, and at least two must be live.", icon=":material/block:")
+            return
 
         def noted(connection: object) -> None:
             for department in changed:

@@ -66,9 +66,15 @@ def _answers(far: _Far, frame: pd.DataFrame) -> None:
     st.success(f"{words.plain(far.name)}: {new} routed and stored.{earlier}", icon=":material/check_circle:")
     decision_view.degraded_note(frame)
     st.dataframe(decision_view.as_shown(frame), hide_index=True, width="stretch", column_config=words.CONFIDENCES)
-    st.download_button(
-        "Download the answers", far.answers, "answers.csv", "text/csv", icon=":material/download:", key="answers", on_click="ignore",
-    )
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download the answers", far.answers, "answers.csv", "text/csv", icon=":material/download:", key="answers", on_click="ignore",
+        )
+        st.button("Put them away", key="put_away", icon=":material/close:", on_click=_put_away, help="The tickets stay stored.")
+
+
+def _put_away() -> None:
+    st.session_state.pop("importing", None)
 
 
 def _broken_off(far: _Far) -> None:

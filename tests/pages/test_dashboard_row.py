@@ -102,7 +102,8 @@ def test_a_filter_stays_where_its_policy_has_no_ticket(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(("delta", "digits", "unit", "told"), [
-    (0.0, 1, " points", "unchanged"), (-0.04, 1, " ms", "unchanged"), (-0.3, 1, " ms", "-0.3 ms"), (-0.3, 0, " ms", "unchanged"), (-0.5, 0, " ms", "unchanged"), (0.5, 0, " ms", "unchanged"),
+    (0.0, 1, " points", "unchanged"), (-0.04, 1, " ms", "unchanged"), (-0.3, 1, " ms", "-0.3 ms"), (-0.3, 0, " ms", "unchanged"),
+    (-0.5, 0, " ms", "unchanged"), (0.5, 0, " ms", "unchanged"),
     (1234.6, 0, " ms", "+1,235 ms"), (-16.09, 2, " points", "-16.09 points"), (12, 0, "", "+12"),
 ])
 def test_a_change_too_small_to_be_seen_is_called_none(delta: float, digits: int, unit: str, told: str) -> None:

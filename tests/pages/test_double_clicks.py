@@ -23,7 +23,7 @@ def opened(console: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 def once_after(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, then: Callable[[], None]) -> list[Any]:
-    """Have the method followed by `then` at its first call; what it was called with and gave."""
+    """Have the method followed by `then` at its first call; what each call gave."""
     whole, calls = getattr(kind, name), []
 
     def wrapped(self: Any, *given: Any, **more: Any) -> Any:
@@ -57,7 +57,7 @@ def test_a_note_goes_when_something_else_is_done_later(
     page.text_input(key="new_name").set_value("latecomer")
     page.button(key="add_user").click().run()
     assert len(page.code) == 1
-    monkeypatch.setattr("pages.parts.people.AGAIN", 0.0)
+    monkeypatch.setattr("pages.parts.second_click.AGAIN", 0.0)
     assert len(page.run().code) == 0
 
 

@@ -36,6 +36,13 @@ def test_every_page_is_in_the_table_of_who_may_open_it() -> None:
     assert set(NAMES) == set(access.PAGES)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if not access.opens(Role.AGENT, name)])
+def test_a_pages_own_guard_stops_who_may_not_open_it(console, monkeypatch, name: str) -> None:
+    page = opening(console, monkeypatch, Role.AGENT)(name)
+    assert not page.exception and not page.title
+    assert [error.value for error in page.error] and "not open to your role, agent" in page.error[0].value
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_without_any_data_shows_an_empty_state_and_no_error(opened, name: str) -> None:
     page = opened(name)

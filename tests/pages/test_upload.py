@@ -99,6 +99,9 @@ def test_answers_stay_with_their_files_name_until_another_file_is_routed(page: A
     page.button(key="import").click().run()
     assert words.plain("others.csv") in said(page) and words.plain("tickets.csv") not in said(page)
     assert answered(page) == ["the money was taken twice"]
+    page.button(key="put_away").click().run()
+    assert "routed and stored" not in said(page) and "broken off" not in said(page)
+    assert bootstrap.running().decisions.latest(limit=1)[0].body == "the money was taken twice", "the tickets stay stored"
 
 
 def test_a_file_that_is_stored_already_gives_its_answers_again(page: AppTest) -> None:
