@@ -77,8 +77,8 @@ def test_buttons(engine: Engine) -> None:
     report, at = st.session_state.get("tested", (None, None))
     if report is not None:
         show = st.success if report.ok else st.error
-        answered = "answered" if report.ok else "did not answer"
-        show(f"{name(report.service)}: {answered} after {report.latency_ms:.1f} ms, asked at {at:%H:%M:%S} UTC.")
+        answers = "answers" if report.ok else "does not answer"
+        show(f"{name(report.service)}: {answers} after {report.latency_ms:.1f} ms. Asked at {at:%H:%M:%S} UTC.")
         st.text(report.detail)
 
 

@@ -272,6 +272,8 @@ def test_an_interrupted_import_says_how_far_it_came_and_goes_on_when_it_is_run_a
         [sys.executable, "-m", "engine", "import", str(file)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATABASE_URL": console_settings.postgres_url,
              "REDIS_URL": console_settings.redis_address, "DATA_DIR": str(tmp_path / "data")},
+        # A test run that was started in the background without job control hands down that the signal is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not stored():
         assert process.poll() is None, process.stderr.read()

@@ -41,7 +41,7 @@ def test_the_index_within_postgres_has_its_row_with_its_vectors_and_its_breaker(
     assert re.fullmatch(rf"pgvector \d+\.\d+\.\d+, {console.exemplars.count():,} vectors", row["Version"])
     page.button(key="test_index").click().run()
     assert not page.exception
-    assert any("Vector index: answered" in message.value and "UTC" in message.value for message in page.success)
+    assert any("Vector index: answers" in message.value and "UTC" in message.value for message in page.success)
     console.services._breakers["index"].failed(ConnectionError("no such table"))
     page.run()
     row = page.dataframe[0].value.set_index("Service").loc["Vector index"]
@@ -71,7 +71,7 @@ def test_a_service_that_is_away_is_named_with_its_consequence_and_tested_on_dema
     assert page.dataframe[0].value["Last error"][1] == "nothing listens"
     page.button(key="test_cache").click().run()
     assert not page.exception
-    assert any("Exact cache: answered" in message.value for message in page.success)
+    assert any("Exact cache: answers" in message.value for message in page.success)
 
 
 def test_the_progress_of_the_embedding_is_shown(page: AppTest, console: Engine) -> None:
