@@ -47,6 +47,7 @@ if st.button("Put it in force", type="primary", key="save_policy", icon=":materi
     wanted = draft if demo else proposed
     policy_saving.put_in_force(
         lambda: policies.save(wanted, engine.policies, reason=reason, based_on=start.policy.number, **by), replace(wanted, number=0), engine,
+        reason=reason,
     )
 policy_saving.refused()
 

@@ -22,11 +22,12 @@ class Saved:
     """What was put in force last. One object of the session, changed without a line that touches the session: a click ends the run at
     such a line, with the policy stored already.
 
-    `done`: what the page has yet to say of it; `what`, `ended`: what was asked for and when, in seconds of the monotonic clock.
+    `done`: what the page has yet to say of it; `what`, `reason`, `ended`: what was asked for, why and when, in seconds of the monotonic clock.
     """
 
     done: str = ""
     what: object = None
+    reason: str = ""
     ended: float = 0.0
 
 
@@ -46,10 +47,13 @@ def told() -> None:
         own.done = ""
 
 
-def put_in_force(save: Callable[[], Policy], what: object, engine: Engine, *, done: str = DONE) -> None:
-    """Save it as a new policy; on failure say so and leave what was entered. `what` tells a second click on the same by being equal."""
+def put_in_force(save: Callable[[], Policy], what: object, engine: Engine, *, reason: str = "", done: str = DONE) -> None:
+    """Save it as a new policy; on failure say so and leave what was entered.
+
+    A second click asks for the same `what`, and either for the same reason or, its field being empty by then, for none.
+    """
     own = _saved()
-    if own.what == what and second_click.near(own.ended):
+    if own.what == what and reason in (own.reason, "") and second_click.near(own.ended):
         st.info("That was a second click: the policy is in force already.", icon=":material/check:")
         return
     try:
@@ -65,7 +69,7 @@ def put_in_force(save: Callable[[], Policy], what: object, engine: Engine, *, do
         st.error("The policy was not stored; the live one is unchanged.", icon=":material/cloud_off:")
         st.text(str(error))
     else:
-        own.done, own.what, own.ended = done.format(stored.number), what, time.monotonic()
+        own.done, own.what, own.reason, own.ended = done.format(stored.number), what, reason, time.monotonic()
         with suppress(ConsoleError):  # It is in force; without this the instance follows a moment later.
             engine.state.refresh()
         st.rerun()

@@ -78,11 +78,7 @@ def test_filters_numbers_and_names_move_nothing(opened: Callable[[str], AppTest]
     assert moved(before, rows(console)) <= {"sessions"}
 
 
-def test_reasons_and_notes_are_stored_as_what_they_are_and_move_nothing_else(
-    opened: Callable[[str], AppTest], console: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Nobody types so fast: the same policy twice within two seconds would be a second click.
-    monkeypatch.setattr("pages.parts.second_click.AGAIN", 0.0)
+def test_reasons_and_notes_are_stored_as_what_they_are_and_move_nothing_else(opened: Callable[[str], AppTest], console: Engine) -> None:
     decision = console.router.route(TicketDraft(body="where is my parcel"))
     others = [d.name for d in console.taxonomy.departments() if d.name != decision.department]
     before = rows(console)
