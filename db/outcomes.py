@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, insert, or_, select, text, update
 
-from db.decisions import ticket_from
+from db.decisions import WITH_TICKET, ticket_from
 from db.exemplars import put_in, take_out
 from db.models import departments, exemplars, outcomes, overrules, routing_accuracy, routing_history, tickets
 from db.session import TICKET_PATIENCE, reading, transact
@@ -48,11 +48,12 @@ class Outcomes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def decided(self, ticket_id: str) -> Ticket:
-        """A ticket that a decision was stored for. Raises NotFound."""
+    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
+        """A ticket that a decision was stored for, and the department that was decided. Raises NotFound."""
         # It waits for no lock, and somebody waits for it: with a database that says nothing a label is refused as soon as a ticket is kept.
         with reading(self._engine, patience=TICKET_PATIENCE) as connection:
-            return ticket_from(_found(connection, ticket_id, "Nothing was stored."))
+            row = _found(connection, ticket_id, "Nothing was stored.")
+        return ticket_from(row), row.department
 
     def label(
         self, outcome: Outcome, *, now: datetime, learn: bool = True, also: Callable[[Any, Reviewed], None] | None = None
@@ -77,20 +78,19 @@ class Outcomes:
         return transact(self._engine, work)
 
     def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any, str], None] | None = None) -> str | None:
-        """Store an agent's own choice; the ticket goes to the front of the review queue. Raises NotFound, and
-        OutcomeRejected for a department that is unknown or retired.
+        """Store an agent's own choice. Another department than the decided one moves the ticket, to the front of the review queue
+        too; the decided one confirms it, or takes it back. Raises NotFound, and OutcomeRejected for a department that is unknown or retired.
 
-        A supervisor's label stands: where there is one, the overrule is noted beside it, changes nothing, and the label's
+        A supervisor's label stands: where there is one, the choice is noted beside it, changes nothing, and the label's
         department is returned. `also` as for `label`, with the department that was in force so far.
         """
         def work(connection: Connection) -> str | None:
             _must_exist(connection, overrule.department, live=True)
-            row = _found(connection, overrule.ticket_id, "The overrule was not stored.", lock=True)
-            if row.actual_outcome is None:
+            row = _found(connection, overrule.ticket_id, "The choice was not stored.", lock=True)
+            elsewhere = None if overrule.department == row.department else overrule.department
+            if row.actual_outcome is None and row.overruled_to != elsewhere:
                 connection.execute(
-                    update(routing_history)
-                    .where(routing_history.c.ticket_id == overrule.ticket_id)
-                    .values(overruled_to=overrule.department)
+                    update(routing_history).where(routing_history.c.ticket_id == overrule.ticket_id).values(overruled_to=elsewhere)
                 )
             connection.execute(
                 insert(overrules).values(
@@ -111,9 +111,7 @@ class Outcomes:
         would leave the sampled sure ones for ever, and their accuracy unknown.
         """
         query = (
-            select(routing_history, tickets.c.subject, tickets.c.body, tickets.c.priority, tickets.c.customer_ref)
-            .join(tickets, tickets.c.id == routing_history.c.ticket_id)
-            .where(_WAITING)
+            WITH_TICKET.where(_WAITING)
             .order_by(routing_history.c.overruled_to.is_(None), func.md5(routing_history.c.ticket_id), routing_history.c.id)
             .limit(limit)
         )
@@ -130,7 +128,7 @@ class Outcomes:
             return {row.department: row.tickets for row in connection.execute(query)}
 
     def overrule_reason(self, ticket_id: str) -> str:
-        """What the agent said who sent the ticket elsewhere last; "" for nothing."""
+        """What the agent said who chose last; "" for nothing."""
         query = select(overrules.c.reason).where(overrules.c.ticket_id == ticket_id).order_by(overrules.c.id.desc()).limit(1)
         with reading(self._engine) as connection:
             return connection.execute(query).scalar_one_or_none() or ""

@@ -1,4 +1,4 @@
-"""Labels, overrules and policies that leave a row in the audit log."""
+"""Labels, agents' choices and policies that leave a row in the audit log."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class AuditedOutcomes:
         self._store = store
         self._audit = audit
 
-    def decided(self, ticket_id: str) -> Ticket:
+    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
         """As the store's own. Raises NotFound."""
         _must_be_a_number(ticket_id)
         return self._store.decided(ticket_id)
@@ -49,14 +49,15 @@ class AuditedOutcomes:
 
     def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any, str], None] | None = None) -> str | None:
         """As the store's own, and who did it in the same transaction. Raises NotFound, OutcomeRejected."""
-        _must_be_a_number(overrule.ticket_id)
+        _, decided_for = self.decided(overrule.ticket_id)
         clean = replace(overrule, department=remark(overrule.department), reason=remark(overrule.reason))
+        action = "ticket_confirmed" if clean.department == decided_for else "ticket_overruled"
 
         def noted(connection: Any, before: str) -> None:
             if also is not None:
                 also(connection, before)
             self._audit.record(
-                clean.by, "ticket_overruled", "ticket", clean.ticket_id, connection=connection,
+                clean.by, action, "ticket", clean.ticket_id, connection=connection,
                 before={"department": before}, after={"department": clean.department},
             )
 

@@ -237,7 +237,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrule:
-    """An agent's own choice of department for a ticket; a hint for the reviewer, not an outcome."""
+    """An agent's own choice of department: another one than decided overrules it, the same confirms it. A hint for the reviewer, no outcome."""
 
     ticket_id: str
     department: str

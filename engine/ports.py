@@ -161,10 +161,10 @@ class TicketSpool(Protocol):
 
 
 class OutcomeStore(Protocol):
-    """Supervisors' labels and agents' overrules."""
+    """Supervisors' labels and agents' choices."""
 
-    def decided(self, ticket_id: str) -> Ticket:
-        """A ticket that a decision was stored for. Raises NotFound."""
+    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
+        """A ticket that a decision was stored for, and the department that was decided. Raises NotFound."""
         ...
 
     def label(

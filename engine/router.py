@@ -152,7 +152,7 @@ class ConfidenceRouter:
 
         Without `learn` the ticket does not become an exemplar.
         """
-        print_ = fingerprint(self._outcomes.decided(outcome.ticket_id).text)
+        print_ = fingerprint(self._outcomes.decided(outcome.ticket_id)[0].text)
         # Before the label is stored, so that no end of this process in between leaves a wrong answer behind. A label that confirms
         # its own ticket's decision may contradict an answer that came from an earlier label or from another ticket of this text.
         self._exact.agree(print_, outcome.department, self._state.current())
@@ -164,17 +164,19 @@ class ConfidenceRouter:
         return replace(reviewed, late=late)
 
     def overrule(self, overrule: Overrule) -> str | None:
-        """Store an agent's own choice; the cached answer is not given again. The department of a supervisor's label is
-        returned where there is one: that stands. Raises NotFound, OutcomeRejected, ServiceUnavailable; nothing was stored then.
+        """Store an agent's own choice; a cached answer that it contradicts is not given again. The department of a supervisor's label
+        is returned where there is one: that stands. Raises NotFound, OutcomeRejected, ServiceUnavailable; nothing was stored then.
         """
-        print_ = fingerprint(self._outcomes.decided(overrule.ticket_id).text)
-        self._exact.forget(print_)
+        ticket, decided_for = self._outcomes.decided(overrule.ticket_id)
+        confirms = overrule.department == decided_for
+        forget: Callable[[], object] = bool if confirms else lambda: self._exact.forget(fingerprint(ticket.text))
+        forget()
         labelled = self._outcomes.overrule(overrule, now=self._clock())
-        self._late(lambda: self._exact.forget(print_))
-        self._log.event("ticket_overruled", ticket_id=overrule.ticket_id, department=overrule.department)
+        self._late(forget)
+        self._log.event("ticket_confirmed" if confirms else "ticket_overruled", ticket_id=overrule.ticket_id, department=overrule.department)
         return labelled
 
-    def _late(self, follow: Callable[[], None]) -> str:
+    def _late(self, follow: Callable[[], object]) -> str:
         """Do what follows from something that is stored; the service that keeps it from being done now, if one does."""
         try:
             follow()

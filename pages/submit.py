@@ -3,9 +3,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine.errors import ConsoleError
 from pages.parts import decision as decision_view
-from pages.parts import draft, upload, words
+from pages.parts import draft, latest, upload
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Submit a ticket", caption="Type what the customer said. The console says where it goes, and how sure it is.")
@@ -35,14 +34,4 @@ with single:
 with many:
     upload.show(engine=engine, operator=operator.name)
 
-st.subheader("Latest tickets", anchor=False)
-try:
-    rows = engine.decisions.latest(limit=10, created_by=None if operator.may("all_tickets") else operator.name)
-except ConsoleError as error:
-    st.warning("The latest tickets cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
-    st.text(str(error))
-else:
-    if rows:
-        st.dataframe(upload.latest_table(rows), hide_index=True, width="stretch", column_config={**words.TIMES, **words.CONFIDENCES})
-    else:
-        st.caption("No ticket yet. The first one you route appears here.")
+latest.show(engine=engine, operator=operator)

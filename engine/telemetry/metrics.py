@@ -76,6 +76,7 @@ class Metrics:
         self.disagreements = counter("audit_disagreements", "Audited cache hits that the learned router would have sent elsewhere.")
         self.labels = counter("labels", "Labels given by supervisors.", "department", "outcome")
         self.overrules = counter("overrules", "Departments that agents chose themselves.", "department")
+        self.confirmations = counter("confirmations", "Departments that agents confirmed.", "department")
         self.spooled_tickets = counter("spooled_tickets", "Accepted tickets kept on disk because the database was away.")
         self.unchecked = counter("rate_limit_unchecked", "Requests let through because the shared counter did not answer.", "kind")
         self.processing = histogram("processing_seconds", "Time from accepting a ticket to its decision.", SECONDS, "method")
@@ -154,6 +155,8 @@ class Metrics:
             self.labels.labels(str(fields.get("department", "")), "confirmed" if fields.get("correct") else "corrected").inc()
         elif name == "ticket_overruled":
             self.overrules.labels(str(fields.get("department", ""))).inc()
+        elif name == "ticket_confirmed":
+            self.confirmations.labels(str(fields.get("department", ""))).inc()
         elif name == "ticket_spooled":
             self.spooled_tickets.inc()
         elif name == "rate_limit_unchecked":

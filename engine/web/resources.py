@@ -36,12 +36,14 @@ def submit(engine: Engine, bearer: Bearer, _: Request, content: dict[str, Any]) 
 
 
 def ticket(engine: Engine, bearer: Bearer, request: Request, _: dict[str, Any]) -> Answer:
-    """One ticket with its decision; somebody else's only with the scope all_tickets."""
-    found, decision = engine.decisions.find(_known(engine, bearer, request.path_params["ticket_id"]))
+    """One ticket with its decision and an agent's choice; somebody else's only with the scope all_tickets."""
+    ticket_id = _known(engine, bearer, request.path_params["ticket_id"])
+    found, decision = engine.decisions.find(ticket_id)
+    [row] = engine.decisions.rows([ticket_id])
     about = {"id": found.id, "subject": found.subject, "body": found.body, "channel": found.channel.value,
              "customer_ref": found.customer_ref, "priority": found.priority.value, "created_by": found.created_by,
              "created_at": found.created_at.isoformat()}
-    return 200, {"ticket": about, "decision": as_dict(decision)}
+    return 200, {"ticket": about, "decision": as_dict(decision), "chosen": row.chosen}
 
 
 def tickets(engine: Engine, bearer: Bearer, request: Request, _: dict[str, Any]) -> Answer:
@@ -50,13 +52,14 @@ def tickets(engine: Engine, bearer: Bearer, request: Request, _: dict[str, Any])
     rows = engine.decisions.latest(limit=_number(request, "limit", 20, MAX_ROWS), created_by=by)
     return 200, {"tickets": [
         {"id": row.ticket_id, "subject": row.subject, "department": row.overruled_to or row.department, "decided": row.department,
-         "confidence": float(row.confidence), "method": row.method, "created_at": row.created_at.isoformat()}
+         "confidence": float(row.confidence), "method": row.method, "automation": row.automation, "chosen": row.chosen,
+         "created_at": row.created_at.isoformat()}
         for row in rows
     ]}
 
 
 def overrule(engine: Engine, bearer: Bearer, _: Request, content: dict[str, Any]) -> Answer:
-    """Send a ticket to another department; `labelled_as` is a supervisor's label, which stands, or null."""
+    """Confirm a decision or send its ticket to another department; `labelled_as` is a supervisor's label, which stands, or null."""
     _only(content, "ticket_id", "department", "reason")
     ticket_id = _known(engine, bearer, _text(content, "ticket_id"))
     department = _text(content, "department")

@@ -7,9 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from engine.bootstrap import Engine
-from engine.domain import Decision, Overrule, Spooled, Ticket
+from engine.domain import Decision, Spooled, Ticket
 from engine.errors import ConsoleError, NotAccepted, TicketRejected
-from pages.parts import words
+from pages.parts import choice, words
 from pages.parts.draft import Desk, Sent
 
 WITHOUT = "Decided without"
@@ -38,9 +38,15 @@ def answers(own: Desk, *, engine: Engine, operator: str) -> None:
     own.nothing = False
 
 
-def asked(ticket: Ticket) -> None:
-    """The beginning of a ticket's text, as what it is: nothing in it is read as markup."""
+def asked(ticket: Ticket, *, whole: bool = False) -> None:
+    """The beginning of a ticket's text or all of it, as what it is: nothing in it is read as markup."""
     lines = [line for line in ticket.text.split("\n") if line.strip()]
+    if not lines:
+        st.caption("The text was removed when it had been kept long enough.")
+        return
+    if whole:
+        st.text(ticket.text)
+        return
     short = "\n".join(lines[:LINES])
     short = short if len(short) <= CHARACTERS else short[:CHARACTERS].rstrip() + "…"
     st.text(short if len(lines) <= LINES or short.endswith("…") else f"{short}\n…")
@@ -74,10 +80,10 @@ def _failed(one: Sent) -> None:
         st.code("\n".join(filter(None, (one.fields["subject"], one.fields["body"]))), language=None, wrap_lines=True)
 
 
-def show(decision: Decision, ticket: Ticket, *, engine: Engine, operator: str) -> None:
-    """The whole card, with the buttons to overrule it."""
-    with st.container(border=True, key="decision"):
-        asked(ticket)
+def show(decision: Decision, ticket: Ticket, *, engine: Engine, operator: str, place: str = "") -> None:
+    """The whole card, with the buttons to confirm or overrule it; `place` names that of an earlier ticket, which is shown with all its text."""
+    with st.container(border=True, key=f"decision{place}"):
+        asked(ticket, whole=bool(place))
         text, icon, colour = words.AUTOMATION[decision.automation]
         st.badge(text, icon=f":material/{icon}:", color=colour)
         st.header(words.plain(decision.department), anchor=False)
@@ -91,7 +97,8 @@ def show(decision: Decision, ticket: Ticket, *, engine: Engine, operator: str) -
         if decision.degraded_by:
             away = words.without(decision.degraded_by)
             st.warning(f"Decided without {away}, which did not answer. The confidence takes that into account.", icon=":material/cloud_off:")
-    _alternatives(decision, engine=engine, operator=operator)
+    if ticket.text:
+        choice.show(decision, engine=engine, operator=operator, place=place)
     _evidence(decision, engine)
 
 
@@ -103,46 +110,6 @@ def show_spooled(kept: Spooled, ticket: Ticket) -> None:
         st.text(f"Ticket {kept.ticket_id} is safe. It will be routed as soon as the database answers again; nothing is left to do.")
         if kept.likely is not None:
             st.text(f"Most likely department: {kept.likely.department} ({words.percent(kept.likely.confidence)}). This may still change.")
-
-
-def _alternatives(decision: Decision, *, engine: Engine, operator: str) -> None:
-    if decision.ticket_id in st.session_state.get("overruled", {}):
-        _overruled(*st.session_state["overruled"][decision.ticket_id])
-        return
-    st.markdown("**Not right? Send it elsewhere**")
-    # What belongs to one ticket bears its number: a click or a reason meant for another one must not reach it.
-    ticket = decision.ticket_id
-    for position, candidate in enumerate(decision.alternatives[1:]):
-        label = f"{words.plain(candidate.department)} · {words.percent(candidate.confidence)}"
-        if st.button(label, key=f"alternative_{position}_{ticket}", width="stretch", icon=":material/arrow_forward:"):
-            _overrule(decision, candidate.department, engine=engine, operator=operator)
-    others = [d.name for d in engine.state.current().departments if d.name != decision.department]
-    with st.popover("Another department", icon=":material/more_horiz:", width="stretch"):
-        chosen = st.selectbox("Department", others, index=None, key=f"overrule_department_{ticket}")
-        reason = st.text_input("Why? (optional, helps the supervisor)", key=f"overrule_reason_{ticket}", max_chars=200)
-        if st.button("Send it there", key=f"overrule_send_{ticket}", disabled=chosen is None):
-            _overrule(decision, str(chosen), engine=engine, operator=operator, reason=reason)
-
-
-def _overruled(department: str, labelled: str | None) -> None:
-    if labelled is None:
-        st.success(f"You sent it to {words.plain(department)}. A supervisor will see that.", icon=":material/swap_horiz:")
-    else:
-        st.info(
-            f"A supervisor has labelled this ticket already, as {words.plain(labelled)}: that label stands. "
-            f"Your choice, {words.plain(department)}, is noted beside it.", icon=":material/rule:",
-        )
-
-
-def _overrule(decision: Decision, department: str, *, engine: Engine, operator: str, reason: str = "") -> None:
-    try:
-        labelled = engine.router.overrule(Overrule(ticket_id=decision.ticket_id, department=department, by=operator, reason=reason))
-    except ConsoleError as error:
-        st.error("The ticket is still with the first department.")
-        st.text(str(error))
-        return
-    st.session_state.setdefault("overruled", {})[decision.ticket_id] = (department, labelled)
-    st.rerun()
 
 
 def _evidence(decision: Decision, engine: Engine) -> None:

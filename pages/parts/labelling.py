@@ -120,8 +120,8 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
         st.text(f"{row.department} ({words.percent(float(row.confidence))}, {words.confidence(float(row.confidence))})")
         if row.degraded_by:
             st.caption(f"Decided without {words.without(row.degraded_by)}, which did not answer then.")
-        if row.overruled_to:
-            _overruled(row, engine)
+        if row.chosen is not None:
+            _chosen(row, engine)
         if row.actual_outcome:
             by = f" by {words.plain(row.reviewed_by)}" if row.reviewed_by else ""
             st.info(f"Labelled as {words.plain(row.actual_outcome)}{by} already; a new label replaces it.", icon=":material/history:")
@@ -150,8 +150,11 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
         st.text(reason)
 
 
-def _overruled(row: Any, engine: Engine) -> None:
-    st.warning(f"The agent sent it to {words.plain(row.overruled_to)} instead.", icon=":material/swap_horiz:")
+def _chosen(row: Any, engine: Engine) -> None:
+    if row.chosen == row.department:
+        st.caption("The agent confirmed that.")
+    else:
+        st.warning(f"The agent sent it to {words.plain(row.chosen)} instead.", icon=":material/swap_horiz:")
     try:
         reason = engine.outcomes.overrule_reason(row.ticket_id)
     except ConsoleError:

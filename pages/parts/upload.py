@@ -2,20 +2,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from engine import bootstrap, export, imports
 from engine.bootstrap import Engine
+from engine.domain import Automation
 from engine.errors import ConsoleError, ServiceUnavailable, StatementRefused
 from pages.parts import decision as decision_view
 from pages.parts import words
 
-SENT_ON = "Sent on to"
 EXAMPLE = 'body,subject,channel,customer_ref,priority,ticket_id\n"you took the money twice for my october bill",,chat,C-1001,normal,\n'
 
 
@@ -65,6 +63,9 @@ def _answers(far: _Far, frame: pd.DataFrame) -> None:
     new = words.count(len(frame) - far.stored, "ticket")
     st.success(f"{words.plain(far.name)}: {new} routed and stored.{earlier}", icon=":material/check_circle:")
     decision_view.degraded_note(frame)
+    asking = int((frame["Next step"] != words.AUTOMATION[Automation.AUTO][0]).sum())
+    if asking:
+        st.caption(f"To be confirmed or chosen for: {words.count(asking, 'ticket')}, among the latest tickets below with “Only those that wait”.")
     st.dataframe(decision_view.as_shown(frame), hide_index=True, width="stretch", column_config=words.CONFIDENCES)
     with st.container(horizontal=True):
         st.download_button(
@@ -129,14 +130,3 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
         st.text(str(error))
         return
     bar.empty()
-
-
-def latest_table(rows: Sequence[Any]) -> pd.DataFrame:
-    """The newest decisions for a table. A confidence stands beside the department that was decided; where a ticket was sent on to has a
-    column of its own, which is there where one was. The words stand last: they are long, and would push the decision out of sight."""
-    shown = [
-        (r.created_at, r.department, confidence, r.overruled_to or "", words.METHOD[r.method], r.ticket_id, r.body)
-        for r, confidence in zip(rows, words.percents(r.confidence for r in rows), strict=True)
-    ]
-    frame = pd.DataFrame(shown, columns=["Time (UTC)", "Department", "Confidence", SENT_ON, "Method", "Ticket", "Text"])
-    return frame if any(r.overruled_to for r in rows) else frame.drop(columns=SENT_ON)

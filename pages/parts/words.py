@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import streamlit as st
 
@@ -53,6 +54,15 @@ def plain(text: str) -> str:
     Names are chosen by people: unescaped, one could format the page, or load a picture from elsewhere.
     """
     return _PUNCTUATION.sub(r"\\\1", text)
+
+
+def next_step(row: Any) -> str:
+    """What is to be done with the decision of a row of the history, or what was done."""
+    if row.actual_outcome is not None:
+        return "Labelled"
+    if row.chosen is None:
+        return AUTOMATION[Automation(row.automation)][0]
+    return "Confirmed" if row.chosen == row.department else "Sent on"
 
 
 def browser(user_agent: str) -> str:

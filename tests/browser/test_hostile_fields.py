@@ -242,7 +242,7 @@ def scrolled(page: Page, key: str) -> None:
 
 DRIVERS: dict[Callable[[Page, Served], None], set[str]] = {
     submit: {"draft/subject", "draft/body", "draft/customer_ref"},
-    overrule: {"decision/overrule_reason_*"},
+    overrule: {"choice/overrule_reason_*"},
     review: {"labelling/looked_up", "labelling/note_*"},
     policy: {"policy/policy_reason", "policy_form/policy_departments_*"},
     audit: {"audit/object"},

@@ -1,11 +1,14 @@
 """The Submit page as agents use it, one ticket after the other. In a real browser."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import text
 
 from db.session import connect
+from engine.domain import Thresholds
 from tests.browser.conftest import settled
 from tests.serving import Served
 
@@ -115,3 +118,37 @@ def test_a_reason_typed_for_one_ticket_does_not_go_with_the_next(served: Served,
         expect(admin.locator("[class*=st-key-overrule_send_] button")).to_be_enabled()
         settled(admin)
         admin.keyboard.press("Escape")
+
+
+def test_a_decision_is_confirmed_with_the_keys_and_an_earlier_ticket_from_the_table(served: Served, admin: Page) -> None:
+    live = served.engine.policies.live()
+    served.engine.policies.add(replace(live, thresholds=Thresholds(auto=1.0, preselect=0.0)), author="test", reason="ask for each")
+    try:
+        go(admin, served)
+        for text_ in (PARCEL, "i forgot my password"):
+            admin.locator(".st-key-body textarea").fill(text_)
+            admin.keyboard.press("Control+Enter")
+            expect(admin.locator(".st-key-decision")).to_contain_text(text_)
+            expect(admin.locator(".st-key-decision")).to_contain_text("Please confirm", timeout=30_000)
+            settled(admin)
+        admin.keyboard.press("Control+Shift+Enter")
+        expect(admin.get_by_text("You confirmed").first).to_be_visible()
+        settled(admin)
+        admin.locator(".st-key-latest_open").get_by_text("Only those that wait").click()
+        settled(admin)
+        table = admin.locator(".st-key-latest canvas").first
+        table.scroll_into_view_if_needed()
+        box = table.bounding_box()
+        # The first line below the titles: what was just confirmed waits no longer.
+        admin.mouse.click(box["x"] + 15, box["y"] + 52)
+        expect(admin.locator(".st-key-decision_opened")).to_contain_text(PARCEL)
+        settled(admin)
+        admin.locator(".st-key-opened [class*=st-key-confirm_] button").dblclick()
+        expect(admin.locator(".st-key-opened").get_by_text("You confirmed").first).to_be_visible()
+        settled(admin)
+    finally:
+        served.engine.policies.add(live, author="test", reason="as before")
+    latest = {row.body: row for row in reversed(served.engine.decisions.latest(limit=20))}
+    assert [latest[text_].chosen == latest[text_].department for text_ in (PARCEL, "i forgot my password")] == [True, True]
+    noted = served.engine.audit.find(limit=10, words=latest[PARCEL].ticket_id)
+    assert [row.action for row in noted] == ["ticket_confirmed"], "a double click confirms once"

@@ -163,7 +163,7 @@ def test_forms_of_the_sign_in_pages_let_nobody_in_and_move_nothing(served: Serve
 def test_every_place_that_takes_text_is_named_here_or_in_the_apis_test() -> None:
     here = {
         "audit/object", "labelling/looked_up", "people/new_name", "account/token_name", "policy/policy_reason", "labelling/note_*",
-        "decision/overrule_reason_*", "draft/subject", "draft/body", "draft/customer_ref", "taxonomy_form/purposes_*",
+        "choice/overrule_reason_*", "draft/subject", "draft/body", "draft/customer_ref", "taxonomy_form/purposes_*",
     }
     # Numbers only; and what stands in the address is looked up among the options that exist.
     without_words = {"policy_form/policy_departments_*", *(name for name in inventory.widgets() if name.startswith("address/"))}

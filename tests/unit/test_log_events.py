@@ -27,6 +27,8 @@ def written() -> list[tuple[str, set[str], str]]:
                 match node.args[0]:
                     case ast.Constant(value=str(name)):
                         pattern = re.escape(name)
+                    case ast.IfExp(body=ast.Constant(value=str(one)), orelse=ast.Constant(value=str(other))):
+                        pattern = f"{re.escape(one)}|{re.escape(other)}"
                     case ast.JoinedStr(values=parts):
                         pattern = "".join(re.escape(p.value) if isinstance(p, ast.Constant) else "[a-z]+" for p in parts)
                     case _:

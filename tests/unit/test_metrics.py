@@ -91,6 +91,14 @@ def test_decisions_hits_labels_and_services_are_counted() -> None:
     assert SECRET not in metrics.render().decode()
 
 
+def test_confirmations_and_overrules_are_counted_by_the_chosen_department() -> None:
+    metrics = used()
+    for event in ("ticket_confirmed", "ticket_overruled", "ticket_confirmed"):
+        metrics.event(event, ticket_id="T-1", department="Billing")
+    assert value(metrics, "routing_confirmations_total", department="Billing") == 2
+    assert value(metrics, "routing_overrules_total", department="Billing") == 1
+
+
 def test_what_the_language_model_used_is_counted_once_however_often_it_is_read() -> None:
     metrics = used()
     for _ in range(2):

@@ -1,0 +1,114 @@
+"""The latest tickets: which of them wait for somebody, and each of them opened again."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from engine.bootstrap import Engine
+from engine.domain import Method
+from engine.errors import ConsoleError
+from pages.parts import choice, words
+from pages.parts import decision as decision_view
+from pages.parts.guard import Operator
+
+SENT_ON = "Sent on to"
+SHOWN, SHOWN_OPEN = 10, 50
+OPEN_SINCE = timedelta(days=7)
+PLACE = "_opened"
+
+
+@dataclass(slots=True)
+class Opened:
+    """The ticket of the table that is open below it; "" for none."""
+
+    ticket_id: str = ""
+
+
+def show(*, engine: Engine, operator: Operator) -> None:
+    """The table, with the ticket that was chosen in it below."""
+    own: Opened = st.session_state.setdefault("opened", Opened())
+    everybody = operator.may("all_tickets")
+    # To the left: the table's own buttons appear to the right above it.
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.subheader("Latest tickets", anchor=False, width="content")
+        waiting = st.toggle(
+            "Only those that wait", key="latest_open",
+            help="To be confirmed or chosen for, and neither done nor labelled yet; of the last seven days",
+        )
+    try:
+        rows = engine.decisions.latest(
+            limit=SHOWN_OPEN if waiting else SHOWN, created_by=None if everybody else operator.name, open_since=OPEN_SINCE if waiting else None,
+        )
+    except ConsoleError as error:
+        st.warning("The latest tickets cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
+        st.text(str(error))
+        return
+    if rows:
+        _table(rows, own)
+    elif waiting:
+        st.caption("Nothing waits for you." if not everybody else "Nothing waits for an agent.")
+    else:
+        st.caption("No ticket yet. The first one you route appears here.")
+    if own.ticket_id:
+        _open(own, engine=engine, operator=operator)
+
+
+def _table(rows: Sequence[Any], own: Opened) -> None:
+    ids = [row.ticket_id for row in rows]
+    # Another table for other tickets: what is marked in it is a line, and must not become another ticket's.
+    key = f"latest_{hash(tuple(ids))}"
+    with st.container(key="latest"):
+        st.dataframe(
+            table(rows), hide_index=True, width="stretch", column_config={**words.TIMES, **words.CONFIDENCES}, key=key,
+            on_select=lambda: _mark(own, ids, key), selection_mode="single-row",
+        )
+    if not own.ticket_id:
+        st.caption("Mark a line to open its ticket: what it said, why it went there, and the buttons to confirm it or send it elsewhere.")
+
+
+def _mark(own: Opened, ids: list[str], key: str) -> None:
+    marked = st.session_state.to_dict()[key]["selection"]["rows"]
+    own.ticket_id = ids[marked[0]] if marked else ""
+
+
+def table(rows: Sequence[Any]) -> pd.DataFrame:
+    """The newest decisions for a table. A confidence stands beside the department that was decided; where a ticket was sent on to has a
+    column of its own, which is there where one was. The words stand last: they are long, and would push the decision out of sight."""
+    shown = [
+        (r.created_at, r.department, confidence, r.overruled_to or "", words.next_step(r), words.METHOD[Method(r.method)], r.ticket_id, r.body)
+        for r, confidence in zip(rows, words.percents(r.confidence for r in rows), strict=True)
+    ]
+    frame = pd.DataFrame(shown, columns=["Time (UTC)", "Department", "Confidence", SENT_ON, "Next step", "Method", "Ticket", "Text"])
+    return frame if any(r.overruled_to for r in rows) else frame.drop(columns=SENT_ON)
+
+
+def _open(own: Opened, *, engine: Engine, operator: Operator) -> None:
+    try:
+        ticket, decision = engine.decisions.find(own.ticket_id)
+        row = engine.decisions.rows([own.ticket_id])[0]
+    except ConsoleError as error:
+        st.warning("The ticket cannot be opened at the moment. Nothing is lost.", icon=":material/cloud_off:")
+        st.text(str(error))
+        return
+    if not (operator.may("all_tickets") or ticket.created_by == operator.name):
+        # The role has changed since the ticket was opened.
+        own.ticket_id = ""
+        return
+    done = choice.of(own.ticket_id)
+    if done.chosen != row.chosen:
+        done.chosen, done.ended = row.chosen, 0.0
+    done.labelled = row.actual_outcome
+    with st.container(key="opened", width=900):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            st.markdown(f"**Ticket {words.plain(own.ticket_id)}**")
+            st.button("Close", key="close_opened", icon=":material/close:", on_click=_close, args=(own,))
+        decision_view.show(decision, ticket, engine=engine, operator=operator.name, place=PLACE)
+
+
+def _close(own: Opened) -> None:
+    own.ticket_id = ""

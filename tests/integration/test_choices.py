@@ -1,0 +1,123 @@
+"""What agents choose: confirming a decision, sending its ticket elsewhere, coming back, and which tickets still wait for them."""
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from engine.bootstrap import Engine
+from engine.domain import Automation, Decision, Method, Outcome, Overrule, Thresholds, TicketDraft
+from engine.errors import NotFound, OutcomeRejected
+from engine.telemetry.log import DecisionLog
+
+BILL = "you took the money twice for my october bill"
+WEEK = timedelta(days=7)
+
+
+def routed(console: Engine, body: str = BILL, by: str = "ann") -> Decision:
+    decision = console.router.route(TicketDraft(body=body, created_by=by))
+    console.router.settle()
+    return decision
+
+
+def choose(console: Engine, decision: Decision, department: str) -> str | None:
+    return console.router.overrule(Overrule(ticket_id=decision.ticket_id, department=department, by="ann"))
+
+
+def other(decision: Decision) -> str:
+    return decision.alternatives[1].department
+
+
+def row(console: Engine, decision: Decision):  # noqa: ANN201
+    return console.decisions.rows([decision.ticket_id])[0]
+
+
+def asking(console: Engine) -> None:
+    """From now on whatever is answered is to be confirmed, and nothing goes alone."""
+    policy = replace(console.policies.live(), thresholds=Thresholds(auto=1.0, preselect=0.0))
+    console.policies.add(policy, author="test", reason="ask")
+    console.state.refresh()
+
+
+def test_a_confirmed_decision_is_noted_moves_nothing_and_is_no_label(console: Engine) -> None:
+    decision = routed(console)
+    queue = console.outcomes.waiting()
+    assert choose(console, decision, decision.department) is None
+    stored = row(console, decision)
+    assert (stored.chosen, stored.overruled_to, stored.actual_outcome) == (decision.department, None, None)
+    assert console.outcomes.waiting() == queue and console.outcomes.accuracy() == []
+    assert [(r.actor, r.action) for r in console.audit.find(limit=1, words=decision.ticket_id)] == [("ann", "ticket_confirmed")]
+    again = routed(console)
+    assert (again.method, again.source) == (Method.CACHED, f"ticket:{decision.ticket_id}"), "the answer was right, so it is given again"
+
+
+def test_coming_back_takes_the_overrule_away_and_keeps_what_was_done(console: Engine) -> None:
+    decision = routed(console)
+    sampled = console.outcomes.waiting()
+    choose(console, decision, other(decision))
+    assert (row(console, decision).chosen, row(console, decision).overruled_to) == (other(decision), other(decision))
+    assert console.outcomes.queue()[0].ticket_id == decision.ticket_id
+    choose(console, decision, decision.department)
+    assert (row(console, decision).chosen, row(console, decision).overruled_to) == (decision.department, None)
+    assert console.outcomes.waiting() == sampled
+    noted = [(r.action, r.before["department"], r.after["department"]) for r in console.audit.find(limit=5, words=decision.ticket_id)]
+    assert noted == [
+        ("ticket_confirmed", other(decision), decision.department), ("ticket_overruled", decision.department, other(decision)),
+    ]
+
+
+def test_a_label_stands_whatever_is_confirmed_later(console: Engine) -> None:
+    decision = routed(console)
+    console.router.review(Outcome(ticket_id=decision.ticket_id, department="Sales", labelled_by="sue"))
+    assert choose(console, decision, decision.department) == "Sales"
+    assert (row(console, decision).actual_outcome, row(console, decision).overruled_to) == ("Sales", None)
+
+
+def test_what_cannot_be_confirmed_says_why_and_changes_nothing(console: Engine) -> None:
+    decision = routed(console)
+    with console.outcomes._engine.begin() as connection:
+        connection.exec_driver_sql("update departments set live = false where name = %s", (decision.department,))
+    with pytest.raises(OutcomeRejected, match="is retired, no ticket goes there any more. Nothing was stored"):
+        choose(console, decision, decision.department)
+    with pytest.raises(NotFound):
+        console.router.overrule(Overrule(ticket_id="T-nobodys", department=decision.department, by="ann"))
+    assert row(console, decision).chosen is None
+
+
+def test_what_waits_is_what_asked_for_somebody_and_neither_chosen_nor_labelled_nor_purged_nor_old(console: Engine) -> None:
+    alone = routed(console)
+    assert alone.automation is Automation.AUTO
+    asking(console)
+    bodies = ("where is my parcel", "i forgot my password", "my bill is too high", "cancel my order please", "the lamp arrived broken", "where is my refund")
+    confirmed, moved, labelled, old, purged, left = (routed(console, body) for body in bodies)
+    foreign = routed(console, "the app does not start", by="joe")
+    assert {d.automation for d in (confirmed, moved, labelled, old, purged, left, foreign)} <= {Automation.PRESELECT, Automation.SUGGEST}
+
+    def waiting(**more: str) -> list[str]:
+        return [r.ticket_id for r in console.decisions.latest(limit=50, open_since=WEEK, **more)]
+
+    assert waiting() == [d.ticket_id for d in (foreign, left, purged, old, labelled, moved, confirmed)]
+    choose(console, confirmed, confirmed.department)
+    choose(console, moved, other(moved))
+    console.router.review(Outcome(ticket_id=labelled.ticket_id, department=labelled.department, labelled_by="sue"), learn=False)
+    with console.outcomes._engine.begin() as connection:
+        connection.exec_driver_sql("update routing_history set created_at = %s where ticket_id = %s", (datetime.now(UTC) - timedelta(days=8), old.ticket_id))
+        connection.exec_driver_sql("update tickets set body = '', text_removed_at = now() where id = %s", (purged.ticket_id,))
+    assert waiting() == [foreign.ticket_id, left.ticket_id]
+    assert waiting(created_by="ann") == [left.ticket_id]
+
+
+def test_confirmations_are_logged_apart_from_overrules(console: Engine) -> None:
+    seen = io.StringIO()
+    console.log._sinks[0] = DecisionLog(stream=seen)
+    decision = routed(console)
+    for department in (decision.department, other(decision), decision.department):
+        choose(console, decision, department)
+    events = [(line["event_type"], line.get("department")) for line in map(json.loads, seen.getvalue().splitlines())]
+    mine = [event for event in events if event[0] in ("ticket_confirmed", "ticket_overruled")]
+    assert mine == [
+        ("ticket_confirmed", decision.department), ("ticket_overruled", other(decision)), ("ticket_confirmed", decision.department),
+    ]
