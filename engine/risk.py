@@ -202,7 +202,7 @@ def derive_per_department(
     *,
     target: float,
     delta: float = 0.05,
-    horizon: Horizon = "same",
+    horizon: Literal["same"] | None = "same",
     weights: ArrayLike | None = None,
     minimum: int | None = None,
     known: Iterable[str] = (),
@@ -219,6 +219,8 @@ def derive_per_department(
     - `none`: neither; `threshold.labels_needed` says what its own promise would take.
     Whether a department is small is decided by the count alone, never by how its labels turned out, which would bias
     the test. `minimum` None means: as many as a department halfway between target and perfection would need.
+    A promise is counted over as many coming tickets of the department itself as it had (by weight) among those labelled, or over the
+    long run alone (`horizon` None).
     Each promise holds with probability 1 - delta by itself, not all of them together. `known` names departments that are
     to be answered for although they may have no labels yet; `strata` are as in `derive_threshold`, those of all departments.
     """
@@ -231,7 +233,9 @@ def derive_per_department(
     check_promise(target, delta)
     if minimum is not None and minimum < 0:
         raise ValueError(f"minimum must not be negative, got {minimum}")
-    _check_horizon(horizon)
+    if horizon not in ("same", None):
+        # Of a batch of all tickets nobody knows how many will be this department's.
+        raise ValueError(f"horizon must be None or 'same' for departments, got {horizon!r}")
     distinct = sorted({*names.tolist(), *map(str, known)})
     total = float(mass.sum())
     if minimum is None:
@@ -245,13 +249,11 @@ def derive_per_department(
         return _derive(shown[part], right[part], mass[part], target=target, delta=delta, batch=share(part), strata=rates)
 
     def share(part: NDArray[np.bool_]) -> Batch | None:
-        # A department can expect its share of the coming tickets.
+        # As many tickets of the department as it had among all that were labelled, however often it was reviewed.
         labels, ratio = int(part.sum()), float(mass[part].sum()) / total if total else 0.0
         if horizon is None:
             return None
-        if horizon == "same":
-            return Batch(per_label=len(shown) * ratio / labels if labels else 1.0)
-        return Batch(tickets=int(horizon * ratio + 0.5))
+        return Batch(per_label=len(shown) * ratio / labels if labels else 1.0)
 
     def contradicted(part: NDArray[np.bool_], threshold: Threshold) -> bool:
         own = LabelCounts.of(shown[part], right[part], mass[part])

@@ -10,6 +10,7 @@ import streamlit as st
 from engine.bootstrap import Engine
 from engine.breaker import Circuit
 from engine.errors import ConsoleError
+from engine.health import Report
 
 CIRCUIT = {
     Circuit.CLOSED.value: "asked", Circuit.OPEN.value: "left alone for a while", Circuit.HALF_OPEN.value: "tried again with the next ticket",

@@ -413,6 +413,8 @@ def test_unfit_input_is_refused(confidence: object, correct: object, options: di
 def test_departments_must_match_the_labels() -> None:
     with pytest.raises(ValueError, match="departments must have shape"):
         derive_per_department([0.5], [True], ["a", "b"], target=0.9)
+    with pytest.raises(ValueError, match="horizon must be None or 'same' for departments, got 500"):
+        derive_per_department([0.5], [True], ["a"], target=0.9, horizon=500)
     with pytest.raises(ValueError, match="minimum must not be negative"):
         derive_per_department([0.5], [True], ["a"], target=0.9, minimum=-1)
     with pytest.raises(ValueError, match="target must lie"):
