@@ -66,7 +66,10 @@ class Change:
         if self.value is None:
             return f"{self.rule.title}{of}"
         sign, value = "above" if self.rule.above else "below", f"{self.rule.shown(self.value)}{self.rule.looked_back}"
-        return f"{self.rule.title}{of}: {value}, {sign} {self.rule.shown(self.rule.threshold)}, n = {self.sample:,}"
+        limit = f"{sign} {self.rule.shown(self.rule.threshold)}"
+        if not self.rule.breached(self.value):
+            limit = f"was {limit}, resolves at {self.rule.shown(self.rule.clear)}"
+        return f"{self.rule.title}{of}: {value}, {limit}, n = {self.sample:,}"
 
 
 # Runs in a change's transaction with its connection, the row before and the row after.

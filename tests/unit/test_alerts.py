@@ -276,6 +276,14 @@ def test_an_alert_says_over_what_time_its_figure_is_and_on_how_much_it_rests(
     assert change.message == message
 
 
+def test_an_alert_that_stays_open_on_the_right_side_of_its_threshold_says_when_it_resolves() -> None:
+    rule = next(rule for rule in SHIPPED if rule.name == "accuracy")
+    opened = {"": OpenAlert(id=1, rule=rule.name, subject="")}
+    [change] = judge(rule, [Reading(value=0.861, sample=1234)], opened=opened, pending={}, now=START)
+    assert change.kind == "seen"
+    assert change.message == "Accuracy below target: 86.1% in 7 days, was below 85.0%, resolves at 87.0%, n = 1,234"
+
+
 def test_a_rule_without_change_says_nothing() -> None:
     rule = SHIPPED[0]
     assert judge(rule, [Reading(value=0.9, sample=1000)], opened={}, pending={}, now=START) == []
