@@ -27,6 +27,8 @@ _NAME = re.compile(r"</?\w++", _FLAGS)
 _STANDARD = re.compile(
     r"</?\w++(?:[\s/]++|[^\s/>][^\s/>=]*+(?>\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|[^\s\"'>][^\s>]*+|(?=>))|(?!\s*+=)))*+>", _FLAGS
 )
+# A quoted value, or the quote that begins one without an end.
+_VALUE = re.compile(r"=\s*+(?:\"[^\"]*+\"|'[^']*+'|([\"']))", _FLAGS)
 # A tag that the standard would end elsewhere is left to bleach whole, up to this many characters.
 _LONGEST_ODD_TAG = 1_000
 # bleach takes each "&" for itself. These stand for signs that are text meanwhile; a cleaned text holds none of them.
@@ -51,7 +53,7 @@ def without(text: str) -> str:
     parts, end, odd = [], 0, False
     for start, close in _tags(text):
         # Behind an odd tag bleach may still be within a quote of it, and what looks like an attribute may end that.
-        odd = odd or not _STANDARD.fullmatch(text, start, close)
+        odd = odd or not (_STANDARD.fullmatch(text, start, close) or _without_end(text, start, close))
         # Attributes go away in any case, and html5lib compares each of them with all before it.
         tag = text[start:close] if odd and close - start <= _LONGEST_ODD_TAG else _NAME.match(text, start)[0] + ">"
         parts += [text[end:start].translate(_ASIDE), tag]
@@ -81,6 +83,11 @@ def _tags(text: str) -> Iterator[tuple[int, int]]:
             # Other openings before the first sign fail like this one; one within its quotes need not.
             hopeless.update(passed)
             end = first.start() + 1
+
+
+def _without_end(text: str, start: int, close: int) -> bool:
+    """True when a quote of the tag is closed nowhere: to the standard all the rest would be its value, to people it is what they wrote."""
+    return any(value[1] for value in _VALUE.finditer(text, start, close))
 
 
 def _without_comments(text: str) -> str:
