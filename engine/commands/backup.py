@@ -14,6 +14,7 @@ from typing import Any
 from engine import audit, bootstrap, settings
 from engine.audit import Audit, Verified
 from engine.commands.access import BY
+from engine.commands.bar import growing
 from engine.commands.opened import caller
 from engine.commands.place import expect_writable
 from engine.commands.show import show
@@ -56,7 +57,8 @@ def backup(arguments: Namespace) -> int:
         found = log.verify()
         try:
             with safely(file) as written:
-                archive.dump(moment, Path(written.name))
+                with growing(Path(written.name)):
+                    archive.dump(moment, Path(written.name))
                 _expect_free(file, replace=arguments.replace)
         except OSError as error:
             raise ConsoleError(f"{file}: cannot be written: {error.strerror}. No backup was made") from error

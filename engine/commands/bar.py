@@ -1,10 +1,15 @@
 """How commands that take long show how far they are."""
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from tqdm import tqdm
+
+# Seconds between two looks at a file that grows.
+LOOK = 0.5
 
 
 @contextmanager
@@ -26,3 +31,26 @@ def bar(unit: str, *, resumed: bool = False) -> Iterator[Callable[[int, int], No
                 raise
             far = f"after {shown.n:,} of {shown.total:,} {unit}" if shown.total else f"before the first {unit}"
             raise KeyboardInterrupt(f"{far}; run it again, it goes on there") from None
+
+
+@contextmanager
+def growing(file: Path) -> Iterator[None]:
+    """How large the file is that something else writes, on standard error; nothing where nobody watches: a scheduler mails what it says.
+
+    How large it will be nobody knows.
+    """
+    over = threading.Event()
+
+    def look(shown: tqdm) -> None:
+        while not over.wait(LOOK):
+            with suppress(FileNotFoundError):
+                shown.update(file.stat().st_size - shown.n)
+
+    with tqdm(desc="written", unit="B", unit_scale=True, leave=False, disable=None) as shown:
+        watching = threading.Thread(target=look, args=(shown,), name="growing", daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watching.join()

@@ -1,0 +1,43 @@
+"""How large a file is that something else writes: told to who watches, and to nobody else."""
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.commands import bar
+
+
+class Screen(io.StringIO):
+    """A terminal, or not."""
+
+    def __init__(self, watched: bool) -> None:
+        super().__init__()
+        self._watched = watched
+
+    def isatty(self) -> bool:
+        return self._watched
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_growing_file_is_told_of_where_somebody_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: bool) -> None:
+    screen = Screen(watched)
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr(bar, "LOOK", 0.01)
+    file = tmp_path / "x.dump"
+    with bar.growing(file):
+        until = time.monotonic() + 30
+        file.write_bytes(b"x" * 2_000)
+        while watched and "2.00kB" not in screen.getvalue() and time.monotonic() < until:
+            # The bar is drawn anew ten times a second at most, and when the size has changed.
+            time.sleep(0.15)
+            file.write_bytes(b"x" * (2_000 if file.stat().st_size == 2_001 else 2_001))
+    assert ("2.00kB" in screen.getvalue()) is watched
+    assert watched or screen.getvalue() == ""
+
+
+def test_what_fails_meanwhile_is_not_hidden(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), bar.growing(tmp_path / "x.dump"):
+        raise KeyboardInterrupt
