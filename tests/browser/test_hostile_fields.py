@@ -133,7 +133,8 @@ def policy(page: Page, served: Served) -> None:
         rested(page)
         page.click(".st-key-save_policy button")
         expect(page.get_by_text(f"Policy {before + number} is in force.").first).to_be_visible()
-    rested(page)
+        # The fields are filled anew by this run; what is typed before its end goes with it.
+        rested(page)
     assert served.engine.policies.all()[0].reason == " ".join(plain_text(reasons[-1]).split())
 
 
@@ -302,6 +303,7 @@ def test_hostile_departments_topics_and_exemplars_do_nothing_on_any_page(served:
     page.get_by_text("Replace departments, topics and exemplars").click()
     for key, rows in files.items():
         page.set_input_files(f".st-key-{key} input[type=file]", as_file(f"{' '.join(TEXTS[:60])}.csv", FILES[key], rows))
+        rested(page, 500)
     page.get_by_text("Replace what is there").click()
     rested(page, 500)
     page.click(".st-key-replace button")
