@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, Table, func, select
+from sqlalchemy import Engine, Row, Table, func, select, text
 from sqlalchemy.dialects import postgresql
 
-from db.models import overrules, routing_history, tickets
+from db.models import routing_history, tickets
 from db.prepared import Prepared
 from db.session import TICKET_PATIENCE, UNIQUE_VIOLATION, reading
 from engine.domain import Automation, Candidate, Channel, Decision, Method, Neighbour, Origin, Priority, Ticket
@@ -36,18 +36,14 @@ _ADD = Prepared(
     f"with added as ({_rows_of(tickets, _TICKET_COLUMNS, 1)}) {_rows_of(routing_history, _DECISION_COLUMNS, 2)}",
     types=("jsonb", "jsonb"),
 )
-# The department that an agent chose last, the decided one or another; null where nobody has chosen.
-_CHOSEN = (
-    select(overrules.c.department).where(overrules.c.ticket_id == routing_history.c.ticket_id).order_by(overrules.c.id.desc()).limit(1)
-).scalar_subquery()
 WITH_TICKET = select(
-    routing_history, _CHOSEN.label("chosen"), tickets.c.subject, tickets.c.body, tickets.c.priority, tickets.c.customer_ref,
+    routing_history, tickets.c.subject, tickets.c.body, tickets.c.priority, tickets.c.customer_ref,
     tickets.c.created_by,
 ).join(tickets, tickets.c.id == routing_history.c.ticket_id)
 # Neither an agent has chosen nor a supervisor has said what is right; whoever chooses must be able to read the text.
 _OPEN = (
-    (routing_history.c.automation != Automation.AUTO) & routing_history.c.actual_outcome.is_(None)
-    & tickets.c.text_removed_at.is_(None) & _CHOSEN.is_(None)
+    text("automation <> 'auto'") & routing_history.c.actual_outcome.is_(None) & routing_history.c.chosen.is_(None)
+    & tickets.c.text_removed_at.is_(None)
 )
 
 
@@ -114,11 +110,13 @@ class Decisions:
     def latest(self, *, limit: int = 20, created_by: str | None = None, open_since: timedelta | None = None) -> list[Row]:
         """The newest decisions as `rows` gives them, newest first; with `open_since` those of so long ago at most that wait for somebody
         to confirm them or to choose."""
-        query = WITH_TICKET.order_by(routing_history.c.created_at.desc(), routing_history.c.id.desc()).limit(limit)
+        # One person's are found by their tickets; by the decisions' time those of everybody would be gone through.
+        at = routing_history.c.created_at if created_by is None else tickets.c.created_at
+        query = WITH_TICKET.order_by(at.desc(), routing_history.c.id.desc()).limit(limit)
         if created_by is not None:
             query = query.where(tickets.c.created_by == created_by)
         if open_since is not None:
-            query = query.where(_OPEN, routing_history.c.created_at > func.now() - open_since)
+            query = query.where(_OPEN, at > func.now() - open_since)
         with reading(self._engine) as connection:
             return list(connection.execute(query).all())
 

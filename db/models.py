@@ -94,6 +94,7 @@ routing_history = Table(
     Column("review_wanted", Boolean, nullable=False, server_default=text("true")),
     Column("review_probability", Float, nullable=False, server_default=text("1")),
     Column("overruled_to", String(120)),
+    Column("chosen", String(120)),
     Column("channel", String(16), nullable=False),
     Column("demo", Boolean, nullable=False, server_default=text("false")),
     Column("arm", String(64), nullable=False, server_default=""),
@@ -103,6 +104,9 @@ routing_history = Table(
     CheckConstraint("outcome in ('confirmed', 'corrected')", name="outcome"),
     Index("ix_routing_history_created_at", "created_at"),
     Index("ix_routing_history_reviewed", "reviewed_at", postgresql_where=text("actual_outcome is not null")),
+    Index(
+        "ix_routing_history_open", "created_at", postgresql_where=text("automation <> 'auto' and actual_outcome is null and chosen is null")
+    ),
     Index("ix_routing_history_waiting", "created_at", postgresql_where=text("review_wanted and actual_outcome is null")),
 )
 

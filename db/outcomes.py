@@ -87,11 +87,14 @@ class Outcomes:
         def work(connection: Connection) -> str | None:
             _must_exist(connection, overrule.department, live=True)
             row = _found(connection, overrule.ticket_id, "The choice was not stored.", lock=True)
-            elsewhere = None if overrule.department == row.department else overrule.department
-            if row.actual_outcome is None and row.overruled_to != elsewhere:
-                connection.execute(
-                    update(routing_history).where(routing_history.c.ticket_id == overrule.ticket_id).values(overruled_to=elsewhere)
-                )
+            if row.text_removed_at is not None:
+                raise OutcomeRejected("ticket_id: its text was removed, so nobody can say where it belongs. Nothing was stored.")
+            moved = {} if row.actual_outcome is not None else {
+                "overruled_to": None if overrule.department == row.department else overrule.department
+            }
+            connection.execute(
+                update(routing_history).where(routing_history.c.ticket_id == overrule.ticket_id).values(chosen=overrule.department, **moved)
+            )
             connection.execute(
                 insert(overrules).values(
                     ticket_id=overrule.ticket_id, department=overrule.department, by=overrule.by, reason=overrule.reason,
@@ -127,11 +130,12 @@ class Outcomes:
         with reading(self._engine) as connection:
             return {row.department: row.tickets for row in connection.execute(query)}
 
-    def overrule_reason(self, ticket_id: str) -> str:
-        """What the agent said who chose last; "" for nothing."""
-        query = select(overrules.c.reason).where(overrules.c.ticket_id == ticket_id).order_by(overrules.c.id.desc()).limit(1)
+    def last_choice(self, ticket_id: str) -> Overrule | None:
+        """What an agent chose last, by whom and why; None where nobody has chosen."""
+        query = select(overrules).where(overrules.c.ticket_id == ticket_id).order_by(overrules.c.id.desc()).limit(1)
         with reading(self._engine) as connection:
-            return connection.execute(query).scalar_one_or_none() or ""
+            row = connection.execute(query).first()
+        return None if row is None else Overrule(ticket_id=ticket_id, department=row.department, by=row.by, reason=row.reason)
 
     def accuracy(self) -> list[Row]:
         """`routing_accuracy`, by department."""

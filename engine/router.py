@@ -168,15 +168,15 @@ class ConfidenceRouter:
         is returned where there is one: that stands. Raises NotFound, OutcomeRejected, ServiceUnavailable; nothing was stored then.
         """
         ticket, decided_for = self._outcomes.decided(overrule.ticket_id)
-        confirms = overrule.department == decided_for
-        forget: Callable[[], object] = bool if confirms else lambda: self._exact.forget(fingerprint(ticket.text))
-        forget()
+        print_ = fingerprint(ticket.text)
+        self._exact.agree(print_, overrule.department, self._state.current())
         labelled = self._outcomes.overrule(overrule, now=self._clock())
-        self._late(forget)
-        self._log.event("ticket_confirmed" if confirms else "ticket_overruled", ticket_id=overrule.ticket_id, department=overrule.department)
+        self._late(lambda: self._exact.agree(print_, overrule.department, self._state.current()))
+        confirmed = overrule.department == decided_for
+        self._log.event("ticket_confirmed" if confirmed else "ticket_overruled", ticket_id=overrule.ticket_id, department=overrule.department)
         return labelled
 
-    def _late(self, follow: Callable[[], object]) -> str:
+    def _late(self, follow: Callable[[], None]) -> str:
         """Do what follows from something that is stored; the service that keeps it from being done now, if one does."""
         try:
             follow()

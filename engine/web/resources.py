@@ -14,6 +14,7 @@ from engine.bootstrap import Engine
 from engine.decision_json import as_dict
 from engine.domain import Origin, Outcome, Overrule, Spooled, TicketDraft
 from engine.errors import InputRejected, NotFound
+from engine.sanitize import remark
 from engine.timeline import ChartWindow
 from engine.tokens import Bearer
 
@@ -43,7 +44,7 @@ def ticket(engine: Engine, bearer: Bearer, request: Request, _: dict[str, Any]) 
     about = {"id": found.id, "subject": found.subject, "body": found.body, "channel": found.channel.value,
              "customer_ref": found.customer_ref, "priority": found.priority.value, "created_by": found.created_by,
              "created_at": found.created_at.isoformat()}
-    return 200, {"ticket": about, "decision": as_dict(decision), "chosen": row.chosen}
+    return 200, {"ticket": about, "decision": as_dict(decision), "chosen": row.chosen, "labelled_as": row.actual_outcome}
 
 
 def tickets(engine: Engine, bearer: Bearer, request: Request, _: dict[str, Any]) -> Answer:
@@ -53,6 +54,7 @@ def tickets(engine: Engine, bearer: Bearer, request: Request, _: dict[str, Any])
     return 200, {"tickets": [
         {"id": row.ticket_id, "subject": row.subject, "department": row.overruled_to or row.department, "decided": row.department,
          "confidence": float(row.confidence), "method": row.method, "automation": row.automation, "chosen": row.chosen,
+         "labelled_as": row.actual_outcome,
          "created_at": row.created_at.isoformat()}
         for row in rows
     ]}
@@ -62,7 +64,7 @@ def overrule(engine: Engine, bearer: Bearer, _: Request, content: dict[str, Any]
     """Confirm a decision or send its ticket to another department; `labelled_as` is a supervisor's label, which stands, or null."""
     _only(content, "ticket_id", "department", "reason")
     ticket_id = _known(engine, bearer, _text(content, "ticket_id"))
-    department = _text(content, "department")
+    department = remark(_text(content, "department"))
     choice = Overrule(ticket_id=ticket_id, department=department, by=bearer.user, reason=_text(content, "reason")[:200])
     return 201, {"ticket_id": ticket_id, "department": department, "labelled_as": engine.router.overrule(choice)}
 

@@ -84,7 +84,8 @@ def show(decision: Decision, ticket: Ticket, *, engine: Engine, operator: str, p
     """The whole card, with the buttons to confirm or overrule it; `place` names that of an earlier ticket, which is shown with all its text."""
     with st.container(border=True, key=f"decision{place}"):
         asked(ticket, whole=bool(place))
-        text, icon, colour = words.AUTOMATION[decision.automation]
+        own = choice.known(decision.ticket_id, engine)
+        text, icon, colour = words.standing(decision, chosen=own.chosen, labelled=own.labelled)
         st.badge(text, icon=f":material/{icon}:", color=colour)
         st.header(words.plain(decision.department), anchor=False)
         left, right = st.columns([1, 2], vertical_alignment="center")
@@ -98,7 +99,7 @@ def show(decision: Decision, ticket: Ticket, *, engine: Engine, operator: str, p
             away = words.without(decision.degraded_by)
             st.warning(f"Decided without {away}, which did not answer. The confidence takes that into account.", icon=":material/cloud_off:")
     if ticket.text:
-        choice.show(decision, engine=engine, operator=operator, place=place)
+        choice.show(own, decision, engine=engine, operator=operator, place=place)
     _evidence(decision, engine)
 
 

@@ -3,18 +3,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from engine.access import Permission
 from engine.bootstrap import Engine
 from engine.domain import Method, Outcome
 from engine.errors import ConsoleError
 from engine.intervals import wilson
 from engine.sanitize import remark
-from pages.parts import second_click, words
+from pages.parts import guard, second_click, words
 
 
 
@@ -25,7 +26,8 @@ class Desk:
 
     `reviewing`: the ticket that is shown, in the queue's part `part`, with the departments it can be labelled as. `refused`: whose label
     was not stored, and why. `done`: what came of the label saved last, `told` once it was shown; `saved`, `ended`: that label and when,
-    in seconds of the monotonic clock. `leave_lookup`: the ticket that was looked up is labelled.
+    in seconds of the monotonic clock. `leave_lookup`: the ticket that was looked up is labelled. `suggested`: for each ticket what
+    an agent had chosen and what its box was to show.
     """
 
     part: str = ""
@@ -37,6 +39,7 @@ class Desk:
     saved: Outcome | None = None
     ended: float = 0.0
     leave_lookup: bool = False
+    suggested: dict[str, tuple[str | None, str]] = field(default_factory=dict)
 
     def refusal(self, ticket_id: str) -> str | None:
         """Why the label of this ticket was not stored; it stands there until that is saved or another ticket is chosen."""
@@ -127,6 +130,7 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
             st.info(f"Labelled as {words.plain(row.actual_outcome)}{by} already; a new label replaces it.", icon=":material/history:")
     suggested = row.actual_outcome or row.overruled_to or row.department
     id_ = row.ticket_id
+    _suggest(id_, row.chosen, suggested)
     with st.form(f"label_{id_}", border=False, enter_to_submit=bool(place)):
         choices = list(dict.fromkeys([*departments, row.department, suggested]))
         st.selectbox("Which department was right?", choices, index=choices.index(suggested), key=f"actual_{id_}")
@@ -150,17 +154,26 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
         st.text(reason)
 
 
+def _suggest(id_: str, chosen: str | None, suggested: str) -> None:
+    """Where an agent has chosen meanwhile, let the box show that one, unless somebody has set it to another than was suggested."""
+    own, box = desk(), f"actual_{id_}"
+    before, shown = own.suggested.get(id_, (chosen, suggested))
+    if before != chosen and st.session_state.to_dict().get(box) == shown:
+        st.session_state[box] = suggested
+    own.suggested[id_] = (chosen, suggested)
+
+
 def _chosen(row: Any, engine: Engine) -> None:
     if row.chosen == row.department:
         st.caption("The agent confirmed that.")
     else:
         st.warning(f"The agent sent it to {words.plain(row.chosen)} instead.", icon=":material/swap_horiz:")
     try:
-        reason = engine.outcomes.overrule_reason(row.ticket_id)
+        last = engine.outcomes.last_choice(row.ticket_id)
     except ConsoleError:
         return
-    if reason:
-        st.text(f"The agent's reason: {reason}")
+    if last is not None and last.reason:
+        st.text(f"The agent's reason: {last.reason}")
 
 
 def _save(*, row: Any, engine: Engine, operator: str, place: str) -> None:
@@ -169,6 +182,10 @@ def _save(*, row: Any, engine: Engine, operator: str, place: str) -> None:
     entered = st.session_state.to_dict()
     stars = entered[f"stars_{id_}"]
     try:
+        if (now_is := guard.who()) is None or not now_is.may(Permission.REVIEW):
+            # The page's own guard comes later, with the next run.
+            own.refused = (id_, "Your role does not label any more.")
+            return
         outcome = Outcome(
             ticket_id=id_, department=entered[f"actual_{id_}"], labelled_by=operator, resolution_hours=entered[f"hours_{id_}"],
             satisfaction=None if stars is None else stars + 1, note=entered[f"note_{id_}"],
@@ -181,6 +198,9 @@ def _save(*, row: Any, engine: Engine, operator: str, place: str) -> None:
             if not place:
                 own.reviewing = now
             own.refused = (id_, f"{now.reviewed_by} labelled it as {now.actual_outcome} meanwhile. Save again to replace that label.")
+            return
+        if now.chosen != row.chosen:
+            own.refused = (id_, f"An agent has chosen {now.chosen} for it meanwhile. Look at the department, and save again.")
             return
         reviewed = engine.router.review(outcome)
     except ConsoleError as error:

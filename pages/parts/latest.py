@@ -12,7 +12,7 @@ import streamlit as st
 from engine.bootstrap import Engine
 from engine.domain import Method
 from engine.errors import ConsoleError
-from pages.parts import choice, words
+from pages.parts import words
 from pages.parts import decision as decision_view
 from pages.parts.guard import Operator
 
@@ -24,9 +24,10 @@ PLACE = "_opened"
 
 @dataclass(slots=True)
 class Opened:
-    """The ticket of the table that is open below it; "" for none."""
+    """The ticket of the table that is open below it, "" for none; `closed`: how often one was closed."""
 
     ticket_id: str = ""
+    closed: int = 0
 
 
 def show(*, engine: Engine, operator: Operator) -> None:
@@ -40,16 +41,19 @@ def show(*, engine: Engine, operator: Operator) -> None:
             "Only those that wait", key="latest_open",
             help="To be confirmed or chosen for, and neither done nor labelled yet; of the last seven days",
         )
+    most = SHOWN_OPEN if waiting else SHOWN
     try:
         rows = engine.decisions.latest(
-            limit=SHOWN_OPEN if waiting else SHOWN, created_by=None if everybody else operator.name, open_since=OPEN_SINCE if waiting else None,
+            limit=most + 1, created_by=None if everybody else operator.name, open_since=OPEN_SINCE if waiting else None,
         )
     except ConsoleError as error:
         st.warning("The latest tickets cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
         st.text(str(error))
         return
     if rows:
-        _table(rows, own)
+        _table(rows[:most], own)
+        if waiting and len(rows) > most:
+            st.caption(f"More than {most} wait; these are the newest.")
     elif waiting:
         st.caption("Nothing waits for you." if not everybody else "Nothing waits for an agent.")
     else:
@@ -61,7 +65,7 @@ def show(*, engine: Engine, operator: Operator) -> None:
 def _table(rows: Sequence[Any], own: Opened) -> None:
     ids = [row.ticket_id for row in rows]
     # Another table for other tickets: what is marked in it is a line, and must not become another ticket's.
-    key = f"latest_{hash(tuple(ids))}"
+    key = f"latest_{own.closed}_{hash(tuple(ids))}"
     with st.container(key="latest"):
         st.dataframe(
             table(rows), hide_index=True, width="stretch", column_config={**words.TIMES, **words.CONFIDENCES}, key=key,
@@ -80,7 +84,7 @@ def table(rows: Sequence[Any]) -> pd.DataFrame:
     """The newest decisions for a table. A confidence stands beside the department that was decided; where a ticket was sent on to has a
     column of its own, which is there where one was. The words stand last: they are long, and would push the decision out of sight."""
     shown = [
-        (r.created_at, r.department, confidence, r.overruled_to or "", words.next_step(r), words.METHOD[Method(r.method)], r.ticket_id, r.body)
+        (r.created_at, r.department, confidence, r.overruled_to or "", words.standing(r, chosen=r.chosen, labelled=r.actual_outcome)[0], words.METHOD[Method(r.method)], r.ticket_id, r.body)
         for r, confidence in zip(rows, words.percents(r.confidence for r in rows), strict=True)
     ]
     frame = pd.DataFrame(shown, columns=["Time (UTC)", "Department", "Confidence", SENT_ON, "Next step", "Method", "Ticket", "Text"])
@@ -88,27 +92,24 @@ def table(rows: Sequence[Any]) -> pd.DataFrame:
 
 
 def _open(own: Opened, *, engine: Engine, operator: Operator) -> None:
-    try:
-        ticket, decision = engine.decisions.find(own.ticket_id)
-        row = engine.decisions.rows([own.ticket_id])[0]
-    except ConsoleError as error:
-        st.warning("The ticket cannot be opened at the moment. Nothing is lost.", icon=":material/cloud_off:")
-        st.text(str(error))
-        return
-    if not (operator.may("all_tickets") or ticket.created_by == operator.name):
-        # The role has changed since the ticket was opened.
-        own.ticket_id = ""
-        return
-    done = choice.of(own.ticket_id)
-    if done.chosen != row.chosen:
-        done.chosen, done.ended = row.chosen, 0.0
-    done.labelled = row.actual_outcome
     with st.container(key="opened", width=900):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.markdown(f"**Ticket {words.plain(own.ticket_id)}**")
             st.button("Close", key="close_opened", icon=":material/close:", on_click=_close, args=(own,))
-        decision_view.show(decision, ticket, engine=engine, operator=operator.name, place=PLACE)
+        try:
+            ticket, decision = engine.decisions.find(own.ticket_id)
+        except ConsoleError as error:
+            st.warning("The ticket cannot be opened. Nothing is lost.", icon=":material/cloud_off:")
+            st.text(str(error))
+            return
+        if operator.may("all_tickets") or ticket.created_by == operator.name:
+            decision_view.show(decision, ticket, engine=engine, operator=operator.name, place=PLACE)
+        else:
+            # The role has changed since it was opened.
+            st.warning("This ticket is not one of yours.", icon=":material/lock:")
 
 
 def _close(own: Opened) -> None:
     own.ticket_id = ""
+    # A table anew: in the old one the line would stay marked, and a click on it would only take the mark away.
+    own.closed += 1

@@ -65,7 +65,10 @@ def _answers(far: _Far, frame: pd.DataFrame) -> None:
     decision_view.degraded_note(frame)
     asking = int((frame["Next step"] != words.AUTOMATION[Automation.AUTO][0]).sum())
     if asking:
-        st.caption(f"To be confirmed or chosen for: {words.count(asking, 'ticket')}, among the latest tickets below with “Only those that wait”.")
+        st.caption(
+            f"To be confirmed or chosen for when they were routed: {words.count(asking, 'ticket')}. Those that still wait are among the latest "
+            "tickets below, with “Only those that wait”."
+        )
     st.dataframe(decision_view.as_shown(frame), hide_index=True, width="stretch", column_config=words.CONFIDENCES)
     with st.container(horizontal=True):
         st.download_button(

@@ -3,11 +3,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import streamlit as st
 
-from engine.domain import Automation, Method
+from engine.domain import Automation, Decision, Method
 
 METHOD = {
     Method.CACHED: "Known case",
@@ -56,13 +55,13 @@ def plain(text: str) -> str:
     return _PUNCTUATION.sub(r"\\\1", text)
 
 
-def next_step(row: Any) -> str:
-    """What is to be done with the decision of a row of the history, or what was done."""
-    if row.actual_outcome is not None:
-        return "Labelled"
-    if row.chosen is None:
-        return AUTOMATION[Automation(row.automation)][0]
-    return "Confirmed" if row.chosen == row.department else "Sent on"
+def standing(decision: Decision, *, chosen: str | None, labelled: str | None) -> tuple[str, str, str]:
+    """What is to be done with a decision, or what was done, with its icon and its colour."""
+    if labelled is not None:
+        return "Labelled", "rule", "blue"
+    if chosen is None:
+        return AUTOMATION[Automation(decision.automation)]
+    return ("Confirmed", "check_circle", "green") if chosen == decision.department else ("Sent on", "swap_horiz", "blue")
 
 
 def browser(user_agent: str) -> str:

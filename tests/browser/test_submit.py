@@ -146,6 +146,21 @@ def test_a_decision_is_confirmed_with_the_keys_and_an_earlier_ticket_from_the_ta
         admin.locator(".st-key-opened [class*=st-key-confirm_] button").dblclick()
         expect(admin.locator(".st-key-opened").get_by_text("You confirmed").first).to_be_visible()
         settled(admin)
+        admin.locator(".st-key-close_opened button").click()
+        expect(admin.locator(".st-key-decision_opened")).to_have_count(0)
+        settled(admin)
+        admin.locator(".st-key-latest_open").get_by_text("Only those that wait").click()
+        settled(admin)
+        for _ in range(2):
+            # The same line again, after it was closed: the mark has gone with the ticket.
+            box = admin.locator(".st-key-latest canvas").first.bounding_box()
+            admin.mouse.click(box["x"] + 15, box["y"] + 52)
+            expect(admin.locator(".st-key-decision_opened")).to_contain_text("i forgot my password")
+            expect(admin.locator(".st-key-decision_opened")).to_contain_text("Confirmed")
+            settled(admin)
+            admin.locator(".st-key-close_opened button").click()
+            expect(admin.locator(".st-key-decision_opened")).to_have_count(0)
+            settled(admin)
     finally:
         served.engine.policies.add(live, author="test", reason="as before")
     latest = {row.body: row for row in reversed(served.engine.decisions.latest(limit=20))}

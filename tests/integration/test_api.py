@@ -118,6 +118,11 @@ def test_the_list_says_what_was_decided_beside_where_the_ticket_is(served: Serve
     agent("POST", "/api/v1/overrules", {"ticket_id": made["ticket_id"], "department": other})
     row = next(row for row in agent("GET", "/api/v1/tickets").json()["tickets"] if row["id"] == made["ticket_id"])
     assert (row["department"], row["decided"], row["confidence"]) == (other, made["department"], pytest.approx(made["confidence"], abs=1e-4))
+    # Blanks around a name are no other name.
+    agent("POST", "/api/v1/overrules", {"ticket_id": made["ticket_id"], "department": f" {made['department']} "})
+    row = next(row for row in agent("GET", "/api/v1/tickets").json()["tickets"] if row["id"] == made["ticket_id"])
+    assert (row["department"], row["chosen"], row["labelled_as"]) == (made["department"], made["department"], None)
+    assert agent("GET", f"/api/v1/tickets/{made['ticket_id']}").json()["chosen"] == made["department"]
 
 
 def test_an_overrule_says_that_a_label_stands_and_that_a_department_is_retired(served: Served, tokens: dict[Role, str]) -> None:

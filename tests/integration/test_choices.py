@@ -87,6 +87,23 @@ def test_what_cannot_be_confirmed_says_why_and_changes_nothing(console: Engine) 
     assert row(console, decision).chosen is None
 
 
+def test_for_a_ticket_without_its_text_nobody_chooses(console: Engine) -> None:
+    decision = routed(console)
+    with console.outcomes._engine.begin() as connection:
+        connection.exec_driver_sql("update tickets set body = '', text_removed_at = now() where id = %s", (decision.ticket_id,))
+    with pytest.raises(OutcomeRejected, match="its text was removed, so nobody can say where it belongs. Nothing was stored"):
+        choose(console, decision, decision.department)
+    assert console.outcomes.last_choice(decision.ticket_id) is None
+
+
+def test_a_confirmed_text_is_not_answered_otherwise_from_the_cache(console: Engine) -> None:
+    """An older ticket is confirmed while the cache holds another answer to its text, which a label of a later one has left."""
+    older, later = routed(console), routed(console, f"{BILL}!")
+    console.router.review(Outcome(ticket_id=later.ticket_id, department="Complaints", labelled_by="sue"))
+    choose(console, older, older.department)
+    assert not console.router.route(TicketDraft(body=BILL)).source.startswith("ticket:")
+
+
 def test_what_waits_is_what_asked_for_somebody_and_neither_chosen_nor_labelled_nor_purged_nor_old(console: Engine) -> None:
     alone = routed(console)
     assert alone.automation is Automation.AUTO
@@ -104,7 +121,8 @@ def test_what_waits_is_what_asked_for_somebody_and_neither_chosen_nor_labelled_n
     choose(console, moved, other(moved))
     console.router.review(Outcome(ticket_id=labelled.ticket_id, department=labelled.department, labelled_by="sue"), learn=False)
     with console.outcomes._engine.begin() as connection:
-        connection.exec_driver_sql("update routing_history set created_at = %s where ticket_id = %s", (datetime.now(UTC) - timedelta(days=8), old.ticket_id))
+        for table, key in (("routing_history", "ticket_id"), ("tickets", "id")):
+            connection.exec_driver_sql(f"update {table} set created_at = %s where {key} = %s", (datetime.now(UTC) - timedelta(days=8), old.ticket_id))
         connection.exec_driver_sql("update tickets set body = '', text_removed_at = now() where id = %s", (purged.ticket_id,))
     assert waiting() == [foreign.ticket_id, left.ticket_id]
     assert waiting(created_by="ann") == [left.ticket_id]

@@ -50,10 +50,15 @@ def test_every_migration_runs_on_a_filled_database(databases) -> None:
         connection.execute(text(
             "insert into routing_accuracy (department, total_predictions, correct_predictions, accuracy_rate) values ('Sales', 500, 500, 1)"
         ))
+        connection.execute(text(
+            "insert into overrules (ticket_id, department, by) select 't' || n, d, 'ann' from generate_series(1, 9) n, unnest(array['Old', 'New']) d"
+        ))
     migrate.upgrade(engine)
     with engine.connect() as connection:
         assert connection.execute(text("select count(*) from routing_history where actual_outcome = department")).scalar_one() == 500
         assert migrate.current(engine) == migrate.newest()
+        chosen = connection.execute(text("select count(*), count(chosen), min(chosen), max(chosen) from routing_history")).one()
+        assert tuple(chosen) == (500, 9, "New", "New"), "what was chosen last"
     engine.dispose()
     databases.drop(url)
 
@@ -71,6 +76,7 @@ def test_rolled_up_labels_get_their_weight_by_band_when_the_columns_come(databas
         for name in BAND_WEIGHTS:
             connection.execute(text(f"alter table rollups drop column {name}"))
         connection.execute(text("alter table instances drop column services, drop column set_aside, drop column worker, drop column needs_worker"))
+        connection.execute(text("alter table routing_history drop column chosen"))
         connection.execute(text("insert into instances (name, seen_at, memory_share, spooled) values ('a:1', now(), 0.5, 3)"))
         connection.execute(text("update alembic_version set version_num = '0004'"))
     some(engine, 200, seed=2, first=300)

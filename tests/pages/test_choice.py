@@ -104,10 +104,10 @@ def test_who_sent_it_elsewhere_can_come_back_but_not_by_a_second_click(
     assert not page.exception and not page.error
     assert len(calls) == 1 and chosen(console, id_) == (elsewhere, elsewhere)
     assert f"You sent it to {elsewhere}. A supervisor will see that." in said(page)
-    page.button(key=f"back_{id_}").click().run()
-    assert chosen(console, id_) == (elsewhere, elsewhere)
+    page.button(key=f"confirm_{id_}").click().run()
+    assert chosen(console, id_) == (elsewhere, elsewhere) and "This click came within two seconds of the one before." in said(page)
     monkeypatch.setattr("pages.parts.second_click.AGAIN", 0.0)
-    page.button(key=f"back_{id_}").click().run()
+    page.button(key=f"confirm_{id_}").click().run()
     assert chosen(console, id_) == (decision.department, None)
     assert f"You confirmed {decision.department}." in said(page)
 
@@ -161,13 +161,53 @@ def test_an_opened_ticket_says_what_others_did_with_it(page: AppTest, console: E
     console.router.review(Outcome(ticket_id=id_, department="Sales", labelled_by="sue"), learn=False)
     page.run()
     assert "A supervisor has labelled this ticket already, as Sales: that label stands." in said(page)
-    assert f"back_{id_}_opened" not in keys(page)
+    assert f"confirm_{id_}_opened" not in keys(page)
     fresh = console.router.route(TicketDraft(body="where is my parcel", created_by="ann")).ticket_id
     console.router.review(Outcome(ticket_id=fresh, department="Sales", labelled_by="sue"), learn=False)
     opened(page, fresh)
     assert "A supervisor has labelled this ticket as Sales: that label stands." in said(page)
     assert f"alternative_0_{fresh}_opened" not in keys(page)
     assert steps(page)[0] == "Labelled"
+
+
+def test_a_card_that_does_not_know_of_anothers_choice_does_not_undo_it(page: AppTest, console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    under(console, ASK)
+    id_ = send(page, console)
+    console.router.overrule(Overrule(ticket_id=id_, department="Complaints", by="sue", reason="rang twice"))
+    page.button(key=f"confirm_{id_}").click().run()
+    assert chosen(console, id_) == ("Complaints", "Complaints")
+    assert "Somebody has chosen for it meanwhile." in said(page) and "An agent sent it to Complaints." in said(page)
+    monkeypatch.setattr("pages.parts.second_click.AGAIN", 0.0)
+    page.button(key=f"confirm_{id_}").click().run()
+    assert chosen(console, id_)[1] is None and not page.error
+
+
+def test_who_sent_it_to_the_wrong_one_sends_it_to_another_at_once(page: AppTest, console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.parts.second_click.AGAIN", 0.0)
+    id_ = send(page, console)
+    decision = console.decisions.find(id_)[1]
+    for position in (0, 1):
+        page.button(key=f"alternative_{position}_{id_}").click().run()
+        assert f"alternative_{position}_{id_}" not in keys(page), "it is there already"
+    assert chosen(console, id_)[0] == decision.alternatives[2].department
+    box = page.selectbox(key=f"overrule_department_{id_}")
+    box.set_value(wanted := box.options[0])
+    page.text_input(key=f"overrule_reason_{id_}").set_value("asks for more").run()
+    page.button(key=f"overrule_send_{id_}").click().run()
+    assert console.outcomes.last_choice(id_) == Overrule(ticket_id=id_, department=wanted, by="ann", reason="asks for more")
+    assert "ticket_confirmed" not in {r.action for r in console.audit.find(limit=10, words=id_)}
+
+
+def test_a_retired_department_is_not_offered_and_others_are(page: AppTest, console: Engine) -> None:
+    under(console, ASK)
+    id_ = send(page, console)
+    decided = console.decisions.find(id_)[1].department
+    with console.outcomes._engine.begin() as connection:
+        connection.exec_driver_sql("update departments set live = false where name = %s", (decided,))
+        connection.exec_driver_sql("update counters set value = value + 1")
+    console.state.refresh()
+    page.run()
+    assert f"confirm_{id_}" not in keys(page) and f"alternative_0_{id_}" in keys(page)
 
 
 def test_only_those_that_wait_are_shown_and_of_an_agent_only_the_own(page: AppTest, console: Engine) -> None:
@@ -208,4 +248,4 @@ def test_an_opened_ticket_that_cannot_be_shown(
     elif case == "text removed":
         assert "The text was removed" in said(page) and not any(key.startswith("alternative_") for key in keys(page))
     else:
-        assert "The ticket cannot be opened at the moment. Nothing is lost." in said(page)
+        assert "The ticket cannot be opened. Nothing is lost." in said(page)

@@ -194,3 +194,45 @@ def test_a_confidence_stands_beside_the_department_that_was_decided(opened: Call
     assert columns.index("Confidence") == columns.index("Department") + 1
     # Long words before it would push the decision out of a narrow screen.
     assert columns[:2] == ["Time (UTC)", "Department"] and columns[-1] == "Text"
+
+
+def labelling(opened: Callable[[str], AppTest], ticket_id: str) -> AppTest:
+    page = opened("review")
+    return page.text_input(key="looked_up").set_value(ticket_id).run()
+
+
+def save(page: AppTest) -> AppTest:
+    return next(button for button in page.button if button.label == "Save the label").click().run()
+
+
+def test_a_withdrawn_overrule_does_not_become_the_label(opened: Callable[[str], AppTest], console: Engine) -> None:
+    decision = console.router.route(TicketDraft(body=TEXT))
+    console.router.overrule(Overrule(ticket_id=decision.ticket_id, department="Complaints", by="ann"))
+    page = labelling(opened, decision.ticket_id)
+    assert page.selectbox(key=f"actual_{decision.ticket_id}").value == "Complaints"
+    console.router.overrule(Overrule(ticket_id=decision.ticket_id, department=decision.department, by="ann"))
+    save(page)
+    assert console.decisions.rows([decision.ticket_id])[0].actual_outcome is None
+    assert f"An agent has chosen {decision.department} for it meanwhile." in said(page) and "The agent confirmed that." in said(page)
+    assert page.selectbox(key=f"actual_{decision.ticket_id}").value == decision.department
+    save(page)
+    assert console.decisions.rows([decision.ticket_id])[0].actual_outcome == decision.department
+
+
+def test_what_a_supervisor_has_set_stays_when_an_agent_chooses_meanwhile(opened: Callable[[str], AppTest], console: Engine) -> None:
+    decision = console.router.route(TicketDraft(body=TEXT))
+    page = labelling(opened, decision.ticket_id)
+    page.selectbox(key=f"actual_{decision.ticket_id}").set_value("Sales")
+    console.router.overrule(Overrule(ticket_id=decision.ticket_id, department="Complaints", by="ann"))
+    save(page)
+    assert "An agent has chosen Complaints for it meanwhile." in said(page)
+    assert page.selectbox(key=f"actual_{decision.ticket_id}").value == "Sales" and "The agent sent it to Complaints" in said(page)
+
+
+def test_who_is_no_supervisor_any_more_labels_nothing_with_a_page_that_is_still_open(opened: Callable[[str], AppTest], console: Engine) -> None:
+    ticket_id = console.router.route(TicketDraft(body=TEXT)).ticket_id
+    page = labelling(opened, ticket_id)
+    console.accounts.set_role("sue", "agent", by="test")
+    save(page)
+    assert console.decisions.rows([ticket_id])[0].actual_outcome is None
+    assert "not open to your role, agent" in said(page)

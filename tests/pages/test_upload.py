@@ -78,7 +78,7 @@ def test_a_click_during_an_import_ends_it_and_the_page_says_how_far_it_came_and_
     assert "broken off" not in said(page)
     assert answered(page) == [f"where is my {thing} please" for thing in THINGS], "the answers are the whole file's, in its order"
     asking = [row.ticket_id for row in bootstrap.running().decisions.latest(limit=10) if row.automation != "auto"]
-    assert asking and f"To be confirmed or chosen for: {words.count(len(asking), 'ticket')}, among the latest tickets" in said(page)
+    assert asking and f"To be confirmed or chosen for when they were routed: {words.count(len(asking), 'ticket')}." in said(page)
     assert not page.error, "the limit counts every ticket once"
     stored = [row.body for row in bootstrap.running().decisions.latest(limit=50)]
     assert len(stored) == len(set(stored)) == 11
