@@ -13,20 +13,24 @@ from engine.errors import ConsoleError
 from pages.parts import second_click, words
 
 
+# Seconds in which the page must come to a click. A later one is for a card that has gone, and must not wait until its ticket is opened.
+WAITS = 10.0
+
+
 @dataclass(slots=True)
 class Choice:
     """What was chosen for a ticket, as far as the page knows. `chosen`: the department, None for nothing yet; `by`: who chose it;
     `labelled`: what a supervisor has labelled the ticket as, which stands.
 
     One object of the session, changed without a line that touches the session: a click that is waiting ends the run at such a line.
-    `asked`: a click that is not dealt with, and what `chosen` was when the page showed the button. `refused`: why the last click was not
-    taken; `ended`: the time of the last that was, in seconds of the monotonic clock.
+    `asked`: a click that is not dealt with, what `chosen` was when the page showed the button, and when it came. `refused`: why the last
+    click was not taken; `ended`: the time of the last that was. Times are in seconds of the monotonic clock.
     """
 
     chosen: str | None = None
     by: str = ""
     labelled: str | None = None
-    asked: tuple[Overrule, str | None] | None = None
+    asked: tuple[Overrule, str | None, float] | None = None
     refused: str = ""
     ended: float = 0.0
 
@@ -40,9 +44,9 @@ def known(ticket_id: str, engine: Engine) -> Choice:
     """What was chosen for the ticket, whoever did, once a click of this session is dealt with; while the database is away as it was last."""
     choices: dict[str, Choice] = st.session_state.setdefault("choices", {})
     own = choices.setdefault(ticket_id, Choice())
-    if own.asked is not None:
-        _choose(own, *own.asked, engine=engine)
-        own.asked = None
+    asked, own.asked = own.asked, None
+    if asked is not None and time.monotonic() - asked[2] < WAITS:
+        _choose(own, asked[0], asked[1], engine=engine)
         st.rerun()
     try:
         own.take(engine.decisions.rows([ticket_id])[0])
@@ -67,7 +71,8 @@ def show(own: Choice, decision: Decision, *, engine: Engine, operator: str, plac
         st.button(label, key=f"{key}_{id_}", icon=":material/arrow_forward:", **asking(candidate.department))
 
     if own.refused:
-        st.error(f"Your choice was not stored: the ticket is still with {words.plain(own.labelled or own.chosen or decision.department)}.", icon=":material/block:")
+        where = own.labelled or own.chosen or decision.department
+        st.error(f"Your choice was not stored: the ticket is with {words.plain(where)}.", icon=":material/block:")
         st.text(own.refused)
     if own.chosen is not None:
         _told(own, decision, operator)
@@ -135,12 +140,11 @@ def _choose(own: Choice, overrule: Overrule, seen: str | None, *, engine: Engine
 # Called by the browser's reports, before the page's script and its guard, which decides whether anything comes of it.
 
 def _ask(own: Choice, overrule: Overrule, seen: str | None) -> None:
-    own.asked = (overrule, seen)
+    own.asked = (overrule, seen, time.monotonic())
 
 
 def _ask_there(own: Choice, ticket_id: str, operator: str, seen: str | None, id_: str) -> None:
     # No line at which a waiting click ends the run.
     entered = st.session_state.to_dict()
     if (department := entered[f"overrule_department_{id_}"]) is not None:
-        overrule = Overrule(ticket_id=ticket_id, department=department, by=operator, reason=entered[f"overrule_reason_{id_}"])
-        own.asked = (overrule, seen)
+        _ask(own, Overrule(ticket_id=ticket_id, department=department, by=operator, reason=entered[f"overrule_reason_{id_}"]), seen)

@@ -84,7 +84,10 @@ def table(rows: Sequence[Any]) -> pd.DataFrame:
     """The newest decisions for a table. A confidence stands beside the department that was decided; where a ticket was sent on to has a
     column of its own, which is there where one was. The words stand last: they are long, and would push the decision out of sight."""
     shown = [
-        (r.created_at, r.department, confidence, r.overruled_to or "", words.standing(r, chosen=r.chosen, labelled=r.actual_outcome)[0], words.METHOD[Method(r.method)], r.ticket_id, r.body)
+        (
+            r.created_at, r.department, confidence, r.overruled_to or "", words.standing(r, chosen=r.chosen, labelled=r.actual_outcome)[0],
+            words.METHOD[Method(r.method)], r.ticket_id, r.body,
+        )
         for r, confidence in zip(rows, words.percents(r.confidence for r in rows), strict=True)
     ]
     frame = pd.DataFrame(shown, columns=["Time (UTC)", "Department", "Confidence", SENT_ON, "Next step", "Method", "Ticket", "Text"])

@@ -123,7 +123,7 @@ def test_a_choice_that_cannot_be_stored_says_so_and_can_be_made_again(page: AppT
         patch.setattr(console.router, "overrule", away)
         page.button(key=f"confirm_{id_}").click().run()
     assert not page.exception
-    assert "Your choice was not stored: the ticket is still with" in said(page) and "connection refused" in said(page)
+    assert "Your choice was not stored: the ticket is with" in said(page) and "connection refused" in said(page)
     assert chosen(console, id_) == (None, None)
     page.button(key=f"confirm_{id_}").click().run()
     assert not page.error and chosen(console, id_)[0] is not None
@@ -180,6 +180,19 @@ def test_a_card_that_does_not_know_of_anothers_choice_does_not_undo_it(page: App
     monkeypatch.setattr("pages.parts.second_click.AGAIN", 0.0)
     page.button(key=f"confirm_{id_}").click().run()
     assert chosen(console, id_)[1] is None and not page.error
+
+
+def test_a_click_for_a_card_that_has_gone_does_not_wait_until_its_ticket_is_opened(page: AppTest, console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = send(page, console)
+    send(page, console, "where is my parcel")
+    elsewhere = console.decisions.find(first)[1].alternatives[1].department
+    monkeypatch.setattr("pages.parts.choice.WAITS", 0.0)
+    page.session_state["choices"][first].asked = (Overrule(ticket_id=first, department=elsewhere, by="ann"), None, 0.0)
+    opened(page, first)
+    assert chosen(console, first) == (None, None) and not page.error
+    monkeypatch.setattr("pages.parts.choice.WAITS", 10.0)
+    page.button(key=f"alternative_0_{first}_opened").click().run()
+    assert chosen(console, first) == (elsewhere, elsewhere)
 
 
 def test_who_sent_it_to_the_wrong_one_sends_it_to_another_at_once(page: AppTest, console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
