@@ -108,7 +108,7 @@ class Decisions:
             return list(connection.execute(query).all())
 
     def latest(self, *, limit: int = 20, created_by: str | None = None, open_since: timedelta | None = None) -> list[Row]:
-        """The newest decisions as `rows` gives them, newest first; with `open_since` those of so long ago at most that wait for somebody
+        """The newest decisions as `rows` gives them, newest first, one person's by when they were handed in; with `open_since` those of so long ago at most that wait for somebody
         to confirm them or to choose."""
         # One person's are found by their tickets; by the decisions' time those of everybody would be gone through.
         at = routing_history.c.created_at if created_by is None else tickets.c.created_at

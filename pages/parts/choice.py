@@ -7,14 +7,12 @@ from typing import Any
 
 import streamlit as st
 
+from engine.access import Permission
 from engine.bootstrap import Engine
 from engine.domain import Automation, Candidate, Decision, Overrule
 from engine.errors import ConsoleError
-from pages.parts import second_click, words
-
-
-# Seconds in which the page must come to a click. A later one is for a card that has gone, and must not wait until its ticket is opened.
-WAITS = 10.0
+from pages.parts import guard, second_click, words
+from pages.parts.guard import Operator
 
 
 @dataclass(slots=True)
@@ -23,33 +21,35 @@ class Choice:
     `labelled`: what a supervisor has labelled the ticket as, which stands.
 
     One object of the session, changed without a line that touches the session: a click that is waiting ends the run at such a line.
-    `asked`: a click that is not dealt with, what `chosen` was when the page showed the button, and when it came. `refused`: why the last
-    click was not taken; `ended`: the time of the last that was. Times are in seconds of the monotonic clock.
+    `ended`: when the last click was taken; `refused`: why one after it was not, `at`: when that was, `told` once it was shown. Times are in
+    seconds of the monotonic clock.
     """
 
     chosen: str | None = None
     by: str = ""
     labelled: str | None = None
-    asked: tuple[Overrule, str | None, float] | None = None
+    ended: float | None = None
     refused: str = ""
-    ended: float = 0.0
+    at: float = 0.0
+    told: bool = False
 
     def take(self, row: Any) -> None:
-        """Know what the history's row says; why an earlier click was not taken goes with what it was about."""
+        """Know what the history's row says."""
         if (row.chosen, row.actual_outcome) != (self.chosen, self.labelled):
-            self.chosen, self.labelled, self.refused, self.by = row.chosen, row.actual_outcome, "", ""
+            self.chosen, self.labelled, self.by = row.chosen, row.actual_outcome, ""
+
+    def refuse(self, why: str) -> None:
+        """Keep why a click was not taken, until it was shown."""
+        self.refused, self.at, self.told = why, time.monotonic(), False
 
 
 def known(ticket_id: str, engine: Engine) -> Choice:
-    """What was chosen for the ticket, whoever did, once a click of this session is dealt with; while the database is away as it was last."""
+    """What was chosen for the ticket, whoever did; while the database is away as this session knew it last."""
     choices: dict[str, Choice] = st.session_state.setdefault("choices", {})
     own = choices.setdefault(ticket_id, Choice())
-    asked, own.asked = own.asked, None
-    if asked is not None and time.monotonic() - asked[2] < WAITS:
-        _choose(own, asked[0], asked[1], engine=engine)
-        st.rerun()
     try:
-        own.take(engine.decisions.rows([ticket_id])[0])
+        for row in engine.decisions.rows([ticket_id]):
+            own.take(row)
         if own.chosen is not None and not own.by:
             last = engine.outcomes.last_choice(ticket_id)
             own.by = last.by if last is not None else ""
@@ -64,13 +64,14 @@ def show(own: Choice, decision: Decision, *, engine: Engine, operator: str, plac
 
     def asking(department: str) -> dict[str, Any]:
         overrule = Overrule(ticket_id=decision.ticket_id, department=department, by=operator)
-        return {"on_click": _ask, "args": (own, overrule, own.chosen), "width": "stretch"}
+        return {"on_click": _choose, "args": (own, overrule, own.chosen, engine), "width": "stretch"}
 
     def offer(candidate: Candidate, key: str) -> None:
         label = f"{words.plain(candidate.department)} · {words.percent(candidate.confidence)}"
         st.button(label, key=f"{key}_{id_}", icon=":material/arrow_forward:", **asking(candidate.department))
 
-    if own.refused:
+    if own.refused and (not own.told or second_click.near(own.at)):
+        own.told = True
         where = own.labelled or own.chosen or decision.department
         st.error(f"Your choice was not stored: the ticket is with {words.plain(where)}.", icon=":material/block:")
         st.text(own.refused)
@@ -101,8 +102,8 @@ def show(own: Choice, decision: Decision, *, engine: Engine, operator: str, plac
         wanted = st.selectbox("Department", others, index=None, key=f"overrule_department_{id_}")
         st.text_input("Why? (optional, helps the supervisor)", key=f"overrule_reason_{id_}", max_chars=200)
         st.button(
-            "Send it there", key=f"overrule_send_{id_}", disabled=wanted is None, on_click=_ask_there,
-            args=(own, decision.ticket_id, operator, own.chosen, id_),
+            "Send it there", key=f"overrule_send_{id_}", disabled=wanted is None, on_click=_choose_there,
+            args=(own, decision.ticket_id, operator, own.chosen, id_, engine),
         )
 
 
@@ -119,32 +120,34 @@ def _told(own: Choice, decision: Decision, operator: str) -> None:
         st.success(f"{who} {deed}. A supervisor will see that.", icon=":material/swap_horiz:")
 
 
-def _choose(own: Choice, overrule: Overrule, seen: str | None, *, engine: Engine) -> None:
+# Called by the browser's reports, before the page's script and its guard, so that no other click takes a choice away.
+
+def _choose(own: Choice, overrule: Overrule, seen: str | None, engine: Engine) -> None:
+    """Store the choice; `seen` is what was chosen when the page showed the button."""
     try:
-        now, again = engine.decisions.rows([overrule.ticket_id])[0], own.ended > 0.0 and second_click.near(own.ended)
-        if again and overrule.department == own.chosen:
-            return
-        if again and seen == own.chosen:
-            # The buttons have changed places under the pointer.
-            own.refused = "This click came within two seconds of the one before. Click again if you mean it."
-        elif now.chosen != seen:
-            own.take(now)
-            own.refused = "Somebody has chosen for it meanwhile. Choose again if that is not right."
+        operator, row = guard.who(), next(iter(engine.decisions.rows([overrule.ticket_id])), None)
+        if operator is None or row is None or not _may(operator, row):
+            own.refuse("You may not choose for this ticket any more.")
+        elif own.ended is not None and second_click.near(own.ended):
+            # The buttons have changed places under the pointer, or two clicks came at once.
+            if overrule.department != own.chosen:
+                own.refuse("This click came within two seconds of the one that counted. Click again if you mean it.")
+        elif row.chosen != seen:
+            own.take(row)
+            own.refuse("Somebody has chosen for it meanwhile. Choose again if that is not right.")
         else:
             own.labelled = engine.router.overrule(overrule)
             own.chosen, own.by, own.refused, own.ended = overrule.department, overrule.by, "", time.monotonic()
     except ConsoleError as error:
-        own.refused = str(error)
+        own.refuse(str(error))
 
 
-# Called by the browser's reports, before the page's script and its guard, which decides whether anything comes of it.
-
-def _ask(own: Choice, overrule: Overrule, seen: str | None) -> None:
-    own.asked = (overrule, seen, time.monotonic())
-
-
-def _ask_there(own: Choice, ticket_id: str, operator: str, seen: str | None, id_: str) -> None:
+def _choose_there(own: Choice, ticket_id: str, operator: str, seen: str | None, id_: str, engine: Engine) -> None:
     # No line at which a waiting click ends the run.
     entered = st.session_state.to_dict()
     if (department := entered[f"overrule_department_{id_}"]) is not None:
-        _ask(own, Overrule(ticket_id=ticket_id, department=department, by=operator, reason=entered[f"overrule_reason_{id_}"]), seen)
+        _choose(own, Overrule(ticket_id=ticket_id, department=department, by=operator, reason=entered[f"overrule_reason_{id_}"]), seen, engine)
+
+
+def _may(operator: Operator, row: Any) -> bool:
+    return operator.may(Permission.OVERRULE) and (row.created_by == operator.name or operator.may(Permission.ALL_TICKETS))

@@ -26,8 +26,8 @@ class Desk:
 
     `reviewing`: the ticket that is shown, in the queue's part `part`, with the departments it can be labelled as. `refused`: whose label
     was not stored, and why. `done`: what came of the label saved last, `told` once it was shown; `saved`, `ended`: that label and when,
-    in seconds of the monotonic clock. `leave_lookup`: the ticket that was looked up is labelled. `suggested`: for each ticket what
-    an agent had chosen and what its box was to show.
+    in seconds of the monotonic clock. `leave_lookup`: the ticket that was looked up is labelled. `seen`: for each ticket what an
+    agent had chosen when its box was filled.
     """
 
     part: str = ""
@@ -39,7 +39,7 @@ class Desk:
     saved: Outcome | None = None
     ended: float = 0.0
     leave_lookup: bool = False
-    suggested: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    seen: dict[str, str | None] = field(default_factory=dict)
 
     def refusal(self, ticket_id: str) -> str | None:
         """Why the label of this ticket was not stored; it stands there until that is saved or another ticket is chosen."""
@@ -130,7 +130,7 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
             st.info(f"Labelled as {words.plain(row.actual_outcome)}{by} already; a new label replaces it.", icon=":material/history:")
     suggested = row.actual_outcome or row.overruled_to or row.department
     id_ = row.ticket_id
-    _suggest(id_, row.chosen, suggested)
+    _chosen_since(id_, row.chosen)
     with st.form(f"label_{id_}", border=False, enter_to_submit=bool(place)):
         choices = list(dict.fromkeys([*departments, row.department, suggested]))
         st.selectbox("Which department was right?", choices, index=choices.index(suggested), key=f"actual_{id_}")
@@ -154,13 +154,13 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
         st.text(reason)
 
 
-def _suggest(id_: str, chosen: str | None, suggested: str) -> None:
-    """Where an agent has chosen meanwhile, let the box show that one, unless somebody has set it to another than was suggested."""
-    own, box = desk(), f"actual_{id_}"
-    before, shown = own.suggested.get(id_, (chosen, suggested))
-    if before != chosen and st.session_state.to_dict().get(box) == shown:
-        st.session_state[box] = suggested
-    own.suggested[id_] = (chosen, suggested)
+def _chosen_since(id_: str, chosen: str | None) -> None:
+    """Say that an agent has chosen since the box was filled. It is left as it is: nobody but who labels may change it."""
+    own = desk()
+    if f"actual_{id_}" not in st.session_state.to_dict():
+        own.seen[id_] = chosen
+    if own.seen.setdefault(id_, chosen) != chosen:
+        st.warning("An agent has chosen since you opened this. Look at the department before you save.", icon=":material/sync_problem:")
 
 
 def _chosen(row: Any, engine: Engine) -> None:
@@ -200,7 +200,7 @@ def _save(*, row: Any, engine: Engine, operator: str, place: str) -> None:
             own.refused = (id_, f"{now.reviewed_by} labelled it as {now.actual_outcome} meanwhile. Save again to replace that label.")
             return
         if now.chosen != row.chosen:
-            own.refused = (id_, f"An agent has chosen {now.chosen} for it meanwhile. Look at the department, and save again.")
+            own.refused = (id_, f"An agent has chosen {now.chosen} for it meanwhile. Save again if {outcome.department} is right.")
             return
         reviewed = engine.router.review(outcome)
     except ConsoleError as error:

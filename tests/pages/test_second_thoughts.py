@@ -213,8 +213,9 @@ def test_a_withdrawn_overrule_does_not_become_the_label(opened: Callable[[str], 
     console.router.overrule(Overrule(ticket_id=decision.ticket_id, department=decision.department, by="ann"))
     save(page)
     assert console.decisions.rows([decision.ticket_id])[0].actual_outcome is None
-    assert f"An agent has chosen {decision.department} for it meanwhile." in said(page) and "The agent confirmed that." in said(page)
-    assert page.selectbox(key=f"actual_{decision.ticket_id}").value == decision.department
+    assert f"An agent has chosen {decision.department} for it meanwhile. Save again if Complaints is right." in said(page)
+    assert "The agent confirmed that." in said(page) and "An agent has chosen since you opened this." in said(page)
+    page.selectbox(key=f"actual_{decision.ticket_id}").set_value(decision.department)
     save(page)
     assert console.decisions.rows([decision.ticket_id])[0].actual_outcome == decision.department
 
@@ -225,8 +226,17 @@ def test_what_a_supervisor_has_set_stays_when_an_agent_chooses_meanwhile(opened:
     page.selectbox(key=f"actual_{decision.ticket_id}").set_value("Sales")
     console.router.overrule(Overrule(ticket_id=decision.ticket_id, department="Complaints", by="ann"))
     save(page)
-    assert "An agent has chosen Complaints for it meanwhile." in said(page)
+    assert "An agent has chosen Complaints for it meanwhile. Save again if Sales is right." in said(page)
     assert page.selectbox(key=f"actual_{decision.ticket_id}").value == "Sales" and "The agent sent it to Complaints" in said(page)
+
+
+def test_an_agents_choice_never_becomes_the_label_by_saving_again(opened: Callable[[str], AppTest], console: Engine) -> None:
+    decision = console.router.route(TicketDraft(body=TEXT))
+    page = labelling(opened, decision.ticket_id)
+    assert page.selectbox(key=f"actual_{decision.ticket_id}").value == decision.department and "since you opened" not in said(page)
+    console.router.overrule(Overrule(ticket_id=decision.ticket_id, department="Complaints", by="ann"))
+    save(save(page))
+    assert console.decisions.rows([decision.ticket_id])[0].actual_outcome == decision.department
 
 
 def test_who_is_no_supervisor_any_more_labels_nothing_with_a_page_that_is_still_open(opened: Callable[[str], AppTest], console: Engine) -> None:
