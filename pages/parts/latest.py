@@ -10,7 +10,6 @@ import pandas as pd
 import streamlit as st
 
 from engine.bootstrap import Engine
-from engine.domain import Method
 from engine.errors import ConsoleError
 from pages.parts import words
 from pages.parts import decision as decision_view
@@ -86,7 +85,7 @@ def table(rows: Sequence[Any]) -> pd.DataFrame:
     shown = [
         (
             r.created_at, r.department, confidence, r.overruled_to or "", words.standing(r, chosen=r.chosen, labelled=r.actual_outcome)[0],
-            words.METHOD[Method(r.method)], r.ticket_id, r.body,
+            words.METHOD[r.method], r.ticket_id, r.body,
         )
         for r, confidence in zip(rows, words.percents(r.confidence for r in rows), strict=True)
     ]

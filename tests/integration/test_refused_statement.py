@@ -102,7 +102,7 @@ def test_an_error_that_no_page_catches_is_logged_by_type_and_place_and_the_page_
     assert planted not in seen
     log = served.logged()
     assert "KeyError at " in log
-    assert "pages/parts/upload.py" in log
+    assert "pages/parts/latest.py" in log
     assert planted not in log
 
 
