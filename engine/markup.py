@@ -53,9 +53,10 @@ def without(text: str) -> str:
     parts, end, odd = [], 0, False
     for start, close in _tags(text):
         # Behind an odd tag bleach may still be within a quote of it, and what looks like an attribute may end that.
-        odd = odd or not (_STANDARD.fullmatch(text, start, close) or _without_end(text, start, close))
+        endless = _without_end(text, start, close)
+        odd = odd or not (endless or _STANDARD.fullmatch(text, start, close))
         # Attributes go away in any case, and html5lib compares each of them with all before it.
-        tag = text[start:close] if odd and close - start <= _LONGEST_ODD_TAG else _NAME.match(text, start)[0] + ">"
+        tag = text[start:close] if odd and not endless and close - start <= _LONGEST_ODD_TAG else _NAME.match(text, start)[0] + ">"
         parts += [text[end:start].translate(_ASIDE), tag]
         end = close
     parts.append(text[end:].translate(_ASIDE))

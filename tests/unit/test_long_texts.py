@@ -99,6 +99,7 @@ def test_a_number_of_thousands_of_digits_within_a_torn_tag_raises_nothing() -> N
 
 NAMES = "|".join(sorted(HTML_TAGS | {"svg", "math"}, key=len)[::-1])
 TAG = re.compile(rf"</?(?:{NAMES})(?=[\s/>])(?:[^>=\"']|=\s*+\"[^\"]*+\"|=\s*+'[^']*+'|[=\"'])*+>", re.I | re.S | re.A)
+VALUE = re.compile(r"=\s*+(?:\"[^\"]*+\"|'[^']*+'|([\"']))")
 CONTENT = re.compile(r"<(script|style)(?=[\s/>])[^>]*+>.*?</\1(?=[\s/>])[^>]*+>", re.I | re.S | re.A)
 BREAKS = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])(?=[\s/>])[^<>]*+>", re.I | re.A)
 
@@ -108,7 +109,9 @@ def said_shortly(text: str) -> str:
     text = BREAKS.sub(r"\n\g<0>", CONTENT.sub(" ", re.sub("(?s)<!--.*?-->", "", text)))
     parts, end = [], 0
     for tag in TAG.finditer(text):
-        parts += [markup.html.escape(text[end:tag.start()], quote=False), tag[0]]
+        # Where a quote has no end, bleach would take all that follows for its value.
+        whole = not any(value[1] for value in VALUE.finditer(tag[0]))
+        parts += [markup.html.escape(text[end:tag.start()], quote=False), tag[0] if whole else f"{re.match('</?[a-z0-9]+', tag[0], re.I)[0]}>"]
         end = tag.end()
     return markup.html.unescape(bleach.clean("".join([*parts, markup.html.escape(text[end:], quote=False)]), tags=set(), strip=True))
 
