@@ -123,7 +123,9 @@ def test_a_click_while_a_ticket_is_on_its_way_loses_nothing_and_stores_nothing_t
     assert stored(console) == [PARCEL, BILL]
     assert page.text[0].value == BILL
     assert held(page) == ("", "", "")
-    assert {row.overruled_to for row in console.decisions.latest(limit=2)} == {None}, "the click was for what is not shown any more"
+    assert {row.body: row.overruled_to for row in console.decisions.latest(limit=2)} == {
+        PARCEL: console.decisions.find(first.ticket_id)[1].alternatives[1].department, BILL: None,
+    }, "the click counts for the ticket that it was about"
 
 
 def test_a_ticket_that_another_run_has_stored_meanwhile_is_answered_as_it_was_stored(
