@@ -37,10 +37,10 @@ _ADD = Prepared(
     types=("jsonb", "jsonb"),
 )
 WITH_TICKET = select(
-    routing_history, tickets.c.subject, tickets.c.body, tickets.c.priority, tickets.c.customer_ref,
-    tickets.c.created_by,
+    routing_history, tickets.c.subject, tickets.c.body, tickets.c.priority, tickets.c.customer_ref, tickets.c.created_by
 ).join(tickets, tickets.c.id == routing_history.c.ticket_id)
-# Neither an agent has chosen nor a supervisor has said what is right; whoever chooses must be able to read the text.
+# Neither an agent has chosen nor a supervisor has said what is right; whoever chooses must be able to read the text. In the words of the
+# partial index: with a bound parameter Postgres would not know that it fits.
 _OPEN = (
     text("automation <> 'auto'") & routing_history.c.actual_outcome.is_(None) & routing_history.c.chosen.is_(None)
     & tickets.c.text_removed_at.is_(None)
@@ -108,8 +108,10 @@ class Decisions:
             return list(connection.execute(query).all())
 
     def latest(self, *, limit: int = 20, created_by: str | None = None, open_since: timedelta | None = None) -> list[Row]:
-        """The newest decisions as `rows` gives them, newest first, one person's by when they were handed in; with `open_since` those of so long ago at most that wait for somebody
-        to confirm them or to choose."""
+        """The newest decisions as `rows` gives them, newest first; one person's by when their tickets were handed in.
+
+        With `open_since` those of so long ago at most that wait for somebody to confirm them or to choose.
+        """
         # One person's are found by their tickets; by the decisions' time those of everybody would be gone through.
         at = routing_history.c.created_at if created_by is None else tickets.c.created_at
         query = WITH_TICKET.order_by(at.desc(), routing_history.c.id.desc()).limit(limit)

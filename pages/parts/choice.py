@@ -127,7 +127,7 @@ def _choose(own: Choice, overrule: Overrule, seen: str | None, engine: Engine) -
     try:
         operator, row = guard.who(), next(iter(engine.decisions.rows([overrule.ticket_id])), None)
         if operator is None or row is None or not _may(operator, row):
-            own.refuse("You may not choose for this ticket any more.")
+            own.refuse("You may not choose for this ticket any more. Ask a supervisor if that is wrong.")
         elif own.ended is not None and second_click.near(own.ended):
             # The buttons have changed places under the pointer, or two clicks came at once.
             if overrule.department != own.chosen:

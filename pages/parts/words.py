@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import streamlit as st
 
-from engine.domain import Automation, Decision, Method
+from engine.domain import Automation, Method
 
 METHOD = {
     Method.CACHED: "Known case",
@@ -55,8 +56,8 @@ def plain(text: str) -> str:
     return _PUNCTUATION.sub(r"\\\1", text)
 
 
-def standing(decision: Decision, *, chosen: str | None, labelled: str | None) -> tuple[str, str, str]:
-    """What is to be done with a decision, or what was done, with its icon and its colour."""
+def standing(decision: Any, *, chosen: str | None, labelled: str | None) -> tuple[str, str, str]:
+    """What is to be done with a decision or its row of the history, or what was done, with its icon and its colour."""
     if labelled is not None:
         return "Labelled", "rule", "blue"
     if chosen is None:
