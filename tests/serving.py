@@ -1,6 +1,7 @@
 """A real console process for tests: `streamlit run app.py` on a free loopback port, with users of every role."""
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -73,6 +74,16 @@ class Served:
             except (requests.ConnectionError, requests.Timeout):
                 pass
             assert self._process.poll() is None and time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.1)
+
+    def until_policy(self, number: int) -> None:
+        """Wait until the process decides under this policy, which another one has brought into force."""
+        deadline = time.monotonic() + START_SECONDS
+        while not any(
+            (event := json.loads(line))["event_type"] == "state_refreshed" and event["versions"]["policy"] == str(number)
+            for line in self.logged().splitlines() if line.startswith("{")
+        ):
+            assert self._process.poll() is None and time.monotonic() < deadline, self.logged()[-3000:]
             time.sleep(0.1)
 
     def most_memory(self) -> int:

@@ -122,7 +122,8 @@ def test_a_reason_typed_for_one_ticket_does_not_go_with_the_next(served: Served,
 
 def test_a_decision_is_confirmed_with_the_keys_and_an_earlier_ticket_from_the_table(served: Served, admin: Page) -> None:
     live = served.engine.policies.live()
-    served.engine.policies.add(replace(live, thresholds=Thresholds(auto=1.0, preselect=0.0)), author="test", reason="ask for each")
+    asking = replace(live, thresholds=Thresholds(auto=1.0, preselect=0.0))
+    served.until_policy(served.engine.policies.add(asking, author="test", reason="ask for each").number)
     try:
         go(admin, served)
         for text_ in (PARCEL, "i forgot my password"):
@@ -162,7 +163,7 @@ def test_a_decision_is_confirmed_with_the_keys_and_an_earlier_ticket_from_the_ta
             expect(admin.locator(".st-key-decision_opened")).to_have_count(0)
             settled(admin)
     finally:
-        served.engine.policies.add(live, author="test", reason="as before")
+        served.until_policy(served.engine.policies.add(live, author="test", reason="as before").number)
     latest = {row.body: row for row in reversed(served.engine.decisions.latest(limit=20))}
     assert [latest[text_].chosen == latest[text_].department for text_ in (PARCEL, "i forgot my password")] == [True, True]
     noted = served.engine.audit.find(limit=10, words=latest[PARCEL].ticket_id)
