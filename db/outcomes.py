@@ -15,7 +15,8 @@ from db.session import TICKET_PATIENCE, reading, transact
 from db.taxonomy import raise_counter
 from engine.domain import Exemplar, Outcome, OutcomeKind, Overrule, Ticket
 from engine.errors import NotFound, OutcomeRejected
-from engine.ports import Reviewed
+from engine.ports import Chosen, Reviewed
+from engine.standing import Standing
 
 LABEL_VERSION = "labels"
 # Adds to the totals and derives the rate from the new totals, in one statement that locks the department's row.
@@ -48,17 +49,18 @@ class Outcomes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
-        """A ticket that a decision was stored for, and the department that was decided. Raises NotFound."""
+    def ticket(self, ticket_id: str) -> Ticket:
+        """A ticket that a decision was stored for. Raises NotFound."""
         # It waits for no lock, and somebody waits for it: with a database that says nothing a label is refused as soon as a ticket is kept.
         with reading(self._engine, patience=TICKET_PATIENCE) as connection:
-            row = _found(connection, ticket_id, "Nothing was stored.")
-        return ticket_from(row), row.department
+            return ticket_from(_found(connection, ticket_id, "Nothing was stored."))
 
     def label(
-        self, outcome: Outcome, *, now: datetime, learn: bool = True, also: Callable[[Any, Reviewed], None] | None = None
+        self, outcome: Outcome, *, now: datetime, learn: bool = True, based_on: Standing | None = None,
+        also: Callable[[Any, Reviewed], None] | None = None,
     ) -> Reviewed:
-        """Store a label, or replace an earlier one. Raises NotFound, OutcomeRejected for an unknown department.
+        """Store a label, or replace an earlier one. Raises NotFound, OutcomeRejected for an unknown department, and Conflict where
+        somebody has labelled the ticket or chosen for it since it stood as `based_on`; nothing was stored then.
 
         With `learn` the ticket becomes, in the same transaction, an exemplar of the department that was right, in place of
         any that it was before; its vector is to follow. Exemplars that tickets of the same fingerprint have made for another
@@ -66,7 +68,7 @@ class Outcomes:
         with its connection, and may run again after a deadlock.
         """
         def work(connection: Connection) -> Reviewed:
-            reviewed = _labelled(connection, outcome, now=now)
+            reviewed = _labelled(connection, outcome, now=now, based_on=based_on)
             if learn and reviewed.ticket.text:
                 reviewed = replace(reviewed, exemplar_id=_learned(connection, reviewed))
             # Numbers of labels are no sign of a change: a lower one may be committed later.
@@ -77,18 +79,25 @@ class Outcomes:
 
         return transact(self._engine, work)
 
-    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any, str], None] | None = None) -> str | None:
+    def overrule(
+        self, overrule: Overrule, *, now: datetime, based_on: Standing | None = None, also: Callable[[Any, Chosen], None] | None = None
+    ) -> Chosen:
         """Store an agent's own choice. Another department than the decided one moves the ticket, to the front of the review queue
-        too; the decided one confirms it, or takes it back. Raises NotFound, and OutcomeRejected for a department that is unknown or retired.
+        too; the decided one confirms it, or takes it back. Raises NotFound, OutcomeRejected for a department that is unknown or retired,
+        and Conflict where somebody has chosen since the ticket stood as `based_on`; nothing was stored then.
 
-        A supervisor's label stands: where there is one, the choice is noted beside it, changes nothing, and the label's
-        department is returned. `also` as for `label`, with the department that was in force so far.
+        A supervisor's label stands: where there is one, the choice is noted beside it and changes nothing. `also` as for `label`.
         """
-        def work(connection: Connection) -> str | None:
+        def work(connection: Connection) -> Chosen:
             _must_exist(connection, overrule.department, live=True)
             row = _found(connection, overrule.ticket_id, "The choice was not stored.", lock=True)
             if row.text_removed_at is not None:
                 raise OutcomeRejected("ticket_id: its text was removed, so nobody can say where it belongs. Nothing was stored.")
+            if based_on is not None:
+                based_on.allows_choice(row)
+            chosen = Chosen(
+                decided=row.department, before=row.actual_outcome or row.overruled_to or row.department, labelled=row.actual_outcome
+            )
             moved = {} if row.actual_outcome is not None else {
                 "overruled_to": None if overrule.department == row.department else overrule.department
             }
@@ -102,8 +111,8 @@ class Outcomes:
                 )
             )
             if also is not None:
-                also(connection, row.actual_outcome or row.overruled_to or row.department)
-            return row.actual_outcome
+                also(connection, chosen)
+            return chosen
 
         return transact(self._engine, work)
 
@@ -148,9 +157,11 @@ class Outcomes:
             return list(connection.execute(text(_RECOUNT + " order by department")).all())
 
 
-def _labelled(connection: Connection, outcome: Outcome, *, now: datetime) -> Reviewed:
+def _labelled(connection: Connection, outcome: Outcome, *, now: datetime, based_on: Standing | None) -> Reviewed:
     # Two supervisors labelling one ticket come one after the other, so the totals stay a recount and one exemplar is left.
     row = _found(connection, outcome.ticket_id, "The label was not stored.", lock=True)
+    if based_on is not None:
+        based_on.allows_label(outcome.department, row)
     _must_exist(connection, outcome.department)
     correct = row.department == outcome.department
     was_labelled = row.actual_outcome is not None

@@ -10,8 +10,9 @@ from engine.audit import Audit
 from engine.domain import Origin, Outcome, Overrule, Policy, Ticket
 from engine.errors import NotFound
 from engine.policy import changes
-from engine.ports import OutcomeStore, PolicyHistory, Reviewed
+from engine.ports import Chosen, OutcomeStore, PolicyHistory, Reviewed
 from engine.sanitize import remark
+from engine.standing import Standing
 
 
 class AuditedOutcomes:
@@ -24,15 +25,16 @@ class AuditedOutcomes:
         self._store = store
         self._audit = audit
 
-    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
+    def ticket(self, ticket_id: str) -> Ticket:
         """As the store's own. Raises NotFound."""
         _must_be_a_number(ticket_id)
-        return self._store.decided(ticket_id)
+        return self._store.ticket(ticket_id)
 
     def label(
-        self, outcome: Outcome, *, now: datetime, learn: bool = True, also: Callable[[Any, Reviewed], None] | None = None
+        self, outcome: Outcome, *, now: datetime, learn: bool = True, based_on: Standing | None = None,
+        also: Callable[[Any, Reviewed], None] | None = None,
     ) -> Reviewed:
-        """Store the label and who gave it in one transaction. Raises NotFound, OutcomeRejected."""
+        """Store the label and who gave it in one transaction. Raises NotFound, OutcomeRejected, Conflict."""
         _must_be_a_number(outcome.ticket_id)
 
         def noted(connection: Any, reviewed: Reviewed) -> None:
@@ -45,23 +47,25 @@ class AuditedOutcomes:
                 )
 
         clean = replace(outcome, department=remark(outcome.department), note=remark(outcome.note))
-        return self._store.label(clean, now=now, learn=learn, also=noted)
+        return self._store.label(clean, now=now, learn=learn, based_on=based_on, also=noted)
 
-    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any, str], None] | None = None) -> str | None:
-        """As the store's own, and who did it in the same transaction. Raises NotFound, OutcomeRejected."""
-        _, decided_for = self.decided(overrule.ticket_id)
-        clean = replace(overrule, department=remark(overrule.department), reason=remark(overrule.reason))
-        action = "ticket_confirmed" if clean.department == decided_for else "ticket_overruled"
+    def overrule(
+        self, overrule: Overrule, *, now: datetime, based_on: Standing | None = None, also: Callable[[Any, Chosen], None] | None = None
+    ) -> Chosen:
+        """As the store's own, and who did it in the same transaction. Raises NotFound, OutcomeRejected, Conflict."""
+        _must_be_a_number(overrule.ticket_id)
 
-        def noted(connection: Any, before: str) -> None:
+        def noted(connection: Any, chosen: Chosen) -> None:
             if also is not None:
-                also(connection, before)
+                also(connection, chosen)
+            action = "ticket_confirmed" if clean.department == chosen.decided else "ticket_overruled"
             self._audit.record(
                 clean.by, action, "ticket", clean.ticket_id, connection=connection,
-                before={"department": before}, after={"department": clean.department},
+                before={"department": chosen.before}, after={"department": clean.department},
             )
 
-        return self._store.overrule(clean, now=now, also=noted)
+        clean = replace(overrule, department=remark(overrule.department), reason=remark(overrule.reason))
+        return self._store.overrule(clean, now=now, based_on=based_on, also=noted)
 
 
 def _facts(label: Outcome) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from engine.domain import Candidate, Decision, Department, Exemplar, Neighbour, Outcome, Overrule, Policy, Ticket, Topic
+from engine.standing import Standing
 
 Clock = Callable[[], datetime]  # timezone-aware, UTC
 
@@ -153,6 +154,15 @@ class Reviewed:
         return self.predicted == self.actual
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What a stored choice met: the department that was decided, the one in force `before`, and a supervisor's label, which stands."""
+
+    decided: str
+    before: str
+    labelled: str | None
+
+
 class TicketSpool(Protocol):
     """Where accepted tickets wait while the database is away."""
 
@@ -163,19 +173,23 @@ class TicketSpool(Protocol):
 class OutcomeStore(Protocol):
     """Supervisors' labels and agents' choices."""
 
-    def decided(self, ticket_id: str) -> tuple[Ticket, str]:
-        """A ticket that a decision was stored for, and the department that was decided. Raises NotFound."""
+    def ticket(self, ticket_id: str) -> Ticket:
+        """A ticket that a decision was stored for. Raises NotFound."""
         ...
 
     def label(
-        self, outcome: Outcome, *, now: datetime, learn: bool = True, also: Callable[[Any, Reviewed], None] | None = None
+        self, outcome: Outcome, *, now: datetime, learn: bool = True, based_on: Standing | None = None,
+        also: Callable[[Any, Reviewed], None] | None = None,
     ) -> Reviewed:
-        """Store the label, `routing_accuracy`, with `learn` the exemplar, and what `also` does in one transaction. Raises NotFound."""
+        """Store the label, `routing_accuracy`, with `learn` the exemplar, and what `also` does in one transaction. Raises NotFound,
+        OutcomeRejected, and Conflict where the ticket does not stand any more as `based_on` says."""
         ...
 
-    def overrule(self, overrule: Overrule, *, now: datetime, also: Callable[[Any, str], None] | None = None) -> str | None:
-        """Store it, with what `also` does with the connection and the department so far; the department of a supervisor's label,
-        if there is one: that stands. Raises NotFound, OutcomeRejected."""
+    def overrule(
+        self, overrule: Overrule, *, now: datetime, based_on: Standing | None = None, also: Callable[[Any, Chosen], None] | None = None
+    ) -> Chosen:
+        """Store it, with what `also` does, in one transaction. Raises as `label`."""
+        ...
 
 
 class ExemplarStore(Protocol):

@@ -26,6 +26,7 @@ from engine.ports import DecisionLog as Log
 from engine.resilience import Deadline, within
 from engine.retrieval import Retrieval
 from engine.sanitize import admit
+from engine.standing import Standing
 from engine.state import RoutingState, StateSource
 from engine.verdict import Verdict, decided, surest
 from engine.work import Timer, Work, degraded
@@ -146,35 +147,33 @@ class ConfidenceRouter:
         self._decide([work], state)
         return self._finished(work, state)
 
-    def review(self, outcome: Outcome, *, at: datetime | None = None, learn: bool = True) -> Reviewed:
-        """Store a supervisor's label and learn from it, at `at` or now. Raises NotFound, OutcomeRejected, ServiceUnavailable;
-        nothing was stored then. What cannot follow at once is done later, which the result's `late` says.
-
-        Without `learn` the ticket does not become an exemplar.
+    def review(self, outcome: Outcome, *, at: datetime | None = None, learn: bool = True, based_on: Standing | None = None) -> Reviewed:
+        """Store a supervisor's label and learn from it, at `at` or now. Raises NotFound, OutcomeRejected, ServiceUnavailable, and Conflict
+        where the ticket does not stand any more as `based_on`; nothing was stored then. What cannot follow at once is done later, which
+        the result's `late` says. Without `learn` the ticket does not become an exemplar.
         """
-        print_ = fingerprint(self._outcomes.decided(outcome.ticket_id)[0].text)
+        print_ = fingerprint(self._outcomes.ticket(outcome.ticket_id).text)
         # Before the label is stored, so that no end of this process in between leaves a wrong answer behind. A label that confirms
         # its own ticket's decision may contradict an answer that came from an earlier label or from another ticket of this text.
         self._exact.agree(print_, outcome.department, self._state.current())
-        reviewed = self._outcomes.label(outcome, now=at or self._clock(), learn=learn)
+        reviewed = self._outcomes.label(outcome, now=at or self._clock(), learn=learn, based_on=based_on)
         late = self._late(lambda: self._learn(reviewed)) if learn else ""
         # And after it, for what was decided in between without the cache.
         late = self._late(lambda: self._exact.agree(print_, outcome.department, self._state.current())) or late
         self._log.event("ticket_reviewed", ticket_id=outcome.ticket_id, correct=reviewed.correct, department=reviewed.predicted)
         return replace(reviewed, late=late)
 
-    def overrule(self, overrule: Overrule) -> str | None:
+    def overrule(self, overrule: Overrule, *, based_on: Standing | None = None) -> str | None:
         """Store an agent's own choice; a cached answer that it contradicts is not given again. The department of a supervisor's label
-        is returned where there is one: that stands. Raises NotFound, OutcomeRejected, ServiceUnavailable; nothing was stored then.
+        is returned where there is one: that stands. Raises as `review`; nothing was stored then.
         """
-        ticket, decided_for = self._outcomes.decided(overrule.ticket_id)
-        print_ = fingerprint(ticket.text)
+        print_ = fingerprint(self._outcomes.ticket(overrule.ticket_id).text)
         self._exact.agree(print_, overrule.department, self._state.current())
-        labelled = self._outcomes.overrule(overrule, now=self._clock())
+        chosen = self._outcomes.overrule(overrule, now=self._clock(), based_on=based_on)
         self._late(lambda: self._exact.agree(print_, overrule.department, self._state.current()))
-        confirmed = overrule.department == decided_for
+        confirmed = overrule.department == chosen.decided
         self._log.event("ticket_confirmed" if confirmed else "ticket_overruled", ticket_id=overrule.ticket_id, department=overrule.department)
-        return labelled
+        return chosen.labelled
 
     def _late(self, follow: Callable[[], None]) -> str:
         """Do what follows from something that is stored; the service that keeps it from being done now, if one does."""

@@ -11,6 +11,7 @@ from engine.access import Permission
 from engine.bootstrap import Engine
 from engine.domain import Automation, Candidate, Decision, Overrule
 from engine.errors import ConsoleError
+from engine.standing import Standing
 from pages.parts import guard, second_click, words
 from pages.parts.guard import Operator
 
@@ -132,11 +133,8 @@ def _choose(own: Choice, overrule: Overrule, seen: str | None, engine: Engine) -
             # The buttons have changed places under the pointer, or two clicks came at once.
             if overrule.department != own.chosen:
                 own.refuse("This click came within two seconds of the one that counted. Click again if you mean it.")
-        elif row.chosen != seen:
-            own.take(row)
-            own.refuse("Somebody has chosen for it meanwhile. Choose again if that is not right.")
         else:
-            own.labelled = engine.router.overrule(overrule)
+            own.labelled = engine.router.overrule(overrule, based_on=Standing(chosen=seen, labelled_at=row.reviewed_at))
             own.chosen, own.by, own.refused, own.ended = overrule.department, overrule.by, "", time.monotonic()
     except ConsoleError as error:
         own.refuse(str(error))

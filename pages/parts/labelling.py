@@ -12,9 +12,10 @@ import streamlit as st
 from engine.access import Permission
 from engine.bootstrap import Engine
 from engine.domain import Method, Outcome
-from engine.errors import ConsoleError
+from engine.errors import Conflict, ConsoleError
 from engine.intervals import wilson
 from engine.sanitize import remark
+from engine.standing import Standing
 from pages.parts import guard, second_click, words
 
 
@@ -193,18 +194,11 @@ def _save(*, row: Any, engine: Engine, operator: str, place: str) -> None:
         if outcome == own.saved and second_click.near(own.ended):
             return
         own.refused = ("", "")
-        now = next(iter(engine.decisions.rows([id_])), row)
-        if now.reviewed_at != row.reviewed_at:
-            if not place:
-                own.reviewing = now
-            own.refused = (id_, f"{now.reviewed_by} labelled it as {now.actual_outcome} meanwhile. Save again to replace that label.")
-            return
-        if now.chosen != row.chosen:
-            own.refused = (id_, f"An agent has chosen {now.chosen} for it meanwhile. Save again if {outcome.department} is right.")
-            return
-        reviewed = engine.router.review(outcome)
+        reviewed = engine.router.review(outcome, based_on=Standing.of(row))
     except ConsoleError as error:
         own.refused = (id_, str(error))
+        if isinstance(error, Conflict) and not place:
+            own.reviewing = _as_it_is(row, engine)
         return
     own.saved, own.ended = outcome, time.monotonic()
     verdict = "confirmed" if reviewed.correct else f"corrected to {reviewed.actual}"

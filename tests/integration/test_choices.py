@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,8 +12,9 @@ import pytest
 
 from engine.bootstrap import Engine
 from engine.domain import Automation, Decision, Method, Outcome, Overrule, Thresholds, TicketDraft
-from engine.errors import NotFound, OutcomeRejected
+from engine.errors import Conflict, NotFound, OutcomeRejected
 from engine.fingerprint import fingerprint
+from engine.standing import Standing
 from engine.telemetry.log import DecisionLog
 
 BILL = "you took the money twice for my october bill"
@@ -150,3 +153,44 @@ def test_confirmations_are_logged_apart_from_overrules(console: Engine) -> None:
     assert mine == [
         ("ticket_confirmed", decision.department), ("ticket_overruled", other(decision)), ("ticket_confirmed", decision.department),
     ]
+
+
+def at_once(deeds: list[Callable[[], object]]) -> list[Conflict]:
+    """Do all of it at the same time; what was refused."""
+    def tried(deed: Callable[[], object]) -> Conflict | None:
+        try:
+            deed()
+        except Conflict as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(len(deeds)) as pool:
+        return [error for error in pool.map(tried, deeds) if error is not None]
+
+
+def test_of_what_many_choose_in_sight_of_the_same_ticket_one_is_stored(console: Engine) -> None:
+    decision = routed(console)
+    seen, departments = Standing.of(row(console, decision)), [d.name for d in console.taxonomy.departments()][:6]
+    choices = [Overrule(ticket_id=decision.ticket_id, department=name, by=name) for name in departments]
+    refused = at_once([lambda choice=choice: console.router.overrule(choice, based_on=seen) for choice in choices])
+    assert [str(error) for error in refused] == ["Somebody has chosen for it meanwhile. Choose again if that is not right."] * 5
+    won = row(console, decision).chosen
+    assert [(r.actor, r.after["department"]) for r in console.audit.find(limit=9, words=decision.ticket_id)] == [(won, won)]
+    console.router.overrule(replace(choices[0], by="again"), based_on=Standing.of(row(console, decision)))
+    assert row(console, decision).chosen == departments[0]
+
+
+def test_of_the_labels_that_many_give_in_sight_of_the_same_ticket_one_is_stored(console: Engine) -> None:
+    decision = routed(console)
+    seen, departments = Standing.of(row(console, decision)), [d.name for d in console.taxonomy.departments()][:6]
+    labels = [Outcome(ticket_id=decision.ticket_id, department=name, labelled_by=name) for name in departments]
+    refused = at_once([lambda label=label: console.router.review(label, based_on=seen) for label in labels])
+    stored = row(console, decision)
+    said = f"{stored.reviewed_by} labelled it as {stored.actual_outcome} meanwhile. Save again to replace that label."
+    assert [str(error) for error in refused] == [said] * 5
+    assert sum(r.total_predictions for r in console.outcomes.accuracy()) == 1
+    assert [r.actor for r in console.audit.find(limit=9, words=decision.ticket_id)] == [stored.reviewed_by]
+    choose(console, decision, other(decision))
+    with pytest.raises(Conflict, match=f"An agent has chosen {other(decision)} for it meanwhile. Save again if Sales is right."):
+        console.router.review(Outcome(ticket_id=decision.ticket_id, department="Sales", labelled_by="sue"), based_on=Standing.of(stored))
+    assert row(console, decision).actual_outcome == stored.actual_outcome

@@ -116,7 +116,7 @@ def test_a_choice_that_cannot_be_stored_says_so_and_can_be_made_again(page: AppT
     under(console, ASK)
     id_ = send(page, console)
 
-    def away(*_: object) -> None:
+    def away(*_: object, **__: object) -> None:
         raise ServiceUnavailable("database", "connection refused")
 
     with monkeypatch.context() as patch:

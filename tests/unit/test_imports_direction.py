@@ -15,10 +15,10 @@ DRIVERS = {
 # What joins everything, and its parts, which join adapters but get the database from it.
 BOOTSTRAP = "engine/bootstrap.py"
 PARTS = {"engine/backends.py", "engine/telling.py", "engine/watching.py"}
-# The last ones are nouns of statistics, alerts and policies, without an outward import of their own.
+# The last ones are nouns of statistics, alerts, policies and labels, without an outward import of their own.
 PORTS = {
     "engine.ports", "engine.domain", "engine.errors", "engine.figures", "engine.histograms", "engine.timeline", "engine.alerts", "engine.notice", "engine.usage",
-    "engine.kept", "engine.policy_words", "engine.sampled",
+    "engine.kept", "engine.policy_words", "engine.sampled", "engine.standing",
 }
 PAGE_LINES, MODULE_LINES = 80, 300
 
