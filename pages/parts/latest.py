@@ -1,4 +1,4 @@
-"""The latest tickets: which of them wait for somebody, and each of them opened again."""
+"""The latest tickets: which of them wait for somebody, and any ticket opened again."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from engine.bootstrap import Engine
-from engine.errors import ConsoleError
+from engine.errors import ConsoleError, NotFound
+from engine.sanitize import remark
 from pages.parts import words
 from pages.parts import decision as decision_view
 from pages.parts.guard import Operator
@@ -23,14 +24,16 @@ PLACE = "_opened"
 
 @dataclass(slots=True)
 class Opened:
-    """The ticket of the table that is open below it, "" for none; `closed`: how often one was closed."""
+    """The ticket that is open below the table, "" for none. `tables`, `boxes`: how often the table was made without a mark, the box for
+    a number without one, because another ticket than theirs was opened or none is."""
 
     ticket_id: str = ""
-    closed: int = 0
+    tables: int = 0
+    boxes: int = 0
 
 
 def show(*, engine: Engine, operator: Operator) -> None:
-    """The table, with the ticket that was chosen in it below."""
+    """The table, with the ticket that was chosen in it or by its number below."""
     own: Opened = st.session_state.setdefault("opened", Opened())
     everybody = operator.may("all_tickets")
     # To the left: the table's own buttons appear to the right above it.
@@ -40,6 +43,7 @@ def show(*, engine: Engine, operator: Operator) -> None:
             "Only those that wait", key="latest_open",
             help="To be confirmed or chosen for, and neither done nor labelled yet; of the last seven days",
         )
+        _by_number(own)
     most = SHOWN_OPEN if waiting else SHOWN
     try:
         rows = engine.decisions.latest(
@@ -64,7 +68,7 @@ def show(*, engine: Engine, operator: Operator) -> None:
 def _table(rows: Sequence[Any], own: Opened) -> None:
     ids = [row.ticket_id for row in rows]
     # Another table for other tickets: what is marked in it is a line, and must not become another ticket's.
-    key = f"latest_{own.closed}_{hash(tuple(ids))}"
+    key = f"latest_{own.tables}_{hash(tuple(ids))}"
     with st.container(key="latest"):
         st.dataframe(
             table(rows), hide_index=True, width="stretch", column_config={**words.TIMES, **words.CONFIDENCES}, key=key,
@@ -77,6 +81,20 @@ def _table(rows: Sequence[Any], own: Opened) -> None:
 def _mark(own: Opened, ids: list[str], key: str) -> None:
     marked = st.session_state.to_dict()[key]["selection"]["rows"]
     own.ticket_id = ids[marked[0]] if marked else ""
+    own.boxes += 1
+
+
+def _by_number(own: Opened) -> None:
+    key = f"open_number_{own.boxes}"
+    st.text_input(
+        "Open a ticket by its number", key=key, placeholder="Open by ticket number", label_visibility="collapsed", width=240,
+        icon=":material/search:", on_change=lambda: _enter(own, key),
+    )
+
+
+def _enter(own: Opened, key: str) -> None:
+    own.ticket_id = remark(st.session_state.to_dict()[key], maximum=64)
+    own.tables += 1
 
 
 def table(rows: Sequence[Any]) -> pd.DataFrame:
@@ -100,18 +118,22 @@ def _open(own: Opened, *, engine: Engine, operator: Operator) -> None:
             st.button("Close", key="close_opened", icon=":material/close:", on_click=_close, args=(own,))
         try:
             ticket, decision = engine.decisions.find(own.ticket_id)
+        except NotFound:
+            ticket = None
         except ConsoleError as error:
             st.warning("The ticket cannot be opened. Nothing is lost.", icon=":material/cloud_off:")
             st.text(str(error))
             return
-        if operator.may("all_tickets") or ticket.created_by == operator.name:
+        everybody = operator.may("all_tickets")
+        if ticket is not None and (everybody or ticket.created_by == operator.name):
             decision_view.show(decision, ticket, engine=engine, operator=operator.name, place=PLACE)
         else:
-            # The role has changed since it was opened.
-            st.warning("This ticket is not one of yours.", icon=":material/lock:")
+            # Whether somebody else's ticket has the number is nothing that this role is told.
+            st.warning(f"No ticket{'' if everybody else ' of yours'} has this number. Check it and try again.", icon=":material/search_off:")
 
 
 def _close(own: Opened) -> None:
     own.ticket_id = ""
     # A table anew: in the old one the line would stay marked, and a click on it would only take the mark away.
-    own.closed += 1
+    own.tables += 1
+    own.boxes += 1

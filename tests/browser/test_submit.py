@@ -162,6 +162,14 @@ def test_a_decision_is_confirmed_with_the_keys_and_an_earlier_ticket_from_the_ta
             admin.locator(".st-key-close_opened button").click()
             expect(admin.locator(".st-key-decision_opened")).to_have_count(0)
             settled(admin)
+        # By its number it opens as well, and without a mark in the table.
+        number = next(row.ticket_id for row in served.engine.decisions.latest(limit=20) if row.body == PARCEL)
+        admin.locator("[class*=st-key-open_number_] input").fill(number)
+        admin.keyboard.press("Enter")
+        expect(admin.locator(".st-key-decision_opened")).to_contain_text(PARCEL)
+        settled(admin)
+        admin.locator(".st-key-close_opened button").click()
+        expect(admin.locator("[class*=st-key-open_number_] input")).to_have_value("")
     finally:
         served.until_policy(served.engine.policies.add(live, author="test", reason="as before").number)
     latest = {row.body: row for row in reversed(served.engine.decisions.latest(limit=20))}

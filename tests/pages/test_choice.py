@@ -296,3 +296,37 @@ def test_an_opened_ticket_that_cannot_be_shown(
         assert "The text was removed" in said(page) and not any(key.startswith("alternative_") for key in keys(page))
     else:
         assert "The ticket cannot be opened. Nothing is lost." in said(page)
+
+
+def by_number(page: AppTest, number: str) -> AppTest:
+    """Open a ticket by its number; the box is made anew now and then."""
+    box = next(box for box in page.text_input if str(box.key).startswith("open_number_"))
+    return box.set_value(number).run()
+
+
+def test_a_ticket_of_any_age_opens_by_its_number_and_of_an_agent_only_the_own(page: AppTest, console: Engine) -> None:
+    under(console, ASK)
+    first = send(page, console)
+    for number in range(12):
+        console.router.route(TicketDraft(body=f"where is my parcel, order {number}", created_by="ann"))
+    foreign = console.router.route(TicketDraft(body="joe asks for a refund", created_by="joe")).ticket_id
+    by_number(page, f"  {first} ")
+    assert f"Ticket {first}" in headed(page).replace("\\", "") and f"confirm_{first}_opened" in keys(page)
+    page.button(key=f"confirm_{first}_opened").click().run()
+    assert console.decisions.rows([first])[0].chosen is not None
+    page.button(key="close_opened").click().run()
+    assert [box.value for box in page.text_input if str(box.key).startswith("open_number_")] == [""]
+    for missing in (foreign, "T-20260131-0000000000", "nonsense\0 *bold*", "' or 1=1 --"):
+        by_number(page, missing)
+        assert "No ticket of yours has this number." in said(page) and "joe asks" not in said(page)
+        assert not page.exception
+    by_number(page, "")
+    assert "No ticket of yours" not in said(page)
+
+
+def test_whoever_may_see_all_tickets_opens_each_by_its_number(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = console.router.route(TicketDraft(body=BILL, created_by="joe")).ticket_id
+    open_page: Callable[[str], AppTest] = opening(console, monkeypatch, Role.SUPERVISOR, name="sue")
+    page = by_number(open_page("submit"), foreign)
+    assert BILL in said(page)
+    assert "No ticket has this number." in said(by_number(page, "T-1"))
