@@ -31,6 +31,11 @@ def words(text: str) -> frozenset[str]:
     return frozenset(word.replace("'", "").replace("’", "") for word in _WORD.findall(text.lower()))
 
 
+def denies(text: str) -> bool:
+    """True when the text holds a negation."""
+    return bool(words(text) & _NEGATIONS)
+
+
 def conflict(text: str, other: str) -> bool:
     """True when exactly one of the texts holds a negation, or they hold opposite words and not both of a pair."""
     mine, theirs = words(text), words(other)

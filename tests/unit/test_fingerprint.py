@@ -24,6 +24,9 @@ from engine.fingerprint import fingerprint, normalised
         ("My name is Kim. Where is my card?", "my name is Sam, where is my card"),
         ("don't charge me", "dont charge me"),
         ("where is my parcel\nKind regards\nAlex", "where is my parcel"),
+        ("where is my parcel\nKind regards,\n\nAlex McDonald\n", "where is my parcel, best regards, Zoë O'Neill-Ruiz."),
+        ("my name is Ann-Marie Lee and my card is lost", "My name is Kim and my card is lost"),
+        ("My name is Kim\nWhere is my card?", "My name is Sam Lee! Where is my card?"),
         ("the  bill\n\nis late", "the bill is late"),
     ],
 )
@@ -42,6 +45,19 @@ def test_texts_that_differ_only_in_identifiers_case_or_punctuation_share_a_finge
         ("refund 12 items", "refund 12 euros"),
         ("where is my card", "where is my order"),
         ("error E4", "error E5"),
+        # No name, or more than a name.
+        ("hi my name is ann cancel my contract", "hi my name is ann extend my contract"),
+        ("My name is Ann Cancel my contract", "My name is Ann Extend my contract"),
+        ("my name is ann never got my card", "my name is ann finally got my card"),
+        ("my name is not correct", "my name is now correct"),
+        ("My name is Not Correct.", "My name is Now Correct."),
+        ("MY NAME IS NOT CORRECT", "MY NAME IS NOW CORRECT"),
+        ("my name is spelled wrong", "my name is ann lee"),
+        ("My name is Ann never got my card", "My name is Ann finally got my card"),
+        ("hello my name is Ann not happy with you", "hello my name is Ann very happy with you"),
+        ("please close it, regards no", "please close it, regards yes"),
+        ("please close it. Regards, No", "please close it. Regards, Yes"),
+        ("close it? cheers\nno", "close it? cheers\nyes"),
     ],
 )
 def test_a_negation_or_another_word_makes_another_fingerprint(one: str, other: str) -> None:
