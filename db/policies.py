@@ -35,7 +35,9 @@ class Policies:
             return list(connection.execute(select(policies).order_by(policies.c.number.desc())).all())
 
     def find(self, number: int) -> Policy:
-        """Raises NotFound."""
+        """The policy of this number, the built-in defaults for 0. Raises NotFound."""
+        if number == 0:
+            return _policy(None)
         with reading(self._engine) as connection:
             row = connection.execute(select(policies).where(policies.c.number == number)).first()
         if row is None:

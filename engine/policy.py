@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from engine import policy_words
 from engine.accuracy import AccuracySnapshot
 from engine.domain import Method, Policy, Stage, Thresholds
 from engine.errors import PolicyRejected
@@ -185,11 +186,12 @@ def save(
 
 
 def restore(number: int, store: PolicyStore, *, departments: Collection[str], author: str, based_on: int | None = None) -> Policy:
-    """Make an earlier policy's content the live one again, as a new policy. Raises NotFound, and as `save` does."""
+    """Make an earlier policy's content the live one again, as a new policy; 0 stands for the built-in defaults. Raises NotFound, and
+    as `save` does."""
     old = store.find(number)
     kept = {name: thresholds for name, thresholds in old.departments.items() if name in departments}
     return save(
-        replace(old, departments=kept), store, departments=departments, author=author, reason=f"Back to policy {number}.",
+        replace(old, departments=kept), store, departments=departments, author=author, reason=f"Back to {policy_words.name(number)}.",
         based_on=based_on,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import streamlit as st
 
 from engine import policy as policies
+from engine import policy_words
 from engine.errors import ConsoleError
 from pages.parts import policy_form, policy_kept, policy_saving, policy_start
 from pages.parts.guard import open_page
@@ -53,8 +54,8 @@ policy_saving.refused()
 
 st.subheader("Earlier policies", anchor=False)
 chosen = policy_form.history(history)
-if chosen is not None and st.button(f"Go back to policy {chosen}", key="restore_policy", icon=":material/undo:"):
+if chosen is not None and st.button(f"Go back to {policy_words.name(chosen)}", key="restore_policy", icon=":material/undo:"):
     policy_saving.put_in_force(
         lambda: policies.restore(chosen, engine.policies, based_on=seen, **by), ("restore", chosen), engine,
-        done=f"Back to policy {chosen}, now in force as policy {{}}.",
+        done=f"Back to {policy_words.name(chosen)}, now in force as policy {{}}.",
     )

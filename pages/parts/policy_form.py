@@ -21,6 +21,8 @@ from pages.parts.policy_start import Start, figure
 STAGES = {
     Stage.EXACT: "Exact cache", Stage.SEMANTIC: "Similar tickets", Stage.LEARNED: "Learned router", Stage.RAG_LLM: "Language model",
 }
+# What a decision that is stored cannot tell anew.
+UNCOUNTED = {"similarity": "the nearest similarity", "neighbours": "the neighbours that must agree", "deadline": "the deadline"}
 BASIS = {
     Basis.OWN: "own labels", Basis.POOLED: "all with few labels", Basis.NONE: "nothing yet: the explicit thresholds hold",
 }
@@ -218,6 +220,11 @@ def compare(live: Policy, proposed: Policy, evidence: Evidence, snapshot: Accura
         low, high = after.interval
         paired = "" if proposed == live else " Both policies are counted from the same tickets: their difference is as a rule surer."
         st.caption(f"Of these right: 95% interval {low:.1%} to {high:.1%}.{paired}")
+    if uncounted := [title for name, title in UNCOUNTED.items() if getattr(live, name) != getattr(proposed, name)]:
+        st.caption(
+            f"Not in these figures: {' and '.join(uncounted)}. They change by whom tickets are answered, which only new tickets show: "
+            "look at the dashboard, filtered by policy, after the change."
+        )
 
 
 def _percent(share: float | None) -> float | None:
@@ -246,5 +253,6 @@ def history(rows: Sequence[Any]) -> int | None:
             "Routed alone from": st.column_config.NumberColumn(format=EXACT),
         },
     )
-    earlier = [r.number for r in rows if not r.live]
-    return st.selectbox("Go back to", earlier, index=None, key="policy_earlier") if earlier else None
+    # What was in force before the first change is no row.
+    earlier = [*(r.number for r in rows if not r.live), 0]
+    return st.selectbox("Go back to", earlier, index=None, key="policy_earlier", format_func=policy_words.name)

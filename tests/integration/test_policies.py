@@ -30,6 +30,9 @@ def test_a_saved_policy_is_live_on_another_instance_and_an_earlier_one_can_be_re
     assert back.number > saved.number
     assert replace(back, number=0) == replace(saved, number=0)
     assert [row.live for row in first.policies.all()] == [True, False, False]
+    defaults = policies.restore(0, first.policies, departments=names(first), author="m")
+    assert defaults == replace(Policy(), number=4) == first.policies.live()
+    assert first.policies.all()[0].reason == "Back to the built-in defaults."
 
 
 def test_a_refused_policy_changes_nothing(console) -> None:

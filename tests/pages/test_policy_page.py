@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from engine import policy as policies
 from engine.access import Role
 from engine.bootstrap import Engine
-from engine.domain import Department, Policy, Thresholds
+from engine.domain import Department, Outcome, Policy, Thresholds, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.sanitize import remark
 from pages.parts import policy_form
@@ -66,6 +66,29 @@ def test_after_going_back_the_fields_show_the_policy_that_is_in_force_and_saving
     assert field(page, "Lowest tracked accuracy").value == 0.7
     save(page)
     assert (console.policies.live().number, console.policies.live().accuracy) == (4, 0.7)
+
+
+def test_the_first_change_can_be_taken_back_though_the_defaults_before_it_are_no_stored_policy(opened: OPENS, console: Engine) -> None:
+    another(console, accuracy=0.7)
+    page = opened("policy")
+    page.selectbox(key="policy_earlier").set_value(0).run()
+    page.button(key="restore_policy").click().run()
+    assert "Back to the built-in defaults, now in force as policy 2." in said(page)
+    assert console.policies.live() == replace(Policy(), number=2)
+
+
+def test_what_stored_decisions_cannot_tell_of_a_change_is_named(opened: OPENS, console: Engine) -> None:
+    another(console, review_rate=1.0)
+    console.state.refresh()
+    decision = console.router.route(TicketDraft(body="where is my parcel"))
+    console.router.review(Outcome(ticket_id=decision.ticket_id, department=decision.department, labelled_by="sue"))
+    console.state.refresh()
+    page = opened("policy")
+    assert "1 labels" in {metric.value for metric in page.metric} and "Not in these figures" not in said(page)
+    field(page, "Lowest tracked accuracy").set_value(0.7).run()
+    assert "Not in these figures" not in said(page)
+    field(page, "Nearest similarity at least").set_value(0.75).run()
+    assert "Not in these figures: the nearest similarity. They change by whom" in said(page)
 
 
 def test_a_page_on_which_nothing_was_entered_follows_the_policy_that_came_into_force(opened: OPENS, console: Engine) -> None:
