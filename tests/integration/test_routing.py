@@ -253,3 +253,15 @@ def test_neighbours_answer_that_needs_a_click_never_hides_a_supervisors_label(co
     live = console.state.current()
     strict = replace(live, policy=replace(live.policy, thresholds=Thresholds(0.98, 0.85)))
     assert console.router.replay(console.router.admit(draft(text)), strict).department == "Complaints"
+
+
+def test_a_local_model_that_cannot_be_run_leaves_the_words_to_decide(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OutOfMemory:
+        def run(self, *_: object) -> None:
+            raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(console.router._embedder, "_session", OutOfMemory())
+        decision = console.router.route(TicketDraft(body="you charged me twice for my october bill"))
+    assert decision.degraded_by == ("embedder",) and decision.department == "Billing and Payments"
+    assert console.decisions.find(decision.ticket_id)[1].degraded_by == ("embedder",)
