@@ -151,6 +151,8 @@ class Settings(BaseSettings):
         redis = sorted(n for n in given if n in {"redis_port", "redis_db", "redis_password", "redis_tls", "redis_cluster"} and getattr(self, n) is not None)
         if redis and self.redis_url is None and self.redis_host is None:
             raise _needs("Redis", [n.upper() for n in redis], ["REDIS_HOST (or REDIS_URL)"])
+        if self.redis_tls and self.redis_url is not None and not self.redis_url.get_secret_value().startswith("rediss://"):
+            raise ValueError("Redis: REDIS_TLS is set, but REDIS_URL does not begin with rediss://; begin it so, or leave REDIS_TLS out")
         if self.redis_ca_path is not None:
             if not (self.redis_address or "").startswith("rediss://"):
                 raise _needs("Redis", ["REDIS_CA_PATH"], ["REDIS_TLS (or REDIS_URL with rediss://)"])

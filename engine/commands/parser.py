@@ -3,14 +3,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NoReturn
 
 from engine.commands import access, backup, evaluation, operate, serve, tickets, work
 from engine.domain import Channel, Priority
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong in one line, as every other error of a command; the usage is long, and --help shows it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}. Nothing was done; see {self.prog} --help.\n")
+
+
 def build() -> argparse.ArgumentParser:
     """The parser; every command's function is in `run`."""
-    parser = argparse.ArgumentParser(prog="python -m engine", description="Route call-centre tickets with a confidence that is true.")
+    parser = _Parser(prog="python -m engine", description="Route call-centre tickets with a confidence that is true.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser("serve", help="serve the console on HOST and PORT until it is stopped")

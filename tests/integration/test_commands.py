@@ -60,9 +60,11 @@ def test_a_rejected_ticket_is_one_line_on_standard_error_and_exit_code_2(run) ->
     assert done.stderr.strip().splitlines() == ["error: body: at least 2 characters; found an empty text. Nothing was stored. Change the body and send it again."]
 
 
-def test_wrong_use_is_exit_code_2(run) -> None:
-    assert run("route").returncode == 2
-    assert run("no-such-command").returncode == 2
+def test_wrong_use_is_one_line_and_exit_code_2(run) -> None:
+    for arguments in (("route",), ("no-such-command",), ("user", "add"), ("evaluate", "--train", "a.csv"), ("route", "--text", "x", "--channel", "y"), ()):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and " --help." in done.stderr
 
 
 @pytest.mark.parametrize(

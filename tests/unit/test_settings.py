@@ -48,6 +48,15 @@ def test_a_dotenv_file_is_read_and_the_environment_wins_over_it(monkeypatch: pyt
     assert load().port == 9200
 
 
+def test_a_url_without_encryption_beside_the_wish_for_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, REDIS_URL="redis://:hush@h/0", REDIS_TLS="true")
+    with pytest.raises(ConfigurationError, match="REDIS_TLS is set, but REDIS_URL does not begin with rediss://") as refused:
+        load()
+    assert "hush" not in str(refused.value)
+    given(monkeypatch, REDIS_URL="rediss://:hush@h/0")
+    assert load().redis_address == "rediss://:hush@h/0"
+
+
 @pytest.mark.parametrize(
     ("values", "missing"),
     [
