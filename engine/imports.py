@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,9 @@ from engine.ports import DecisionStore
 from engine.router import ConfidenceRouter
 
 MAX_BYTES = 50_000_000
-BATCH = 128
+# A batch is about so long, so that whoever waits sees that it goes on; where a language model is asked, one ticket may take seconds.
+FIRST, BATCH = 8, 128
+SECONDS = 2.0
 _NAMED_ERRORS = 5
 
 
@@ -84,11 +87,12 @@ def read(content: bytes, *, name: str, router: ConfidenceRouter, text_column: st
 
 def run(
     file: ImportFile, *, router: ConfidenceRouter, store: DecisionStore, progress: Callable[[int, int], None] | None = None,
-    take: Callable[[int], None] | None = None,
+    take: Callable[[int], None] | None = None, stopwatch: Callable[[], float] = time.monotonic,
 ) -> ImportResult:
     """Route and store the tickets that are not stored yet, in batches of one transaction each.
 
-    `progress(done, total)` is called after each batch. Interrupted, it can be run again: stored tickets are passed over,
+    A batch is as large as can be expected to take SECONDS by the `stopwatch`, at most BATCH tickets, FIRST to begin with.
+    `progress(done, total)` is called after each. Interrupted, it can be run again: stored tickets are passed over,
     also those that another run of the same file stores at the same time.
     `take(tickets)` is asked once, before anything is stored, for as many as are to be routed; what it raises passes.
     Raises ImportRejected when an id of the file belongs to another ticket, ServiceUnavailable without the database.
@@ -98,8 +102,10 @@ def run(
     if take is not None and open_tickets:
         take(len(open_tickets))
     decisions: list[Decision] = []
-    for start in range(0, len(open_tickets), BATCH):
-        batch = open_tickets[start:start + BATCH]
+    start, size = 0, min(FIRST, BATCH)
+    while start < len(open_tickets):
+        batch, began = open_tickets[start:start + size], stopwatch()
+        start += size
         while batch:
             try:
                 decisions += router.route_tickets(batch)
@@ -111,9 +117,15 @@ def run(
                     raise
                 stored |= found
                 batch = [ticket for ticket in batch if ticket.id not in found]
+        size = _next_size(size, took=stopwatch() - began)
         if progress is not None:
             progress(len(stored) + len(decisions), len(file.tickets))
     return ImportResult(decisions=tuple(decisions), already_stored=len(stored))
+
+
+def _next_size(size: int, *, took: float) -> int:
+    """Twice as many at most: what comes next may be slower than what came before."""
+    return max(1, min(BATCH, 2 * size, int(size * SECONDS / max(took, 1e-9))))
 
 
 def _already_stored(file: ImportFile, tickets: Sequence[Ticket], store: DecisionStore, *, before: int = 0) -> set[str]:

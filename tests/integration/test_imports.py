@@ -137,3 +137,20 @@ def test_the_tickets_of_files_are_limited_by_the_hour_and_a_file_that_is_too_muc
         load_as("ann", GOOD.replace(b"A-", b"D-"))
     clock.now += timedelta(hours=1)
     assert len(load_as("ann", GOOD.replace(b"A-", b"D-")).decisions) == 3
+
+
+def test_a_batch_is_as_large_as_fits_into_two_seconds_so_that_progress_is_seen(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slow, sizes = [0.0], [False], []
+    route = console.router.route_tickets
+
+    def routed(tickets):  # noqa: ANN001, ANN202
+        sizes.append(len(tickets))
+        now[0] += len(tickets) * (0.5 if slow[0] else 0.001)
+        slow[0] = sum(sizes) >= 8 + 16 + 32
+        return route(tickets)
+
+    monkeypatch.setattr(console.router, "route_tickets", routed)
+    content = "body\n" + "".join(f"where is my parcel number {number}\n" for number in range(140))
+    file = imports.read(content.encode(), name="t.csv", router=console.router)
+    done = imports.run(file, router=console.router, store=console.decisions, stopwatch=lambda: now[0])
+    assert sizes == [8, 16, 32, 64, 4, 4, 4, 4, 4] and len(done.decisions) == 140

@@ -106,12 +106,12 @@ def test_no_ticket_is_ever_stored_without_its_decision_so_only_the_spool_waits(c
     with pytest.raises(KeyboardInterrupt):
         imports.run(file, router=console.router, store=console.decisions, progress=stop)
     console.router.settle()
-    assert counts() == (1 + imports.BATCH, 1 + imports.BATCH)
+    assert counts() == (1 + imports.FIRST, 1 + imports.FIRST)
     with pool.begin() as connection:
         connection.execute(text("alter table routing_history add constraint nothing_new check (id < 0) not valid"))
     with pytest.raises(StatementRefused, match="23514, constraint nothing_new"):
         imports.run(file, router=console.router, store=console.decisions)
-    assert counts() == (1 + imports.BATCH, 1 + imports.BATCH)
+    assert counts() == (1 + imports.FIRST, 1 + imports.FIRST)
     with pool.begin() as connection:
         connection.execute(text("alter table routing_history drop constraint nothing_new"))
     imports.run(file, router=console.router, store=console.decisions)
