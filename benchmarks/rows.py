@@ -85,7 +85,8 @@ def generate(engine: Engine, count: int, *, first: int, seconds: int, triggers: 
         parameters = {"low": first + 1, "high": first + count}
         connection.execute(text(
             f"{TICKET_SHAPE} select 'G-' || g, 'they took the money twice for my bill of last month', 'web', 'normal', 'f', "
-            f"'api', now() - cast(:high - g as float8) / :many * interval '{seconds} seconds' from generate_series(cast(:low as bigint), cast(:high as bigint)) g"
+            f"'api', now() - cast(:high - g as float8) / :many * interval '{seconds} seconds' "
+            "from generate_series(cast(:low as bigint), cast(:high as bigint)) g"
         ), parameters | {"many": count})
         connection.execute(text(f"""
             {DECISION_SHAPE}

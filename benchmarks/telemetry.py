@@ -72,7 +72,10 @@ def main() -> int:
             engine.close()
     ticket = statistics.median(routed[WARMING:])
     log, metrics = (statistics.median(watched[kind].seconds[WARMING:]) for kind in (DecisionLog, Metrics))
-    print(f"one new ticket {1e6 * ticket:.0f} us, of the whole process {1e6 * processor:.0f} us on a processor; log {1e6 * log:.0f} us, metrics {1e6 * metrics:.0f} us")
+    print(
+        f"one new ticket {1e6 * ticket:.0f} us, of the whole process {1e6 * processor:.0f} us on a processor; "
+        f"log {1e6 * log:.0f} us, metrics {1e6 * metrics:.0f} us"
+    )
     report.add("telemetry_share_of_a_ticket", round((log + metrics) / ticket, 4), 0.02, "max")
     report.add("telemetry_share_of_processor_time", round((log + metrics) / processor, 4), 0.02, "max")
     report.print()

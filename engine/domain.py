@@ -210,10 +210,7 @@ MAX_RESOLUTION_HOURS = 24 * 365
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A supervisor's label: `department` is the one that was right.
-
-    resolution_hours in (0, 8760], satisfaction 1-5; both optional. Raises OutcomeRejected.
-    """
+    """A supervisor's label: `department` was right. resolution_hours in (0, 8760], satisfaction 1-5; both optional. Raises OutcomeRejected."""
 
     ticket_id: str
     department: str
@@ -237,7 +234,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrule:
-    """An agent's own choice of department: another one than decided overrules it, the same confirms it. A hint for the reviewer, no outcome."""
+    """An agent's own choice: another department than decided overrules it, the same confirms it. A hint for the reviewer, no outcome."""
 
     ticket_id: str
     department: str

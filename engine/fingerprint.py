@@ -9,8 +9,9 @@ from engine.privacy import masked
 from engine.unicode_forms import normal_form
 
 # Each pattern takes away what differs from customer to customer but not from department to department. Words are left
-# alone, so that "not", "never" and "don't" always count; a name is one only where nothing else is likely. Each begins where a run of its signs does, or looks ahead a bounded
-# way: a text may be one word of 200,000 signs. An identifier has at most 255 letters from one digit to the next.
+# alone, so that "not", "never" and "don't" always count; a name is one only where nothing else is likely. Each begins
+# where a run of its signs does, or looks ahead a bounded way: a text may be one word of 200,000 signs. An identifier has
+# at most 255 letters from one digit to the next.
 _MAIL = (re.compile(r"(?<!\S)\S[^\s@]*+@\S[^\s.]*+\.\S+"), " <mail> ")
 _LINK = (re.compile(r"https?://\S+|www\.\S+"), " <link> ")
 _NUMBERS: tuple[tuple[re.Pattern[str], str], ...] = (

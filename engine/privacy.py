@@ -62,7 +62,10 @@ _NAMED = re.compile(
 # "password hunter2", "PIN 1234": nothing need stand between when the value holds a digit.
 _NAMED_DIGIT = re.compile(_NAMES + r"(\s+(?:(?:ist|war|lautet|es|est|e)\s+)?)(?=[^\s,;<]*\d)([^\s,;<]{3,200})")
 _NAMED_BEARER = re.compile(r"(?i)(?<!\w)(authorization:\s*\w+|bearer)(\s+)([\w.~+/-]{16,}=*)")
-_WORDS = re.compile(r"(?i)pass|pwd|kennwort|pin|cv[vc]|key|secret|token|bearer|code|otp|authoriz|eyJ|AKIA|ASIA|sk[-_]|pk[-_]|rk[-_]|gh\w_|github_|glpat|xox|AIza|crt_|://")
+_WORDS = re.compile(
+    r"(?i)pass|pwd|kennwort|pin|cv[vc]|key|secret|token|bearer|code|otp|authoriz|eyJ|AKIA|ASIA|sk[-_]|pk[-_]|rk[-_]|gh\w_|github_|glpat"
+    r"|xox|AIza|crt_|://"
+)
 
 
 def luhn(digits: str) -> bool:

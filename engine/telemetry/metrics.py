@@ -91,12 +91,18 @@ class Metrics:
         self.hit_ratio = read("hit_ratio", "Share of decisions of the last hour answered from earlier tickets.")
         self.false_hit_ratio = read("false_hit_ratio", "Share of the cache hits of the last 7 days that were wrong, estimated from labels.")
         self.accuracy = read("accuracy_ratio", "Estimated accuracy of the decisions of the last 7 days.")
-        self.calibration = read("calibration_error_ratio", "Calibration error of the labels of the last 30 days, without the part of chance; NaN under 200 labels.")
+        self.calibration = read(
+            "calibration_error_ratio", "Calibration error of the labels of the last 30 days, without the part of chance; NaN under 200 labels."
+        )
         self.samples = read("sample_size", "Decisions or labels that a figure rests on.", "figure")
         self.drift = read("drift_index", "Population stability index of the last day against the 14 days before.", "distribution")
         self.drift_by_chance = read("drift_chance_index", "What that index stays under in 99 of 100 comparisons of such samples without drift.", "distribution")
-        self.shortfall = read("target_shortfall_ratio", "How far what goes alone is less accurate than the target in force; labels of the last 30 days, NaN without a target.")
-        self.shortfall_by_chance = read("target_shortfall_chance_ratio", "What that shortfall stays under in 999 of 1,000 such samples where the target is met.")
+        self.shortfall = read(
+            "target_shortfall_ratio", "How far what goes alone is less accurate than the target in force; labels of the last 30 days, NaN without a target."
+        )
+        self.shortfall_by_chance = read(
+            "target_shortfall_chance_ratio", "What that shortfall stays under in 999 of 1,000 such samples where the target is met."
+        )
         # By the name that a measure of the alert rules has.
         self.figures = {
             "hit_rate": self.hit_ratio, "false_hit_rate": self.false_hit_ratio, "accuracy": self.accuracy,

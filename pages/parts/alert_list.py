@@ -28,7 +28,8 @@ def show(rows: Sequence[Any], *, engine: Engine, operator: str, may: bool, where
     for row in over:
         with st.container(horizontal=True, gap="small"):
             st.markdown(":green[:material/check:]", width="content")
-            st.text(f"{row.message}  ·  {row.opened_at:%d %b %H:%M} to {row.resolved_at:%d %b %H:%M} UTC{'  ·  not everybody was told' if row.undelivered else ''}")
+            undelivered = "  ·  not everybody was told" if row.undelivered else ""
+            st.text(f"{row.message}  ·  {row.opened_at:%d %b %H:%M} to {row.resolved_at:%d %b %H:%M} UTC{undelivered}")
 
 
 def _one(row: Any, *, engine: Engine, operator: str, may: bool, where: str) -> None:

@@ -146,7 +146,10 @@ def accuracy(rows: Sequence[tuple[str, str, Tally]], *, target: float) -> go.Fig
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
         figure.add_vline(x=target, line_dash="dot", line_color=RED, annotation_text=f"{100 * target:g}%", annotation_position="bottom left")
-        figure.add_vline(x=targets.ACCURACY_GOAL, line_dash="dot", line_color=GREEN, annotation_text=f"goal {targets.ACCURACY_GOAL:.0%}", annotation_position="bottom right")
+        figure.add_vline(
+            x=targets.ACCURACY_GOAL, line_dash="dot", line_color=GREEN, annotation_text=f"goal {targets.ACCURACY_GOAL:.0%}",
+            annotation_position="bottom right",
+        )
         lowest = min(low for low, _ in bounds)
         figure.update_xaxes(range=[max(0.0, min(0.7, lowest - 0.03)), 1.01], tickformat=".0%")
     n = round(sum((t for _, t in some), start=Tally()).sampled_labels)

@@ -247,4 +247,7 @@ def accuracy_table(rows: Sequence[Any]) -> None:
         pd.DataFrame(shown, columns=["Department", "Right", "95%", "n"]), hide_index=True, width="stretch",
         column_config={"Right": st.column_config.NumberColumn(format="%.0f%%")},
     )
-    st.caption("Share that went right of n reviewed tickets, with its 95% interval. The queue over-samples doubtful tickets, so this is lower than over all tickets.")
+    st.caption(
+        "Share that went right of n reviewed tickets, with its 95% interval. The queue over-samples doubtful tickets, so this is lower than "
+        "over all tickets."
+    )

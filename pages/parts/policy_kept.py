@@ -49,7 +49,10 @@ def show(live: Policy, found: Sequence[Kept]) -> None:
     with st.expander("By department", expanded=bool(short)):
         st.dataframe(
             pd.DataFrame(
-                [(k.department, 100 * k.accuracy, *(100 * end for end in k.interval), round(k.labels), "less than asked for" if k.missed() else "") for k in found],
+                [
+                    (k.department, 100 * k.accuracy, *(100 * end for end in k.interval), round(k.labels), "less than asked for" if k.missed() else "")
+                    for k in found
+                ],
                 columns=["Department", "Right", "At least", "At most", "Labels", "Beyond chance"],
             ),
             hide_index=True, width="stretch", column_config=dict.fromkeys(("Right", "At least", "At most"), _PERCENT),

@@ -51,7 +51,8 @@ def test_every_payload_in_every_column_of_an_uploaded_file(served: Served, watch
         writer.writerow([f"row {number} please help: {payload}", payload[:200], payload[:64], "web", "normal"])
     go(page, served, "")
     page.get_by_role("tab", name="A file of tickets").click()
-    page.set_input_files(".st-key-file input[type=file]", {"name": "<img src=x onerror=alert(1)>.csv", "mimeType": "text/csv", "buffer": out.getvalue().encode()})
+    file = {"name": "<img src=x onerror=alert(1)>.csv", "mimeType": "text/csv", "buffer": out.getvalue().encode()}
+    page.set_input_files(".st-key-file input[type=file]", file)
     page.click(".st-key-import button")
     page.wait_for_selector("text=tickets routed and stored", timeout=120_000)
     page.wait_for_selector(READY, timeout=60_000)

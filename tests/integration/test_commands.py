@@ -57,7 +57,9 @@ def test_route_prints_a_json_decision_for_billing(run) -> None:
 def test_a_rejected_ticket_is_one_line_on_standard_error_and_exit_code_2(run) -> None:
     done = run("route", "--text", " ")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.strip().splitlines() == ["error: body: at least 2 characters; found an empty text. Nothing was stored. Change the body and send it again."]
+    assert done.stderr.strip().splitlines() == [
+        "error: body: at least 2 characters; found an empty text. Nothing was stored. Change the body and send it again."
+    ]
 
 
 def test_wrong_use_is_one_line_and_exit_code_2(run) -> None:

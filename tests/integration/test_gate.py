@@ -285,7 +285,8 @@ def test_forms_from_elsewhere_do_nothing(served: Served, path: str) -> None:
 
 
 @pytest.mark.parametrize("target", [
-    "//elsewhere.invalid", "https://elsewhere.invalid", "/\\elsewhere.invalid", "javascript:alert(1)", "/auth/logout", "/%0d%0aX: y", "//elsewhere.invalid?x=1", "?//elsewhere.invalid",
+    "//elsewhere.invalid", "https://elsewhere.invalid", "/\\elsewhere.invalid", "javascript:alert(1)", "/auth/logout", "/%0d%0aX: y",
+    "//elsewhere.invalid?x=1", "?//elsewhere.invalid",
     "https://elsewhere.invalid?/dashboard", "/auth/logout?x=1", "/api/v1/tickets?limit=1",
 ])
 def test_nobody_is_sent_elsewhere_after_signing_in(served: Served, target: str) -> None:

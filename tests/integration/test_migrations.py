@@ -125,7 +125,9 @@ def test_a_database_of_a_newer_version_is_refused_in_one_line_and_left_as_it_is(
     assert migrate.current(database) == "9999"
 
 
-@pytest.mark.parametrize("url", ["postgresql://u:hush@h:abc/x", "postgresql://u:hush@h:99999/x", "mysql://u:hush@h/x", "postgresql+asyncpg://u:hush@h/x", "hush"])
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:hush@h:abc/x", "postgresql://u:hush@h:99999/x", "mysql://u:hush@h/x", "postgresql+asyncpg://u:hush@h/x", "hush"]
+)
 def test_a_url_of_no_usable_postgres_names_its_setting_and_never_the_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match="^SOME_URL: is not a database URL like ") as refused:
         connect(url, setting="SOME_URL")

@@ -73,7 +73,8 @@ def test_charts_come_from_the_replica_and_everything_else_from_the_primary(
     console_settings: Settings, databases, learned: str, scheme: str  # noqa: ANN001
 ) -> None:
     replica = databases.make(learned)
-    engine = bootstrap.build(console_settings.model_copy(update={"analytics_database_url": SecretStr(replica.replace("postgresql+psycopg2", scheme))}), log_stream=None)
+    url = SecretStr(replica.replace("postgresql+psycopg2", scheme))
+    engine = bootstrap.build(console_settings.model_copy(update={"analytics_database_url": url}), log_stream=None)
     assert isinstance(engine.router.route(TicketDraft(body="you took the money twice")), Decision)
     assert len(engine.decisions.latest(limit=10)) == 1
     assert engine.watch.charts.summary(window()).now.n == 0, "the replica has not heard of the ticket yet"

@@ -127,7 +127,9 @@ def test_held_out_predictions_are_those_of_a_fit_without_the_row() -> None:
         )
         expected = blend(*landmarks.similarities(rows[[gone]])) @ fit.coefficients
         everything = Landmarks.of(rows)
-        full = ridge.fit_exact(blend(*everything.similarities(rows)), ridge.targets(numbers, parents), np.ones(24, np.float32), texts=np.arange(24), groups=numbers)
+        full = ridge.fit_exact(
+            blend(*everything.similarities(rows)), ridge.targets(numbers, parents), np.ones(24, np.float32), texts=np.arange(24), groups=numbers
+        )
         np.testing.assert_allclose(full.left_out[gone], expected[0], atol=2e-3)
 
 

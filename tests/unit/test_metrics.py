@@ -21,7 +21,8 @@ from tests.made_up import SECRET, decision, ticket
 ROOT = Path(__file__).resolve().parents[2]
 BASE_UNITS = ("seconds", "ratio", "bytes", "total", "info")
 # Plain counts of things that exist have no unit.
-COUNTS = {"routing_tickets_waiting", "routing_tickets_spooled", "routing_tickets_set_aside", "routing_consoles_without_worker", "routing_alerts_open", "routing_rollup_pending_facts",
+COUNTS = {"routing_tickets_waiting", "routing_tickets_spooled", "routing_tickets_set_aside", "routing_consoles_without_worker", "routing_alerts_open",
+          "routing_rollup_pending_facts",
           "routing_database_pool_connections", "routing_sessions", "routing_service_breaker_state",
           "routing_sample_size", "routing_drift_index", "routing_drift_chance_index", "routing_ready"}
 

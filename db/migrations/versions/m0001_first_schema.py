@@ -172,7 +172,8 @@ def upgrade() -> None:
     op.create_index('ix_routing_history_created_at', 'routing_history', ['created_at'], unique=False)
     op.create_index(op.f('ix_routing_history_department'), 'routing_history', ['department'], unique=False)
     op.create_index('ix_routing_history_reviewed', 'routing_history', ['reviewed_at'], unique=False, postgresql_where=sa.text('actual_outcome is not null'))
-    op.create_index('ix_routing_history_waiting', 'routing_history', ['created_at'], unique=False, postgresql_where=sa.text('review_wanted and actual_outcome is null'))
+    op.create_index('ix_routing_history_waiting', 'routing_history', ['created_at'], unique=False,
+                    postgresql_where=sa.text('review_wanted and actual_outcome is null'))
     op.create_table('topics',
     sa.Column('id', sa.BigInteger(), sa.Identity(always=False), nullable=False),
     sa.Column('name', sa.String(length=120), nullable=False),

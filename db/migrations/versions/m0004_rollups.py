@@ -49,7 +49,8 @@ def upgrade() -> None:
     big = ("n", "auto", "degraded", "audited", "false_hits", "total_us", "weight", "weight_correct", "weight_squared")
     small = (*(f"l{i:02}" for i in range(66)), *(f"{kind}{i:02}" for kind in "crk" for i in range(20)))
     op.create_table(
-        "rollups", sa.Column("cut", sa.SmallInteger, nullable=False), sa.Column("level", sa.SmallInteger, nullable=False), sa.Column("bucket", time, nullable=False),
+        "rollups", sa.Column("cut", sa.SmallInteger, nullable=False), sa.Column("level", sa.SmallInteger, nullable=False),
+        sa.Column("bucket", time, nullable=False),
         *_keys(),
         *(sa.Column(name, sa.BigInteger) for name in big), *(sa.Column(name, sa.Integer) for name in small),
         sa.PrimaryKeyConstraint("cut", "level", "bucket", *DIMENSIONS, name="pk_rollups"),
