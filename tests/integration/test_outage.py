@@ -366,6 +366,46 @@ def test_metrics_are_given_to_a_token_that_was_good_lately_while_the_database_is
         console.close()
 
 
+def test_tickets_of_a_token_that_was_good_lately_are_kept_while_the_database_is_away(postgres, servers, tmp_path) -> None:  # noqa: ANN001
+    url, proxy = postgres
+    console = Served(through(url, proxy), f"{servers.redis_url}?db=3", tmp_path)
+    try:
+        console.start()
+        good, unused = console.token(Role.AGENT), console.token(Role.AGENT)
+
+        def sent(token: str, id_: str) -> requests.Response:
+            return requests.post(
+                f"{console.url}/api/v1/tickets", json={"body": "where is my parcel", "ticket_id": id_},
+                headers={"Authorization": f"Bearer {token}"}, timeout=60,
+            )
+
+        assert sent(good, "crm-1").status_code == 201
+        proxy.set("refused")
+        kept = sent(good, "crm-2")
+        assert (kept.status_code, kept.json()["status"], kept.json()["ticket_id"]) == (202, "spooled", "crm-2")
+        for token in (unused, good[:-1] + ("A" if good[-1] != "A" else "B")):
+            refused = sent(token, "crm-3")
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+            assert refused.json()["error"] == {
+                "kind": "unavailable", "message": "database is not available. Nothing was stored: send it again later.",
+            }
+        read = requests.get(f"{console.url}/api/v1/tickets/crm-1", headers={"Authorization": f"Bearer {good}"}, timeout=60)
+        assert (read.status_code, read.json()["error"]["message"]) == (503, "database is not available. Ask again later.")
+        proxy.set("ok")
+        end, stored = time.monotonic() + 60, []
+        while not stored:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+            # This process's own connections have to find back as well.
+            with suppress(ServiceUnavailable):
+                stored = console.engine.decisions.rows(["crm-2", "crm-3"])
+        assert [row.ticket_id for row in stored] == ["crm-2"]
+        assert console.engine.decisions.rows(["crm-2"])[0].created_by == "agent"
+    finally:
+        proxy.set("ok")
+        console.close()
+
+
 def test_a_remembered_token_is_believed_for_its_time_and_not_after_its_end(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [datetime.now(UTC)]
     monkeypatch.setattr(console.tokens, "_clock", lambda: now[0])
