@@ -20,11 +20,11 @@ _NUMBERS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b"), " <date> "),
     (re.compile(r"\b(?=(?:[a-z-]{0,255}+\d){3})[a-z\d]+(?:-[a-z\d]+)*\b"), " <id> "),
 )
-# One word or two, where a sentence or a line ends behind them: "my name is Ann cancel my contract" keeps its verb, and a name
-# that is not written like one makes a fingerprint of its own, which costs a hit and no wrong answer.
+# One word or two, where a stop or the line's end follows: "my name is Ann cancel my contract" keeps its verb, and a name that is not
+# written like one makes a fingerprint of its own, which costs a hit and no wrong answer.
 _NAME = r"(?P<name>[^\W\d_]++(?:['’-][^\W\d_]++)*+(?: [^\W\d_]++(?:['’-][^\W\d_]++)*+)?)"
 _NAMES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(rf"\b[Mm]y name is {_NAME}(?=[^\S\n]*+(?:[.,;:!?\n]|\Z)|\s++and\b)"), " my name is <name> "),
+    (re.compile(rf"\b[Mm]y name is {_NAME}(?=[^\S\n]*+(?:[.,;:!?\n]|\Z))"), " my name is <name> "),
     (re.compile(rf"\b(?i:kind regards|best regards|regards|sincerely|cheers)(?:,\s*+|[^\S\n]*+\n\s*+){_NAME}[\s.!]*+\Z"), " "),
 )
 _APOSTROPHES = str.maketrans("", "", "'’`´")

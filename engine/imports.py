@@ -91,7 +91,7 @@ def run(
 ) -> ImportResult:
     """Route and store the tickets that are not stored yet, in batches of one transaction each.
 
-    A batch is as large as can be expected to take SECONDS by the `stopwatch`, at most BATCH tickets, FIRST to begin with.
+    A batch is as large as can be expected to take SECONDS by the `stopwatch`, FIRST tickets to begin with and at least, BATCH at most.
     `progress(done, total)` is called after each. Interrupted, it can be run again: stored tickets are passed over,
     also those that another run of the same file stores at the same time.
     `take(tickets)` is asked once, before anything is stored, for as many as are to be routed; what it raises passes.
@@ -124,8 +124,10 @@ def run(
 
 
 def _next_size(size: int, *, took: float) -> int:
-    """Twice as many at most: what comes next may be slower than what came before."""
-    return max(1, min(BATCH, 2 * size, int(size * SECONDS / max(took, 1e-9))))
+    """Twice as many at most: what comes next may be slower than what came before. And never fewer than FIRST, of which several are asked
+    of the language model at once while the others cost nothing to speak of.
+    """
+    return min(BATCH, 2 * size, max(FIRST, int(size * SECONDS / max(took, 1e-9))))
 
 
 def _already_stored(file: ImportFile, tickets: Sequence[Ticket], store: DecisionStore, *, before: int = 0) -> set[str]:

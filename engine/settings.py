@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         if redis and self.redis_url is None and self.redis_host is None:
             raise _needs("Redis", [n.upper() for n in redis], ["REDIS_HOST (or REDIS_URL)"])
         if self.redis_tls and self.redis_url is not None and not self.redis_url.get_secret_value().startswith("rediss://"):
-            raise ValueError("Redis: REDIS_TLS is set, but REDIS_URL does not begin with rediss://; begin it so, or leave REDIS_TLS out")
+            raise ValueError("Redis: REDIS_TLS is set, but REDIS_URL does not begin with rediss://; leave REDIS_TLS out, or begin the URL so")
         if self.redis_ca_path is not None:
             if not (self.redis_address or "").startswith("rediss://"):
                 raise _needs("Redis", ["REDIS_CA_PATH"], ["REDIS_TLS (or REDIS_URL with rediss://)"])

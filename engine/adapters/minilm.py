@@ -41,7 +41,7 @@ class MiniLM:
         # Threads that spin between two tickets take the cores from Postgres and from everybody else on the machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._errors = (native.Fail, native.RuntimeException, native.InvalidArgument, native.EPFail)
+        self._errors = (native.Fail, native.RuntimeException, native.EPFail)
         self._tokenizer = Tokenizer.from_str(tokenizer.decode())
         self._tokenizer.enable_truncation(max_length=MAX_TOKENS)
         self._tokenizer.no_padding()
@@ -70,11 +70,11 @@ class MiniLM:
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         try:
             hidden = self._session.run(["last_hidden_state"], feed)[0]
+            weights = mask[:, :, None].astype(np.float32)
+            mean = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
         except (RuntimeError, MemoryError, *self._errors) as error:
             # A machine that is short of memory, as a rule: the ticket is decided by its words.
             raise ServiceUnavailable("embedder", f"the model could not be run ({type(error).__name__})") from error
-        weights = mask[:, :, None].astype(np.float32)
-        mean = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
         return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 

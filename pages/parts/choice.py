@@ -10,7 +10,7 @@ import streamlit as st
 from engine.access import Permission
 from engine.bootstrap import Engine
 from engine.domain import Automation, Candidate, Decision, Overrule
-from engine.errors import ConsoleError
+from engine.errors import Conflict, ConsoleError
 from engine.standing import Standing
 from pages.parts import guard, second_click, words
 from pages.parts.guard import Operator
@@ -136,6 +136,9 @@ def _choose(own: Choice, overrule: Overrule, seen: str | None, engine: Engine) -
         else:
             own.labelled = engine.router.overrule(overrule, based_on=Standing(chosen=seen, labelled_at=row.reviewed_at))
             own.chosen, own.by, own.refused, own.ended = overrule.department, overrule.by, "", time.monotonic()
+    except Conflict as error:
+        own.take(row)
+        own.refuse(str(error))
     except ConsoleError as error:
         own.refuse(str(error))
 

@@ -24,8 +24,8 @@ PLACE = "_opened"
 
 @dataclass(slots=True)
 class Opened:
-    """The ticket that is open below the table, "" for none. `tables`, `boxes`: how often the table was made without a mark, the box for
-    a number without one, because another ticket than theirs was opened or none is."""
+    """The ticket that is open below the table, "" for none. `tables`, `boxes`: numbers in the widgets' keys, counted up to show the table
+    without a mark and the box for a number empty."""
 
     ticket_id: str = ""
     tables: int = 0
@@ -35,7 +35,6 @@ class Opened:
 def show(*, engine: Engine, operator: Operator) -> None:
     """The table, with the ticket that was chosen in it or by its number below."""
     own: Opened = st.session_state.setdefault("opened", Opened())
-    everybody = operator.may("all_tickets")
     # To the left: the table's own buttons appear to the right above it.
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.subheader("Latest tickets", anchor=False, width="content")
@@ -44,7 +43,13 @@ def show(*, engine: Engine, operator: Operator) -> None:
             help="To be confirmed or chosen for, and neither done nor labelled yet; of the last seven days",
         )
         _by_number(own)
-    most = SHOWN_OPEN if waiting else SHOWN
+    _listed(own, engine=engine, operator=operator, waiting=waiting)
+    if own.ticket_id:
+        _open(own, engine=engine, operator=operator)
+
+
+def _listed(own: Opened, *, engine: Engine, operator: Operator, waiting: bool) -> None:
+    everybody, most = operator.may("all_tickets"), SHOWN_OPEN if waiting else SHOWN
     try:
         rows = engine.decisions.latest(
             limit=most + 1, created_by=None if everybody else operator.name, open_since=OPEN_SINCE if waiting else None,
@@ -61,8 +66,6 @@ def show(*, engine: Engine, operator: Operator) -> None:
         st.caption("Nothing waits for you." if not everybody else "Nothing waits for an agent.")
     else:
         st.caption("No ticket yet. The first one you route appears here.")
-    if own.ticket_id:
-        _open(own, engine=engine, operator=operator)
 
 
 def _table(rows: Sequence[Any], own: Opened) -> None:

@@ -22,7 +22,9 @@ STAGES = {
     Stage.EXACT: "Exact cache", Stage.SEMANTIC: "Similar tickets", Stage.LEARNED: "Learned router", Stage.RAG_LLM: "Language model",
 }
 # What a decision that is stored cannot tell anew.
-UNCOUNTED = {"similarity": "the nearest similarity", "neighbours": "the neighbours that must agree", "deadline": "the deadline"}
+UNCOUNTED = {
+    "stages": "the stages", "similarity": "the nearest similarity", "neighbours": "the neighbours that must agree", "deadline": "the deadline",
+}
 BASIS = {
     Basis.OWN: "own labels", Basis.POOLED: "all with few labels", Basis.NONE: "nothing yet: the explicit thresholds hold",
 }
@@ -222,7 +224,7 @@ def compare(live: Policy, proposed: Policy, evidence: Evidence, snapshot: Accura
         st.caption(f"Of these right: 95% interval {low:.1%} to {high:.1%}.{paired}")
     if uncounted := [title for name, title in UNCOUNTED.items() if getattr(live, name) != getattr(proposed, name)]:
         st.caption(
-            f"Not in these figures: {' and '.join(uncounted)}. They change by whom tickets are answered, which only new tickets show: "
+            f"Changed as well, and not in these figures: {', '.join(uncounted)}. By whom tickets are then answered only new ones show: "
             "look at the dashboard, filtered by policy, after the change."
         )
 

@@ -153,4 +153,4 @@ def test_a_batch_is_as_large_as_fits_into_two_seconds_so_that_progress_is_seen(c
     content = "body\n" + "".join(f"where is my parcel number {number}\n" for number in range(140))
     file = imports.read(content.encode(), name="t.csv", router=console.router)
     done = imports.run(file, router=console.router, store=console.decisions, stopwatch=lambda: now[0])
-    assert sizes == [8, 16, 32, 64, 4, 4, 4, 4, 4] and len(done.decisions) == 140
+    assert sizes == [8, 16, 32, 64, 8, 8, 4] and len(done.decisions) == 140
