@@ -5,13 +5,17 @@ Exit code 0 means done, 1 a failure, 2 wrong use.
 from __future__ import annotations
 
 import io
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     try:
-        return _run(arguments)
+        with _stopped_in_order():
+            return _run(arguments)
     except BrokenPipeError:
         return 1
     except ModuleNotFoundError as error:
@@ -20,6 +24,20 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print(f"stopped {error}".rstrip(), file=sys.stderr)
         return 1
+
+
+@contextmanager
+def _stopped_in_order() -> Iterator[None]:
+    """A service manager's stop and a lost terminal end a command as Ctrl-C does: what was begun is cleared away."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -33,6 +51,11 @@ def _run(arguments: list[str] | None) -> int:
             # A terminal that is not UTF-8 gets an escape for what it cannot show, not half a report.
             stream.reconfigure(errors="backslashreplace")
     parsed = parser.build().parse_args(arguments)
+    for name, value in vars(parsed).items():
+        # A file's name may be anything; what is stored or looked for may not.
+        if isinstance(value, str) and not value.isascii() and value != value.encode("utf-8", "ignore").decode():
+            print(f"error: {name.replace('_', '-')}: not UTF-8. Nothing was done.", file=sys.stderr)
+            return 2
     try:
         role = settings.load().command_role
         try:

@@ -10,6 +10,7 @@ from engine.errors import TaxonomyRejected, TicketRejected
 from engine.sanitize import body_text, one_line, plain_text
 
 NAME_MAX = 120
+_YES, _NO = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0", ""})
 
 
 def read_rows(content: bytes, *, name: str, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
@@ -23,9 +24,9 @@ def read_rows(content: bytes, *, name: str, columns: Iterable[str]) -> list[tupl
 
 
 def departments(content: bytes, *, name: str = "departments.csv") -> list[Department]:
-    """Columns department, purpose, triage (true or false, optional)."""
+    """Columns department, purpose, triage (optional: true, yes or 1; false, no, 0 or nothing)."""
     found = [
-        Department(_name(row["department"], f"{name} line {line}"), plain_text(row["purpose"]), row.get("triage", "").lower() == "true")
+        Department(_name(row["department"], f"{name} line {line}"), plain_text(row["purpose"]), _yes(row.get("triage", ""), f"{name} line {line}"))
         for line, row in read_rows(content, name=name, columns=("department", "purpose"))
     ]
     _unique([d.name for d in found], name)
@@ -100,6 +101,12 @@ def _name(value: str, where: str) -> str:
     if not name or len(name) > NAME_MAX:
         raise TaxonomyRejected(f"{where}: a name of 1 to {NAME_MAX} characters is needed; found {value[:40]!r}. Nothing was loaded.")
     return name
+
+
+def _yes(value: str, where: str) -> bool:
+    if value.lower() not in _YES | _NO:
+        raise TaxonomyRejected(f"{where}: triage is yes or no; found {value[:40]!r}. Nothing was loaded.")
+    return value.lower() in _YES
 
 
 def _unique(names: list[str], where: str) -> None:

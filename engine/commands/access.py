@@ -8,13 +8,16 @@ import re
 import sys
 from argparse import Namespace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from engine.access import Permission, Role
 from engine.commands.opened import opened
 from engine.commands.show import show
+from engine.errors import AccountRejected
 from engine.tokens import held, standing
 
 BY = "command line"
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
 _AGE = re.compile(r"([1-9][0-9]{0,19})(d|w|m|y)")
 _DAYS = {"d": 1, "w": 7, "m": 30, "y": 365}
 # Before the first ticket of anybody, and still within the calendar.
@@ -23,7 +26,8 @@ _OLDEST = timedelta(days=1000 * _DAYS["y"])
 
 def add(commands) -> None:  # noqa: ANN001 - argparse has no public type for it
     """Add the commands and their options."""
-    user = commands.add_parser("user", help="add or disable a user").add_subparsers(dest="what", required=True, metavar="WHAT")
+    user = commands.add_parser("user", help="add, list, disable and enable users, or give one a new password")
+    user = user.add_subparsers(dest="what", required=True, metavar="WHAT")
     command = user.add_parser("add", help="add a user; prints a one-time password unless one is given")
     command.add_argument("name")
     command.add_argument("--role", default=Role.AGENT.value, choices=[role.value for role in Role])
@@ -32,6 +36,9 @@ def add(commands) -> None:  # noqa: ANN001 - argparse has no public type for it
     command = user.add_parser("disable", help="shut a user out; the sessions end at once")
     command.add_argument("name")
     command.set_defaults(run=disable_user)
+    command = user.add_parser("enable", help="let a disabled user sign in again")
+    command.add_argument("name")
+    command.set_defaults(run=enable_user)
     command = user.add_parser("reset", help="give a user a new one-time password, print it and unlock the account")
     command.add_argument("name")
     command.set_defaults(run=reset_user)
@@ -53,7 +60,7 @@ def add(commands) -> None:  # noqa: ANN001 - argparse has no public type for it
 
     audit = commands.add_parser("audit", help="check the audit log").add_subparsers(dest="what", required=True, metavar="WHAT")
     command = audit.add_parser("verify", help="check that no row was removed or altered; exit code 1 when one was")
-    command.add_argument("--head", help="also demand that the row with this hash, noted elsewhere, is still there")
+    command.add_argument("--head", type=witness, metavar="HASH", help="also demand that the row with this hash, noted elsewhere, is still there")
     command.set_defaults(run=verify)
 
     command = commands.add_parser("purge", help="remove the texts of old tickets; decisions, outcomes and counts stay")
@@ -66,8 +73,7 @@ def add_user(arguments: Namespace) -> int:
     password = None
     if arguments.password_stdin:
         # A closed standard input is none at all.
-        line = "" if sys.stdin is None else getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline()
-        password = line.rstrip("\r\n")
+        password = "" if sys.stdin is None else getpass.getpass() if sys.stdin.isatty() else _line(sys.stdin.buffer.readline())
     with opened() as engine:
         user, used = engine.accounts.add(arguments.name, role=arguments.role, by=BY, password=password, must_change=password is None)
     show(
@@ -75,6 +81,14 @@ def add_user(arguments: Namespace) -> int:
         done=f"{user.name} is added" + (f"; `user reset {user.name}` prints another one-time password." if password is None else "."),
     )
     return 0
+
+
+def _line(content: bytes) -> str:
+    try:
+        # Whatever the terminal's own encoding is: the page that asks for the password sends UTF-8.
+        return content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise AccountRejected("password: not UTF-8. Nothing was changed.") from None
 
 
 def disable_user(arguments: Namespace) -> int:
@@ -85,15 +99,30 @@ def disable_user(arguments: Namespace) -> int:
     return 0
 
 
+def enable_user(arguments: Namespace) -> int:
+    """Enable a user."""
+    with opened() as engine:
+        engine.accounts.enable(arguments.name, by=BY)
+    show(json.dumps({"user": arguments.name, "disabled": False}))
+    return 0
+
+
 def reset_user(arguments: Namespace) -> int:
     """A new one-time password."""
     with opened() as engine:
+        _expect_enabled(engine.accounts.named(arguments.name))
         password = engine.accounts.reset_password(arguments.name, by=BY)
     show(
         json.dumps({"user": arguments.name, "one_time_password": password}),
         done="The earlier password is valid no longer; run this again for another one.",
     )
     return 0
+
+
+def _expect_enabled(user: Any) -> Any:
+    if user.disabled_at is not None:
+        raise AccountRejected(f"{user.name} is disabled: `user enable {user.name}` first. Nothing was changed.")
+    return user
 
 
 def list_users(_: Namespace) -> int:
@@ -107,7 +136,7 @@ def list_users(_: Namespace) -> int:
 def add_token(arguments: Namespace) -> int:
     """Make a token."""
     with opened() as engine:
-        owner = engine.accounts.named(arguments.user)
+        owner = _expect_enabled(engine.accounts.named(arguments.user))
         made = engine.tokens.make(owner, name=arguments.name, scopes=arguments.scope, days=arguments.days, by=BY)
     show(made, done="The token is made, and nobody will see it again: revoke it (`token list` has its id) and make another one.")
     if owner.must_change:
@@ -158,6 +187,13 @@ def purge(arguments: Namespace) -> int:
         )
     show(json.dumps({"texts_removed": removed, "set_aside_removed": aside}))
     return 0
+
+
+def witness(text: str) -> str:
+    """A row's hash. Raises ArgumentTypeError: an empty one, of a variable that is not set, must not pass for one that was found."""
+    if _HASH.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"64 hexadecimal digits, as `audit verify` and `backup` print them; found {text[:80]!r}")
+    return text.lower()
 
 
 def _age(text: str) -> timedelta:

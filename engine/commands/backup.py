@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 from engine import audit, bootstrap, settings
 from engine.audit import Audit, Verified
-from engine.commands.access import BY
+from engine.commands.access import BY, witness
 from engine.commands.bar import growing
 from engine.commands.opened import caller
 from engine.commands.place import expect_writable
@@ -41,7 +40,7 @@ def add(commands: Any) -> None:
 
     command = commands.add_parser("restore", help="make a database of a dump, with every console stopped; into an empty one alone")
     command.add_argument("file", type=Path, help="a dump that `backup` or `pg_dump --format=custom` has written")
-    command.add_argument("--head", default="", metavar="HASH", help="demand that the dump's audit log reaches this row, noted at a backup")
+    command.add_argument("--head", type=witness, metavar="HASH", help="demand that the dump's audit log reaches this row, noted at a backup")
     command.add_argument("--put-aside", action="store_true", help="embedded database: keep the earlier one beside, as postgres.before-TIME")
     command.set_defaults(run=restore)
 
@@ -52,7 +51,7 @@ def backup(arguments: Namespace) -> int:
     expect_writable(file)
     _expect_free(file, replace=arguments.replace)
     archive = bootstrap.archive(chosen)
-    with _stopped_in_order(), archive.moment() as moment, _audited(chosen, moment.audit) as log:
+    with archive.moment() as moment, _audited(chosen, moment.audit) as log:
         taken = datetime.now(UTC)
         found = log.verify()
         try:
@@ -85,15 +84,14 @@ def restore(arguments: Namespace) -> int:
             )
         aside = datetime.now(UTC)
     archive = bootstrap.archive(chosen)
-    with _stopped_in_order():
-        dump = archive.read(arguments.file)
-        if arguments.head:
-            dump.expect_head(arguments.head)
-        with archive.restored(dump, aside=aside) as restored, _audited(chosen, restored.audit) as log:
-            found = log.verify(witness=arguments.head)
-            said = {"tickets": restored.contents.tickets, "labels": restored.contents.labels}
-            schemas = {"dump_schema": dump.schema, "schema": restored.contents.schema}
-            log.record(BY, "database_restored", "database", arguments.file.name, after={**schemas, **said, "head": found.head})
+    dump = archive.read(arguments.file)
+    if arguments.head:
+        dump.expect_head(arguments.head)
+    with archive.restored(dump, aside=aside) as restored, _audited(chosen, restored.audit) as log:
+        found = log.verify(witness=arguments.head or "")
+        said = {"tickets": restored.contents.tickets, "labels": restored.contents.labels}
+        schemas = {"dump_schema": dump.schema, "schema": restored.contents.schema}
+        log.record(BY, "database_restored", "database", arguments.file.name, after={**schemas, **said, "head": found.head})
     show(json.dumps({
         "file": str(arguments.file), **schemas, **said, "audit_rows": found.rows, "head": found.head,
         "put_aside": str(restored.aside) if restored.aside is not None else None, "what_follows": _following(chosen, restored.aside),
@@ -117,20 +115,6 @@ def _audited(chosen: Settings, table: audit.AuditStore) -> Iterator[Audit]:
     finally:
         audit.coming_from("")
         log.close()
-
-
-@contextmanager
-def _stopped_in_order() -> Iterator[None]:
-    """A service manager's stop and a lost terminal end the command as Ctrl-C does: what was begun is cleared away."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler == signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _judged(found: Verified, saying: str) -> int:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import sys
 from argparse import Namespace
+from datetime import UTC, datetime
 
 from engine import bootstrap, settings
 from engine.commands.access import BY
@@ -38,7 +39,8 @@ def health(arguments: Namespace) -> int:
     try:
         with opened() as engine:
             reports = engine.health.report()
-            names = [instance.name for instance in engine.watch.instances()]
+            instances, now = engine.watch.instances(), datetime.now(UTC)
+            names = [instance.name for instance in instances]
     except ServiceUnavailable as error:
         print(f"not ready: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -56,8 +58,8 @@ def health(arguments: Namespace) -> int:
                 show(f"{'':<14} last error {report.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {report.last_error}")
             if report.consequence:
                 show(f"{'':<14} {report.consequence}")
-        told = f"of {', '.join(names)}, at most 15 seconds old" if names else "are not known: no console is running"
-        show(f"Breakers and last errors {told}.")
+        told = ", ".join(f"{i.name} ({max(0, round((now - i.seen_at).total_seconds()))} s ago)" for i in instances)
+        show(f"Breakers and last errors as reported by {told}." if told else "Breakers and last errors are not known: no console reports.")
     return 0 if all(report.ok for report in reports if report.needed) else 1
 
 
@@ -89,7 +91,10 @@ def spool(arguments: Namespace) -> int:
     if arguments.new_ids and not arguments.retry:
         raise InputRejected("--new-ids: only together with --retry. Nothing was changed.")
     tried = _stored_now(new_ids=arguments.new_ids) if arguments.retry else {}
-    here = Spool(settings.load().spool_folder)
+    chosen = settings.load()
+    if not chosen.data_dir.is_dir():
+        raise InputRejected(f"DATA_DIR: there is no folder {chosen.data_dir}, so nothing is known of what waits.")
+    here = Spool(chosen.spool_folder)
     aside = here.set_aside.records()
     show(json.dumps(tried | {
         "waiting": here.waiting(), "set_aside": len(aside), "records": [dataclasses.asdict(record) for record in aside],

@@ -7,13 +7,14 @@ from typing import NoReturn
 
 from engine.commands import access, backup, evaluation, operate, serve, tickets, work
 from engine.domain import Channel, Priority
+from engine.sanitize import one_line
 
 
 class _Parser(argparse.ArgumentParser):
     """Tells what is wrong in one line, as every other error of a command; the usage is long, and --help shows it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}. Nothing was done; see {self.prog} --help.\n")
+        self.exit(2, f"error: {one_line(message)}. Nothing was done; see {self.prog} --help.\n")
 
 
 def build() -> argparse.ArgumentParser:
@@ -38,15 +39,15 @@ def build() -> argparse.ArgumentParser:
     command.set_defaults(run=tickets.route)
 
     command = commands.add_parser("import", help="route the tickets of a CSV file; interrupted, it can be run again")
-    command.add_argument("file", type=Path)
+    command.add_argument("file", type=Path, help="CSV: body, and where wanted subject, channel, priority, customer_ref, ticket_id; others are passed over")
     command.add_argument("--text-column", default="body", help="column with the message (default: body)")
     command.set_defaults(run=tickets.import_file)
 
     command = commands.add_parser("load", help="replace departments, topics and exemplars by those of CSV files")
-    command.add_argument("--departments", type=Path, help="CSV: department, purpose, triage")
+    command.add_argument("--departments", type=Path, help="CSV: department, purpose, triage (yes for the one that takes what nobody else can)")
     command.add_argument("--topics", type=Path, help="CSV: department, topic, purpose")
     command.add_argument("--exemplars", type=Path, required=True, help="CSV: text, department, topic; or with --label-column any labelled CSV")
-    command.add_argument("--text-column", default="text")
+    command.add_argument("--text-column", help="with --label-column: column with the text (default: text)")
     command.add_argument("--label-column", help="take labels from this column and departments from --parents")
     command.add_argument("--parents", type=Path, help="JSON object: label -> department")
     command.set_defaults(run=tickets.load)

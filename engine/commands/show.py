@@ -12,13 +12,22 @@ class OutputLost(ConsoleError):
     """Standard output took no more; what the command changes is changed all the same."""
 
 
-def show(text: str, *, done: str = "What the command does is done; only what it prints is lost.") -> None:
-    """Print `text` at once. Raises OutputLost with `done`, which says what happened and what to do, and BrokenPipeError."""
+SHOWN_ALONE = "What the command does is done; only what it prints is lost."
+
+
+def show(text: str, *, done: str = SHOWN_ALONE) -> None:
+    """Print `text` at once. Raises OutputLost with `done`, which says what happened and what to do; BrokenPipeError where that is
+    nothing in particular: whoever reads has seen enough.
+    """
+    if sys.stdout is None:
+        raise OutputLost(f"standard output is closed. {done}")
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except BrokenPipeError as error:
         forget()
-        raise
+        if done == SHOWN_ALONE:
+            raise
+        raise OutputLost(f"nobody reads the output. {done}") from error
     except OSError as error:
         forget()
         raise OutputLost(f"the output cannot be written ({error.strerror}). {done}") from error

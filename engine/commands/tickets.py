@@ -14,7 +14,10 @@ from engine.commands.opened import opened
 from engine.commands.show import show
 from engine.decision_json import as_dict
 from engine.domain import Origin, Spooled, TicketDraft
-from engine.errors import ImportRejected
+from engine.errors import ImportRejected, InputRejected
+
+
+UNLOADED = "Nothing was loaded."
 
 
 def route(arguments: Namespace) -> int:
@@ -58,19 +61,21 @@ def import_file(arguments: Namespace) -> int:
 
 def load(arguments: Namespace) -> int:
     """Replace the taxonomy and train on it."""
-    content = _content(arguments.exemplars)
+    _expect_together(arguments)
+    content = _content(arguments.exemplars, consequence=UNLOADED)
     if arguments.label_column:
-        parents = labelled_csv.parents(_content(arguments.parents), name=arguments.parents.name) if arguments.parents else {}
+        parents = labelled_csv.parents(_content(arguments.parents, consequence=UNLOADED), name=arguments.parents.name) if arguments.parents else {}
         departments, topics, exemplars = taxonomy_csv.from_exemplars(
-            content, text_column=arguments.text_column, label_column=arguments.label_column, parents=parents, name=arguments.exemplars.name
+            content, text_column=arguments.text_column or "text", label_column=arguments.label_column, parents=parents,
+            name=arguments.exemplars.name,
         )
     else:
         with opened(stores=True) as engine:
             departments, topics = engine.taxonomy.departments(), engine.taxonomy.topics()
         if arguments.departments:
-            departments, topics = taxonomy_csv.departments(_content(arguments.departments), name=arguments.departments.name), []
+            departments, topics = taxonomy_csv.departments(_content(arguments.departments, consequence=UNLOADED), name=arguments.departments.name), []
         if arguments.topics:
-            topics = taxonomy_csv.topics(_content(arguments.topics), departments, name=arguments.topics.name)
+            topics = taxonomy_csv.topics(_content(arguments.topics, consequence=UNLOADED), departments, name=arguments.topics.name)
         exemplars = taxonomy_csv.exemplars(content, departments, topics, name=arguments.exemplars.name, source="imported")
     with opened(stores=True) as engine:
         with bar("exemplars") as progress:
@@ -89,8 +94,16 @@ def demo(arguments: Namespace) -> int:
     return 0
 
 
-def _content(path: Path) -> bytes:
+def _expect_together(arguments: Namespace) -> None:
+    if arguments.label_column and (arguments.departments or arguments.topics):
+        raise InputRejected("--label-column: the labels make the departments, so not together with --departments or --topics. Nothing was loaded.")
+    for option in ("parents", "text_column"):
+        if getattr(arguments, option) is not None and not arguments.label_column:
+            raise InputRejected(f"--{option.replace('_', '-')}: only together with --label-column. Nothing was loaded.")
+
+
+def _content(path: Path, *, consequence: str = "Nothing was stored.") -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ImportRejected(f"{path}: cannot be read: {error.strerror}. Nothing was stored.") from error
+        raise ImportRejected(f"{path}: cannot be read: {error.strerror}. {consequence}") from error

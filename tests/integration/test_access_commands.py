@@ -26,8 +26,9 @@ def shell(console_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setenv("PASSWORD_MEMORY_KIB", "8")
     monkeypatch.setenv("PASSWORD_TIME_COST", "1")
 
-    def run(*arguments: str, given: str | None = "") -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.stdin", None if given is None else io.StringIO(given))
+    def run(*arguments: str, given: str | bytes | None = "") -> tuple[int, str, str]:
+        content = given.encode() if isinstance(given, str) else given
+        monkeypatch.setattr("sys.stdin", None if content is None else io.TextIOWrapper(io.BytesIO(content)))
         capsys.readouterr()
         try:
             code = main(list(arguments))
@@ -49,6 +50,35 @@ def test_a_user_is_added_with_a_one_time_password_or_a_given_one_and_disabled(sh
     assert shell("user", "disable", "joe")[0] == 0
     assert console.accounts.named("joe").disabled_at is not None
     assert [row.actor for row in console.audit.find(action="user_disabled")] == ["command line"]
+
+
+def test_a_disabled_user_gets_no_password_and_no_token_until_enabled(shell, console: Engine) -> None:  # noqa: ANN001
+    shell("user", "add", "joe")
+    shell("user", "disable", "joe")
+    before = console.accounts.named("joe").password_hash
+    for arguments in (("reset", "joe"), ("add", "joe", "--name", "crm", "--scope", "submit")):
+        code, out, err = shell("token" if len(arguments) > 2 else "user", *arguments)
+        assert (code, out, err) == (2, "", "error: joe is disabled: `user enable joe` first. Nothing was changed.\n")
+    assert console.accounts.named("joe").password_hash == before and console.tokens.all() == []
+    assert json.loads(shell("user", "enable", "joe")[1]) == {"user": "joe", "disabled": False}
+    password = json.loads(shell("user", "reset", "joe")[1])["one_time_password"]
+    assert console.accounts.sign_in("joe", password).name == "joe"
+    assert [row.actor for row in console.audit.find(action="user_enabled")] == ["command line"]
+
+
+def test_a_password_of_other_letters_is_read_and_one_that_is_not_utf_8_refused(shell, console: Engine) -> None:  # noqa: ANN001
+    assert shell("user", "add", "joe", "--password-stdin", given="grüne-küche-springt-weit\r\n")[0] == 0
+    assert console.accounts.sign_in("joe", "grüne-küche-springt-weit").name == "joe"
+    code, out, err = shell("user", "add", "ann", "--password-stdin", given="grüne-küche-springt-weit\n".encode("latin-1"))
+    assert (code, out, err) == (2, "", "error: password: not UTF-8. Nothing was changed.\n")
+    code, out, err = shell("token", "revoke", "\udcff")
+    assert (code, out, err) == (2, "", "error: id: not UTF-8. Nothing was done.\n")
+
+
+def test_a_witness_that_is_none_is_refused_and_not_passed_over(shell) -> None:  # noqa: ANN001
+    for head in ("", "abc", "g" * 64, "f" * 65):
+        code, out, err = shell("audit", "verify", "--head", head)
+        assert (code, out, len(err.splitlines())) == (2, "", 1) and "64 hexadecimal digits" in err
 
 
 def test_wrong_use_is_one_line_and_exit_code_2(shell) -> None:  # noqa: ANN001
@@ -139,4 +169,4 @@ def test_a_narrowed_command_line_refuses_what_its_role_does_not_hold(shell, monk
 def test_an_age_before_all_calendars_is_wrong_use(shell, age: str) -> None:  # noqa: ANN001
     code, out, err = shell("purge", "--older-than", age)
     assert (code, out) == (2, "")
-    assert err.splitlines()[-1].startswith("python -m engine purge: error: argument --older-than: ") and f"found '{age}'" in err
+    assert len(err.splitlines()) == 1 and err.startswith("error: argument --older-than: ") and f"found '{age}'" in err

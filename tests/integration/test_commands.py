@@ -27,16 +27,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def run(console_settings, tmp_path, overheard):
-    """Runs `python -m engine …` on the test's database; what it writes to standard error is part of the run's logs."""
+    """Runs `python -m engine …` on the test's database; what it writes to standard error is part of the run's logs. `into` None closes
+    standard output.
+    """
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATABASE_URL": console_settings.postgres_url,
         "REDIS_URL": console_settings.redis_address, "DATA_DIR": str(tmp_path / "data"), "PYTHONWARNINGS": "default",
     }
 
     def command(*arguments: str, into: object = subprocess.PIPE, **more: str) -> subprocess.CompletedProcess[str]:
+        closing = ("sh", "-c", 'exec "$@" >&-', "sh") if into is None else ()
         done = subprocess.run(
-            [sys.executable, "-m", "engine", *arguments], cwd=ROOT, env=environment | more, stdout=into, stderr=subprocess.PIPE, text=True,
-            timeout=120,
+            [*closing, sys.executable, "-m", "engine", *arguments], cwd=ROOT, env=environment | more, stdout=into, stderr=subprocess.PIPE,
+            text=True, timeout=120,
         )
         overheard.stream("commands").write(done.stderr)
         return done
@@ -63,7 +66,10 @@ def test_a_rejected_ticket_is_one_line_on_standard_error_and_exit_code_2(run) ->
 
 
 def test_wrong_use_is_one_line_and_exit_code_2(run) -> None:
-    for arguments in (("route",), ("no-such-command",), ("user", "add"), ("evaluate", "--train", "a.csv"), ("route", "--text", "x", "--channel", "y"), ()):
+    for arguments in (
+        ("route",), ("no-such-command",), ("user", "add"), ("evaluate", "--train", "a.csv"), ("route", "--text", "x", "--channel", "y"), (),
+        ("route", "--text", "x", "--a\n\x1b[31mb"),
+    ):
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and " --help." in done.stderr
@@ -194,7 +200,7 @@ def test_health_says_ready_with_a_word_about_it_when_only_the_cache_is_away(run)
 def test_health_tells_the_breakers_and_last_errors_of_the_running_consoles(run, console, build) -> None:
     # Its own report, every fifteen seconds, would come too early or tell of a breaker whose pause is over.
     console.watch.upkeep.close()
-    assert "Breakers and last errors are not known: no console is running." in run("health").stdout
+    assert "Breakers and last errors are not known: no console reports." in run("health").stdout
     console.services._breakers["cache"]._pause = 600.0
     for number in range(3):
         console.services._breakers["cache"].failed(ServiceUnavailable("cache", f"refused {number}"))
@@ -207,7 +213,7 @@ def test_health_tells_the_breakers_and_last_errors_of_the_running_consoles(run, 
     assert " ok " in line, "it answers now, and this process says so"
     assert " open " in line
     assert "UTC: cache is not available: refused 2" in done.stdout
-    assert f"Breakers and last errors of {instance_name()}," in done.stdout
+    assert re.search(rf"Breakers and last errors as reported by {re.escape(instance_name())} \(\d+ s ago\)\.", done.stdout)
     [row] = [row for row in json.loads(run("health", "--json").stdout) if row["service"] == "cache"]
     assert (row["circuit"], row["told_by"]) == ("open", [instance_name()])
     assert row["consequence"]
@@ -261,7 +267,8 @@ def test_import_says_what_it_stored_and_a_second_run_stores_nothing(run, tmp_pat
     assert json.loads(second.stdout) | {"departments": 0} == {"stored": 0, "stored_before": 2, "methods": {}, "departments": 0}
 
 
-def test_an_interrupted_import_says_how_far_it_came_and_goes_on_when_it_is_run_again(run, tmp_path, console_settings) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_import_says_how_far_it_came_and_goes_on_when_it_is_run_again(run, tmp_path, console_settings, sent: int) -> None:
     file = tmp_path / "tickets.csv"
     # Words that differ: numbers are masked, and 4,000 answers from the cache can be over before anybody interrupts.
     words = [str(number).translate(str.maketrans("0123456789", "abcdefghij")) for number in range(1000)]
@@ -277,12 +284,12 @@ def test_an_interrupted_import_says_how_far_it_came_and_goes_on_when_it_is_run_a
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATABASE_URL": console_settings.postgres_url,
              "REDIS_URL": console_settings.redis_address, "DATA_DIR": str(tmp_path / "data")},
         # A test run that was started in the background without job control hands down that the signal is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
     )
     while not stored():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, ""), err
     said = re.search(r"stopped (?:after ([0-9,]+) of 1,000 tickets|before the first tickets); run it again, it goes on there$", err.strip())
@@ -422,3 +429,41 @@ def test_a_report_that_cannot_be_printed_is_one_line(run) -> None:
     assert done.stderr.strip().splitlines() == [
         "error: the output cannot be written (No space left on device). What the command does is done; only what it prints is lost."
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--label-column", "category", "--departments", "d.csv"), "--label-column: the labels make the departments"),
+        (("--label-column", "category", "--topics", "t.csv"), "--label-column: the labels make the departments"),
+        (("--parents", "p.json"), "--parents: only together with --label-column"),
+        (("--text-column", "words"), "--text-column: only together with --label-column"),
+    ],
+)
+def test_load_refuses_options_that_it_would_pass_over(run, tmp_path, options: tuple[str, ...], said: str) -> None:
+    file = tmp_path / "e.csv"
+    file.write_text("text,department\nmy bill,Bills\n")
+    done = run("load", "--exemplars", str(file), *options)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert said in done.stderr and done.stderr.endswith("Nothing was loaded.\n")
+
+
+def test_evaluate_refuses_one_column_for_text_and_label(run) -> None:
+    done = run("evaluate", "--train", "a.csv", "--test", "b.csv", "--text-column", "text", "--label-column", "text")
+    assert (done.returncode, done.stdout) == (2, "") and "name the same column" in done.stderr
+
+
+def test_spool_of_a_folder_that_is_not_there_is_no_good_news(run, tmp_path) -> None:
+    done = run("spool", DATA_DIR=str(tmp_path / "mistyped"))
+    assert (done.returncode, done.stdout) == (2, "") and "there is no folder" in done.stderr
+
+
+def test_what_nobody_reads_is_done_all_the_same_and_said_so(run, console) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run("user", "add", "piped", into=writer)
+    os.close(writer)
+    assert done.returncode == 1 and done.stderr.startswith("error: nobody reads the output. piped is added; `user reset piped`")
+    done = run("user", "add", "closed", into=None)
+    assert done.returncode == 1 and done.stderr.startswith("error: standard output is closed. closed is added;")
+    assert {"piped", "closed"} <= {user.name for user in console.accounts.all()}

@@ -64,6 +64,7 @@ def test_an_unusable_file_is_refused_with_the_place_and_the_reason(content: byte
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
+        ("Billing,a,maybe\n", "line 2: triage is yes or no; found 'maybe'. Nothing was loaded."),
         ("Billing,a,true\nSales,b,true\n", "only one department can be the triage department"),
         ("Billing,a,\nBilling,b,\n", "Billing is named twice"),
         (",a,\n", "a name of 1 to 120 characters is needed"),
@@ -103,3 +104,9 @@ def test_a_labelled_file_without_a_label_on_a_line_is_refused() -> None:
 def test_rows_come_with_the_line_they_begin_on() -> None:
     rows = read_rows(b'a,b\n"1\n2",x\n3,y\n', name="n.csv", columns=("a",))
     assert rows == [(2, {"a": "1\n2", "b": "x"}), (4, {"a": "3", "b": "y"})]
+
+
+@pytest.mark.parametrize(("value", "meant"), [("true", True), ("Yes", True), ("1", True), ("FALSE", False), ("no", False), ("0", False), ("", False)])
+def test_the_mark_for_triage_is_yes_or_no_in_the_words_that_tables_use(value: str, meant: bool) -> None:
+    [found] = departments(f"department,purpose,triage\nSales,Offers.,{value}\n".encode())
+    assert found.triage is meant
