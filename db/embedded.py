@@ -81,6 +81,13 @@ class EmbeddedServers:
             raise ConfigurationError(f"DATA_DIR: cannot use {self._dir}: {error.strerror or error}") from error
         return self
 
+    def keep(self) -> bool:
+        """Start what has ended since `start`; True when something had. A server that runs and does not answer is left alone. Raises as `start`."""
+        if (not self._wanted[0] or _postmaster(self.postgres_folder) is not None) and (not self._wanted[1] or self._valkey_runs()):
+            return False
+        self.start()
+        return True
+
     def close(self) -> None:
         """Leave; the last process stops both servers. May be called twice."""
         users, self._users = self._users, None
@@ -215,6 +222,13 @@ class EmbeddedServers:
                 return False
             except (redis.RedisError, OSError):
                 return False
+
+    def _valkey_runs(self) -> bool:
+        try:
+            process = psutil.Process(int((self._dir / "valkey" / "valkey.pid").read_text()))
+            return process.name().startswith("valkey") and process.status() != psutil.STATUS_ZOMBIE
+        except (OSError, ValueError, psutil.Error):
+            return self._valkey_answers()
 
     def _stop_valkey(self) -> None:
         import redis

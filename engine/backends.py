@@ -14,6 +14,7 @@ from engine.adapters.gemini import Gemini
 from engine.adapters.gemini_embeddings import GeminiEmbeddings
 from engine.adapters.minilm import MiniLM
 from engine.adapters.pinecone_index import PineconeIndex
+from engine.background import Background
 from engine.breaker import Breaker
 from engine.domain import Department, Exemplar, Neighbour, Ticket
 from engine.entrance import IdentityProvider
@@ -69,6 +70,21 @@ class Tables(Protocol):
     def lease(self) -> Lease: ...
 
     def vectors_version(self, exemplars: Exemplars) -> str: ...
+
+
+class OwnServers(Protocol):
+    """The servers that the console has started itself."""
+
+    def keep(self) -> bool: ...
+
+
+def keeper(servers: OwnServers, log: DecisionLog) -> Background:
+    """Starts those servers again when they have ended, killed for want of memory for example: nobody else would."""
+    def look() -> None:
+        if servers.keep():
+            log.event("embedded_servers_started")
+
+    return Background("embedded", look, log=log, interval=5.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

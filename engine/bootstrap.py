@@ -122,7 +122,7 @@ def build(
                 settings.analytics_url, name="console-charts", gate=backends.replica_breaker(services), setting="ANALYTICS_DATABASE_URL"
             )
             stack.callback(replica.dispose)
-        postgres_url, redis_url = settings.postgres_url, settings.redis_address
+        postgres_url, redis_url, keeper = settings.postgres_url, settings.redis_address, None
         if postgres_url is not None:
             # Nothing is started beside a database that is away.
             reach(postgres_url)
@@ -130,6 +130,7 @@ def build(
             embedded = EmbeddedServers(settings.data_dir, postgres=postgres_url is None, valkey=redis_url is None)
             stack.callback(embedded.close)
             embedded.start()
+            keeper = backends.keeper(embedded, log)
             postgres_url = postgres_url or embedded.postgres_url
             redis_url = redis_url or embedded.redis_url
         chance = chance or random.Random()
@@ -204,7 +205,7 @@ def build(
             storage, trainer=trainer, current=embedder, wanted=embedders.wanted, complete=embedders.complete, policy=policies.live,
             reindexer=index.reindexer, renew=renew, log=log, here=worker or settings.background_work == "console",
         )
-        loops = (watch.upkeep, watch.notices, own_lookout, drainer, *preparation.loops, state) if working else ()
+        loops = (keeper, watch.upkeep, watch.notices, own_lookout, drainer, *preparation.loops, state) if working else ()
         for loop in filter(None, loops):
             stack.callback(loop.close)
             loop.start()

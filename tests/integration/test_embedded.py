@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import redis
 from sqlalchemy import create_engine, text
 
 from db.embedded import EmbeddedServers
+from engine import bootstrap, settings
+from engine.domain import Decision, TicketDraft
 from engine.errors import Conflict, ConfigurationError, ServiceUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,3 +186,57 @@ def test_a_disk_that_is_full_at_the_first_start_is_named_and_no_log_that_is_not_
     [line] = done.stdout.splitlines()
     assert line.startswith("database is not available: the embedded Postgres did not start: ") and "could not write" in line, done
     assert "its log is" not in line
+
+
+def killed(folder: Path, program: str) -> None:
+    """End a server of the folder, as the kernel does for want of memory."""
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if str(folder) in line and program in line:
+            process.kill()
+            process.wait(10)
+
+
+@pytest.mark.parametrize("program", ["postgres -D", "valkey-server"])
+def test_what_has_ended_is_kept_and_what_runs_is_left_alone(folder: Path, program: str) -> None:
+    servers = EmbeddedServers(folder).start()
+    assert not servers.keep()
+    killed(folder, program)
+    assert servers.keep() and not servers.keep()
+    assert len(running(folder)) == 2
+    engine = create_engine(servers.postgres_url, pool_pre_ping=True)
+    with engine.connect() as connection:
+        assert connection.execute(text("select 1")).scalar_one() == 1
+    engine.dispose()
+    with redis.Redis.from_url(servers.redis_url) as client:
+        assert client.ping()
+    servers.close()
+
+
+def test_a_cache_that_says_nothing_is_not_started_twice(folder: Path) -> None:
+    servers = EmbeddedServers(folder).start()
+    [cache] = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in (line := " ".join(p.info["cmdline"] or [])) and "valkey-server" in line]
+    cache.suspend()
+    try:
+        assert not servers.keep()
+    finally:
+        cache.resume()
+    assert len(running(folder)) == 2
+    servers.close()
+
+
+def test_a_console_starts_its_own_postgres_again_and_routes_on(folder: Path) -> None:
+    console = bootstrap.build(settings.load(data_dir=folder), log_stream=None)
+    try:
+        assert isinstance(console.router.route(TicketDraft(body="where is my parcel")), Decision)
+        killed(folder, "postgres -D")
+        deadline = time.monotonic() + 60
+        while not isinstance(console.router.route(TicketDraft(body="where is my other parcel")), Decision):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        # What came in between was kept on the disk, and is stored as well.
+        while console.spool.waiting():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        console.close()
