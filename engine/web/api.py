@@ -32,6 +32,7 @@ _STATUS: tuple[tuple[type[ConsoleError], int, str], ...] = (
     (TooManyRequests, 429, "too_many_requests"),
     (NotFound, 404, "not_found"),
     (Conflict, 409, "conflict"),
+    (ServiceUnavailable, 503, "unavailable"),
 )
 
 Handler = Callable[[Engine, Bearer, Request, dict[str, Any]], tuple[int, Any]]
@@ -85,12 +86,12 @@ def _answer(request: Request, body: bytes | None, handler: Handler, permission: 
         return JSONResponse(content, status, {"Cache-Control": "no-store"})
     except TooManyRequests as problem:
         return error(429, "too_many_requests", str(problem), Retry_After=str(max(1, round(problem.wait))))
-    except ServiceUnavailable as problem:
-        # Not the reason: it names addresses, and whoever asks may be a stranger.
-        again = "Ask again later." if request.method == "GET" else "Nothing was stored: send it again later."
-        return error(503, "unavailable", f"{problem.service} is not available. {again}", Retry_After=str(RETRY_SECONDS))
     except ConsoleError as problem:
         status, kind = next(((s, k) for t, s, k in _STATUS if isinstance(problem, t)), (500, "internal"))
+        if isinstance(problem, ServiceUnavailable):
+            # Not the reason: it names addresses, and whoever asks may be a stranger.
+            again = "Ask again later." if request.method == "GET" else "Nothing was stored: send it again later."
+            return error(status, kind, f"{problem.service} is not available. {again}", Retry_After=str(RETRY_SECONDS))
         if status == 500:
             _log(request, problem)
         return error(status, kind, str(problem) if status != 500 else "something went wrong; nothing was stored")

@@ -88,15 +88,14 @@ def _mark(own: Opened, ids: list[str], key: str) -> None:
 
 
 def _by_number(own: Opened) -> None:
-    key = f"open_number_{own.boxes}"
     st.text_input(
-        "Open a ticket by its number", key=key, placeholder="Open by ticket number", label_visibility="collapsed", width=240,
-        icon=":material/search:", on_change=lambda: _enter(own, key),
+        "Open a ticket by its number", key=f"open_number_{own.boxes}", placeholder="Open by ticket number", label_visibility="collapsed",
+        width=240, icon=":material/search:", on_change=_enter, args=(own, own.boxes),
     )
 
 
-def _enter(own: Opened, key: str) -> None:
-    own.ticket_id = remark(st.session_state.to_dict()[key], maximum=64)
+def _enter(own: Opened, box: int) -> None:
+    own.ticket_id = remark(st.session_state.to_dict()[f"open_number_{box}"], maximum=64)
     own.tables += 1
 
 

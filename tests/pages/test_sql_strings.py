@@ -73,6 +73,7 @@ def test_filters_numbers_and_names_move_nothing(opened: Callable[[str], AppTest]
     before = rows(console)
     typed(opened("audit"), "object")
     typed(opened("review"), "looked_up")
+    typed(opened("submit"), "open_number_0")
     typed(opened("users"), "new_name", "add_user")
     typed(opened("account"), "token_name", "make_token")
     assert moved(before, rows(console)) <= {"sessions"}
@@ -132,7 +133,10 @@ def test_a_taxonomy_of_injection_strings_is_stored_as_what_it_says(console: Engi
         csv.writer(out).writerows([[name for name, _ in columns], *zip(*(values for _, values in columns), strict=True)])
         return out.getvalue().encode()
 
-    some = taxonomy_csv.departments(content(("department", names), ("purpose", SQL), ("triage", SQL)))
+    for string in SQL[:100]:
+        with pytest.raises(InputRejected, match="triage is yes or no"):
+            taxonomy_csv.departments(content(("department", ["D"]), ("purpose", ["p"]), ("triage", [f"'{string}"])))
+    some = taxonomy_csv.departments(content(("department", names), ("purpose", SQL)))
     topics = taxonomy_csv.topics(content(("department", names), ("topic", [f"T{name}" for name in names]), ("purpose", SQL)), some)
     taxonomy_csv.exemplars(content(("text", [f"hello {s}" for s in SQL]), ("department", names), ("topic", [f"T{name}" for name in names])), some, topics)
     console.taxonomy.replace(some, topics)
@@ -162,7 +166,7 @@ def test_forms_of_the_sign_in_pages_let_nobody_in_and_move_nothing(served: Serve
 
 def test_every_place_that_takes_text_is_named_here_or_in_the_apis_test() -> None:
     here = {
-        "audit/object", "labelling/looked_up", "people/new_name", "account/token_name", "policy/policy_reason", "labelling/note_*",
+        "audit/object", "labelling/looked_up", "latest/open_number_*", "people/new_name", "account/token_name", "policy/policy_reason", "labelling/note_*",
         "choice/overrule_reason_*", "draft/subject", "draft/body", "draft/customer_ref", "taxonomy_form/purposes_*",
     }
     # Numbers only; and what stands in the address is looked up among the options that exist.
