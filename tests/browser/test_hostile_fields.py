@@ -120,6 +120,13 @@ def review(page: Page, served: Served) -> None:
         rested(page)
 
 
+def number(page: Page, served: Served) -> None:
+    """Numbers of tickets that do not exist, below the latest ones."""
+    go(page, served, "submit")
+    typed(page, "[class*=st-key-open_number_] input", packed(500))
+    expect(page.locator(".st-key-opened").get_by_text("No ticket has this number")).to_be_visible()
+
+
 def policy(page: Page, served: Served) -> None:
     """A policy with each reason; the table of policies shows them all. Columns of numbers take no text."""
     go(page, served, "policy")
@@ -245,6 +252,7 @@ DRIVERS: dict[Callable[[Page, Served], None], set[str]] = {
     submit: {"draft/subject", "draft/body", "draft/customer_ref"},
     overrule: {"choice/overrule_reason_*"},
     review: {"labelling/looked_up", "labelling/note_*"},
+    number: {"latest/open_number_*"},
     policy: {"policy/policy_reason", "policy_form/policy_departments_*"},
     audit: {"audit/object"},
     users: {"people/new_name"},
@@ -295,7 +303,7 @@ def test_hostile_departments_topics_and_exemplars_do_nothing_on_any_page(served:
     names = [remark(text) for text in raw]
     topics = [remark(f"T{text}") for text in raw]
     files = {
-        "departments_csv": [(name, text, text) for name, text in zip(raw, texts, strict=True)],
+        "departments_csv": [(name, text, "no") for name, text in zip(raw, texts, strict=True)],
         "topics_csv": [(name, topic, text) for name, topic, text in zip(names, topics, texts, strict=True)],
         "exemplars_csv": [(f"please help {text}", name, topic) for text, name, topic in zip(raw, names, topics, strict=True)],
     }
@@ -305,6 +313,15 @@ def test_hostile_departments_topics_and_exemplars_do_nothing_on_any_page(served:
         page.set_input_files(f".st-key-{key} input[type=file]", as_file(f"{' '.join(TEXTS[:60])}.csv", FILES[key], rows))
         rested(page, 500)
     page.get_by_text("Replace what is there").click()
+    rested(page, 500)
+    upload = ".st-key-departments_csv input[type=file]"
+    # Neither yes nor no: refused with its words, and nothing is replaced.
+    page.set_input_files(upload, as_file("triage.csv", FILES["departments_csv"], [(raw[0], "", TEXTS[0])]))
+    rested(page, 500)
+    page.click(".st-key-replace button")
+    expect(page.get_by_text("triage is yes or no; found").first).to_be_visible()
+    rested(page)
+    page.set_input_files(upload, as_file("departments.csv", FILES["departments_csv"], files["departments_csv"]))
     rested(page, 500)
     page.click(".st-key-replace button")
     expect(page.get_by_text(f"{len(raw)} departments, {len(raw)} exemplars").first).to_be_visible(timeout=120_000)
