@@ -111,10 +111,11 @@ def _log(request: Request, problem: Exception) -> None:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, _ in pairs if sum(other == name for other, _ in pairs) > 1)
-        raise InputRejected(f"{twice[:40]}: is there twice. Nothing was stored.")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InputRejected(f"{name[:40]}: is there twice. Nothing was stored: send it once.")
+        found[name] = value
     return found
 
 
@@ -123,8 +124,6 @@ def _json(request: Request, body: bytes) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(body, object_pairs_hook=_each_once)
-    except InputRejected:
-        raise
     except (ValueError, RecursionError):
         raise InputRejected("body: not JSON in UTF-8. Nothing was stored.") from None
     if not isinstance(content, dict):

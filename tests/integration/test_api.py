@@ -183,6 +183,15 @@ def test_unknown_paths_and_methods_never_answer_with_a_page(served: Served, meth
     assert answer.status_code == status and "<html" not in answer.text
 
 
+def test_a_key_that_is_there_twice_is_refused_whichever_it_is(served: Served, tokens: dict[Role, str]) -> None:
+    headers = {"Authorization": f"Bearer {tokens[Role.AGENT]}"}
+    many = ", ".join(f'"k{number}": 1' for number in range(9_000))
+    for body, name in (('{"body": "where is my parcel", "body": "someone stole my card"}', "body"), (f'{{{many}, "k8999": 2}}', "k8999")):
+        answer = requests.post(f"{served.url}/api/v1/tickets", data=body, headers=headers, timeout=30)
+        assert answer.status_code == 422
+        assert answer.json()["error"]["message"] == f"{name}: is there twice. Nothing was stored: send it once."
+
+
 def test_limits_say_when_to_come_back(served: Served) -> None:
     token = served.engine.tokens.make(served.engine.accounts.named("agent"), name="busy", scopes=["submit"], by="test")
     holder = served.engine.tokens.find(token).token_id
