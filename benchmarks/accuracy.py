@@ -12,16 +12,14 @@ longer.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks import labelled_data
 from benchmarks.report import Report
 from engine import labelled_csv, scope
 from engine.adapters.minilm import MiniLM
@@ -35,7 +33,6 @@ from engine.selective import auroc, coverage_at
 from engine.semantic import answers, vote
 from engine.training import fit
 
-DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "banking77"
 SPLITS = 200
 TARGET, DELTA = 0.95, 0.05
 KNOWN_INTENTS = 60
@@ -58,26 +55,23 @@ class Vectors:
 
 def main() -> int:
     """Run the benchmark; 1 when a bar does not hold, 2 when the data is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the measures here")
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder with train.csv, test.csv, departments.json")
-    arguments = parser.parse_args()
+    arguments = labelled_data.options("accuracy", __doc__).parse_args()
     try:
-        train, test = (_read(arguments.data / name) for name in ("train.csv", "test.csv"))
-        parents = json.loads((arguments.data / "departments.json").read_text(encoding="utf-8"))
+        data = labelled_data.read(arguments.data)
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    train, test = labelled_csv.read(data.train, name="train.csv"), labelled_csv.read(data.test, name="test.csv")
     report = Report("accuracy")
     # One thread: sums come out the same in every run, and processor time is what a core really spent.
     with threadpool_limits(1, user_api="blas"):
         vectors = Vectors(MiniLM(threads=2))
         intents = evaluate(train, test, embed=vectors.embed, clock=time.process_time)
-        departments = evaluate(train, test, embed=vectors.embed, parents=parents, clock=time.process_time)
+        departments = evaluate(train, test, embed=vectors.embed, parents=data.parents, clock=time.process_time)
         quality(report, intents, departments)
         guarantee(report, train, test, vectors)
         out_of_scope(report, train, test, vectors)
-        semantic_cache(report, train, test, vectors, parents)
+        semantic_cache(report, train, test, vectors, data.parents)
     report.add("fit_10000_seconds", max(intents.fit_seconds, departments.fit_seconds), 60.0, "max")
     report.add("predict_one_ms", intents.ms_per_ticket_after_embedding, 1.5, "max")
     report.print()
@@ -166,10 +160,6 @@ def semantic_cache(
             wrong += found.department != parents[label]
     report.add("semantic_cache_hit_rate_11_departments", hits / len(test.texts), 0.85, "min")
     report.add("semantic_cache_wrong_share_11_departments", wrong / max(hits, 1), 0.004, "max")
-
-
-def _read(path: Path) -> LabelledTickets:
-    return labelled_csv.read(path.read_bytes(), name=path.name)
 
 
 if __name__ == "__main__":

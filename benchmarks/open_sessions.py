@@ -8,10 +8,8 @@ process has held so far is counted, sign-ins and the model's loading included. P
 """
 from __future__ import annotations
 
-import argparse
 import csv
 import io
-import json
 import sys
 import tempfile
 from contextlib import AbstractContextManager, ExitStack
@@ -19,8 +17,9 @@ from pathlib import Path
 
 from websockets.sync.client import ClientConnection
 
+from benchmarks import labelled_data
+from benchmarks.labelled_data import LabelledData
 from benchmarks.report import Report
-from benchmarks.while_fitting import DEFAULT_DATA
 from db.embedded import EmbeddedServers
 from engine import imports, labelled_csv, taxonomy_csv
 from engine.access import Role
@@ -36,14 +35,11 @@ GIB = 1024**3
 
 def main() -> int:
     """Run the benchmark; 1 when a bar does not hold, 2 when the data is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.open_sessions", description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the measures here")
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder with train.csv, test.csv and departments.json")
+    parser = labelled_data.options("open_sessions", __doc__)
     parser.add_argument("--sessions", type=int, default=50, help="how many people at the same time (default: 50)")
     arguments = parser.parse_args()
     try:
-        train, test = ((arguments.data / name).read_bytes() for name in ("train.csv", "test.csv"))
-        parents = json.loads((arguments.data / "departments.json").read_text(encoding="utf-8"))
+        data = labelled_data.read(arguments.data)
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,7 +51,7 @@ def main() -> int:
         stack.callback(servers.close)
         served = Served(servers.postgres_url, servers.redis_url, folder, password_memory_kib=65_536, password_time_cost=3)
         stack.callback(served.close)
-        filled(served, train, test, parents)
+        filled(served, data)
         served.start()
         at_first = served.most_memory()
         sockets = [stack.enter_context(one(served)) for _ in range(arguments.sessions)]
@@ -68,20 +64,20 @@ def main() -> int:
     return report.finish(arguments.json)
 
 
-def filled(served: Served, train: bytes, test: bytes, parents: dict[str, str]) -> None:
+def filled(served: Served, data: LabelledData) -> None:
     """Learn the training file, route the test file and label some of it as the file says."""
     engine = served.engine
     engine.trainer.replace(
-        *taxonomy_csv.from_exemplars(train, text_column="text", label_column="category", parents=parents, name="train.csv")
+        *taxonomy_csv.from_exemplars(data.train, text_column="text", label_column="category", parents=data.parents, name="train.csv")
     )
     engine.state.refresh()
-    found = labelled_csv.read(test, name="test.csv")
+    found = labelled_csv.read(data.test, name="test.csv")
     table = io.StringIO()
     csv.writer(table).writerows([("body",), *((text,) for text in found.texts)])
     file = imports.read(table.getvalue().encode(), name="test.csv", router=engine.router)
     decisions = imports.run(file, router=engine.router, store=engine.decisions).decisions
     for decision, label in list(zip(decisions, found.labels, strict=True))[:LABELS]:
-        engine.router.review(Outcome(ticket_id=decision.ticket_id, department=parents[label], labelled_by="benchmark"), learn=False)
+        engine.router.review(Outcome(ticket_id=decision.ticket_id, department=data.parents[label], labelled_by="benchmark"), learn=False)
 
 
 def one(served: Served) -> AbstractContextManager[ClientConnection]:

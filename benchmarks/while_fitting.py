@@ -7,8 +7,6 @@ the other, twenty a second at most, before and during a fit. A ticket that stand
 """
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
 import sys
@@ -20,31 +18,27 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import labelled_data
 from benchmarks.report import Report
 from engine import bootstrap, labelled_csv, settings, taxonomy_csv
 from engine.domain import TicketDraft
 
-DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "banking77"
 PAUSE_SECONDS = 0.05
 WARM, ALONE = 30, 300
 
 
 def main() -> int:
     """Run the benchmark; 1 when a bar does not hold, 2 when the data is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.while_fitting", description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the measures here")
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder with train.csv, test.csv and departments.json")
-    arguments = parser.parse_args()
+    arguments = labelled_data.options("while_fitting", __doc__).parse_args()
     try:
-        train, test = ((arguments.data / name).read_bytes() for name in ("train.csv", "test.csv"))
-        parents = json.loads((arguments.data / "departments.json").read_text(encoding="utf-8"))
+        data = labelled_data.read(arguments.data)
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     departments, topics, exemplars = taxonomy_csv.from_exemplars(
-        train, text_column="text", label_column="category", parents=parents, name="train.csv"
+        data.train, text_column="text", label_column="category", parents=data.parents, name="train.csv"
     )
-    texts = list(dict.fromkeys(labelled_csv.read(test, name="test.csv").texts))
+    texts = list(dict.fromkeys(labelled_csv.read(data.test, name="test.csv").texts))
     random.Random(1).shuffle(texts)
     report = Report("tickets while a fit runs")
     with tempfile.TemporaryDirectory(prefix="fitting-benchmark-") as folder, open(os.devnull, "w") as nowhere:
