@@ -83,7 +83,9 @@ class EmbeddedServers:
 
     def keep(self) -> bool:
         """Start what has ended since `start`; True when something had. A server that runs and does not answer is left alone. Raises as `start`."""
-        if (not self._wanted[0] or _postmaster(self.postgres_folder) is not None) and (not self._wanted[1] or self._valkey_runs()):
+        if (not self._wanted[0] or _postmaster(self.postgres_folder) is not None) and (
+            not self._wanted[1] or self._valkey_process() is not None or self._valkey_answers()
+        ):
             return False
         self.start()
         return True
@@ -223,19 +225,20 @@ class EmbeddedServers:
             except (redis.RedisError, OSError):
                 return False
 
-    def _valkey_runs(self) -> bool:
-        try:
+    def _valkey_process(self) -> psutil.Process | None:
+        with suppress(OSError, ValueError, psutil.Error):
             process = psutil.Process(int((self._dir / "valkey" / "valkey.pid").read_text()))
-            return process.name().startswith("valkey") and process.status() != psutil.STATUS_ZOMBIE
-        except (OSError, ValueError, psutil.Error):
-            return self._valkey_answers()
+            if process.name().startswith("valkey") and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
 
     def _stop_valkey(self) -> None:
         import redis
 
-        with suppress(ValueError, OSError, psutil.NoSuchProcess, redis.RedisError):
-            pid = int((self._dir / "valkey" / "valkey.pid").read_text())
-            process = psutil.Process(pid)
+        process = self._valkey_process()
+        if process is None:
+            return
+        with suppress(OSError, psutil.NoSuchProcess, redis.RedisError):
             with redis.Redis.from_url(self.redis_url, socket_timeout=2) as client:
                 with suppress(redis.ConnectionError):
                     client.shutdown(save=True)

@@ -93,7 +93,7 @@ def spool(arguments: Namespace) -> int:
     tried = _stored_now(new_ids=arguments.new_ids) if arguments.retry else {}
     chosen = settings.load()
     if not chosen.data_dir.is_dir():
-        raise InputRejected(f"DATA_DIR: there is no folder {chosen.data_dir}, so nothing is known of what waits.")
+        raise InputRejected(f"DATA_DIR: there is no folder {chosen.data_dir}, so nothing is known of what waits. Set it to the console's own.")
     here = Spool(chosen.spool_folder)
     aside = here.set_aside.records()
     show(json.dumps(tried | {

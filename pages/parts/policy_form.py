@@ -224,7 +224,7 @@ def compare(live: Policy, proposed: Policy, evidence: Evidence, snapshot: Accura
         st.caption(f"Of these right: 95% interval {low:.1%} to {high:.1%}.{paired}")
     if uncounted := [title for name, title in UNCOUNTED.items() if getattr(live, name) != getattr(proposed, name)]:
         st.caption(
-            f"Changed as well, and not in these figures: {', '.join(uncounted)}. By whom tickets are then answered only new ones show: "
+            f"Not wholly in these figures: {', '.join(uncounted)}. By whom tickets are then answered only new ones show: "
             "look at the dashboard, filtered by policy, after the change."
         )
 
