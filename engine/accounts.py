@@ -163,6 +163,8 @@ class Accounts:
         row = self.named(user)
         if row.source != "local":
             raise AccountRejected("password: this account signs in with the identity provider. Nothing was changed.")
+        if row.disabled_at is not None:
+            raise AccountRejected(f"{row.name} is disabled, and no password would let it in: enable it first. Nothing was changed.")
         new = password or one_time()
         if password:
             # What chance made may hold a short name, and nobody can guess it for that.

@@ -78,7 +78,9 @@ class Tokens:
         self._good: OrderedDict[str, tuple[Bearer, datetime, datetime | None]] = OrderedDict()
 
     def make(self, user: Any, *, name: str, scopes: Iterable[str], days: int = 90, by: str) -> str:
-        """A new token, shown this one time. `user` has id, name and role. Raises AccountRejected."""
+        """A new token, shown this one time. `user` has id, name, role and disabled_at. Raises AccountRejected."""
+        if user.disabled_at is not None:
+            raise AccountRejected(f"{user.name} is disabled, and no token would let it in: enable it first. Nothing was stored.")
         wanted = sorted({str(scope) for scope in scopes})
         foreign = [scope for scope in wanted if scope not in TABLE[Role(user.role)]]
         name = remark(name, maximum=1000)

@@ -8,7 +8,6 @@ import re
 import sys
 from argparse import Namespace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from engine.access import Permission, Role
 from engine.commands.opened import opened
@@ -110,19 +109,12 @@ def enable_user(arguments: Namespace) -> int:
 def reset_user(arguments: Namespace) -> int:
     """A new one-time password."""
     with opened() as engine:
-        _expect_enabled(engine.accounts.named(arguments.name))
         password = engine.accounts.reset_password(arguments.name, by=BY)
     show(
         json.dumps({"user": arguments.name, "one_time_password": password}),
         done="The earlier password is valid no longer; run this again for another one.",
     )
     return 0
-
-
-def _expect_enabled(user: Any) -> Any:
-    if user.disabled_at is not None:
-        raise AccountRejected(f"{user.name} is disabled: `user enable {user.name}` first. Nothing was changed.")
-    return user
 
 
 def list_users(_: Namespace) -> int:
@@ -136,7 +128,7 @@ def list_users(_: Namespace) -> int:
 def add_token(arguments: Namespace) -> int:
     """Make a token."""
     with opened() as engine:
-        owner = _expect_enabled(engine.accounts.named(arguments.user))
+        owner = engine.accounts.named(arguments.user)
         made = engine.tokens.make(owner, name=arguments.name, scopes=arguments.scope, days=arguments.days, by=BY)
     show(made, done="The token is made, and nobody will see it again: revoke it (`token list` has its id) and make another one.")
     if owner.must_change:

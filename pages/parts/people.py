@@ -89,7 +89,7 @@ def change(users: Sequence[Any], *, engine: Engine, by: str) -> None:
     with st.container(horizontal=True):
         if st.button("Save the role", key="save_role", disabled=role == user.role, icon=":material/save:"):
             did(f"{name} is {role} now.", lambda: accounts.set_role(name, role, by=by))
-        if user.source == "local" and st.button("New one-time password", key="reset", icon=":material/key:"):
+        if user.source == "local" and not user.disabled_at and st.button("New one-time password", key="reset", icon=":material/key:"):
             did(f"{name} has a new password and is signed out everywhere.", lambda: accounts.reset_password(name, by=by))
         if st.button("Sign out everywhere", key="sign_out_user", icon=":material/logout:"):
             did(f"{name} is signed out everywhere.", lambda: accounts.sign_out_everywhere(name, by=by))

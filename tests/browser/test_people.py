@@ -90,6 +90,8 @@ def test_a_user_is_added_changed_and_disabled_and_an_open_page_ends_at_once(
     chosen(admin, "user", "nora")
     admin.locator(".st-key-disable button").click()
     expect(admin.get_by_text("nora is disabled and signed out.").first).to_be_visible()
+    expect(admin.locator(".st-key-enable")).to_be_visible()
+    expect(admin.locator(".st-key-reset")).to_have_count(0)
     before = len(served.engine.decisions.latest(limit=100))
     other.locator(".st-key-body textarea").fill("where is my parcel")
     other.locator(".st-key-route button").click()
