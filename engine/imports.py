@@ -11,12 +11,15 @@ from engine.domain import Channel, Decision, Origin, Priority, Ticket, TicketDra
 from engine.errors import Conflict, ImportRejected, TicketRejected
 from engine.ports import DecisionStore
 from engine.router import ConfidenceRouter
+from engine.sanitize import remark
 
 MAX_BYTES = 50_000_000
 # A batch is about so long, so that whoever waits sees that it goes on; where a language model is asked, one ticket may take seconds.
 FIRST, BATCH = 8, 128
 SECONDS = 2.0
 _NAMED_ERRORS = 5
+# Beside the text's own.
+_OPTIONAL = ("ticket_id", "subject", "channel", "customer_ref", "priority")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,19 @@ def read(content: bytes, *, name: str, router: ConfidenceRouter, text_column: st
     if not tickets:
         raise ImportRejected(f"{name}: there is no ticket in the file. Nothing was stored.")
     return ImportFile(name=name, tickets=tuple(tickets))
+
+
+def unread(content: bytes, *, text_column: str = "body") -> tuple[str, ...]:
+    """The names of the columns that `read` passes over, as plain text, in small letters and the file's order; none where it reads nothing.
+
+    What stands in them is not stored, and cannot be added to a stored ticket: a name that is misspelt should be seen before.
+    """
+    wanted = text_column.strip().casefold()
+    try:
+        row = next(csv_table.rows(content, columns=(wanted,), refused=ImportRejected, any_case=True), None)
+    except ImportRejected:
+        return ()
+    return () if row is None else tuple(filter(None, (remark(name, maximum=40) for name in row.cells if name not in {wanted, *_OPTIONAL})))
 
 
 def run(

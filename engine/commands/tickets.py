@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from collections import Counter
 from pathlib import Path
@@ -44,6 +45,9 @@ def route(arguments: Namespace) -> int:
 def import_file(arguments: Namespace) -> int:
     """Route a CSV file's tickets and print what happened."""
     content = _content(arguments.file)
+    passed_over = imports.unread(content, text_column=arguments.text_column)
+    if passed_over:
+        print(f"{arguments.file.name}: not stored, because no field has this name: {', '.join(passed_over)}", file=sys.stderr)
     with opened(following=True, stores=True) as engine:
         file = imports.read(
             content, name=arguments.file.name, router=engine.router, text_column=arguments.text_column, created_by="command line"

@@ -14,6 +14,8 @@ from engine.errors import ConsoleError, ServiceUnavailable, StatementRefused
 from pages.parts import decision as decision_view
 from pages.parts import words
 
+# Columns that nobody reads, named above the button.
+_NAMED = 8
 EXAMPLE = 'body,subject,channel,customer_ref,priority,ticket_id\n"you took the money twice for my october bill",,chat,C-1001,normal,\n'
 
 
@@ -46,6 +48,14 @@ def show(*, engine: Engine, operator: str) -> None:
         "Download an example", EXAMPLE, "tickets.csv", "text/csv", icon=":material/download:", key="example", on_click="ignore",
     )
     file = st.file_uploader("CSV file", type=["csv"], key="file")
+    passed_over = imports.unread(file.getvalue()) if file is not None else ()
+    if passed_over:
+        shown = ", ".join(words.plain(name) for name in passed_over[:_NAMED])
+        more = f" and {len(passed_over) - _NAMED:,} more" if len(passed_over) > _NAMED else ""
+        st.info(
+            f"Not stored with the tickets, because no field has this name: {shown}{more}. If that is not right, rename the column first.",
+            icon=":material/info:",
+        )
     if file is not None and st.button("Route the file", type="primary", key="import", icon=":material/upload_file:"):
         _run(file.getvalue(), file.name, engine=engine, operator=operator)
     # It stays when another page is looked at, which takes the file out of its field, or another file is chosen.

@@ -265,6 +265,9 @@ def test_import_says_what_it_stored_and_a_second_run_stores_nothing(run, tmp_pat
     first, second = run("import", str(file)), run("import", str(file))
     assert json.loads(first.stdout)["stored"] == 2, first.stderr
     assert json.loads(second.stdout) | {"departments": 0} == {"stored": 0, "stored_before": 2, "methods": {}, "departments": 0}
+    assert first.stderr == ""
+    file.write_text("body,custmer_ref,note\nwhere is my bill,C-1,\n")
+    assert run("import", str(file)).stderr == "tickets.csv: not stored, because no field has this name: custmer_ref, note\n"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

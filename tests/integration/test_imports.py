@@ -154,3 +154,13 @@ def test_a_batch_is_as_large_as_fits_into_two_seconds_so_that_progress_is_seen(c
     file = imports.read(content.encode(), name="t.csv", router=console.router)
     done = imports.run(file, router=console.router, store=console.decisions, stopwatch=lambda: now[0])
     assert sizes == [8, 16, 32, 64, 8, 8, 4] and len(done.decisions) == 140
+
+
+def test_columns_that_nobody_reads_are_named_before_anything_is_stored(console) -> None:
+    content = b"Ticket_ID, Custmer_Ref ,body,<b>Note</b>,\nA-1,C-7,where is my parcel,x,\n"
+    assert imports.unread(content) == ("custmer_ref", "note")
+    assert imports.unread(content, text_column=" NOTE ") == (), "no such column: nothing is read"
+    assert imports.unread(content, text_column="<b>Note</b>") == ("custmer_ref", "body")
+    for nothing in (b"", b"body\n", b"text\nx\n", b"body\n\xff\n", GOOD):
+        assert imports.unread(nothing) == ()
+    assert load(console, content).decisions[0].ticket_id == "A-1"

@@ -160,3 +160,13 @@ def test_an_id_that_another_ticket_takes_meanwhile_is_named_and_so_is_what_was_s
     assert "4 of 10 tickets are stored" in said(page)
     assert "not imported" not in said(page)
     assert "Nothing was stored" not in said(page)
+
+
+def test_columns_that_nobody_reads_are_named_above_the_button(page: AppTest) -> None:
+    names = ["custmer_ref", "*bold*", "![x](http://elsewhere/x.png)", *(f"more {number}" for number in range(7))]
+    choose(page, f"body,{','.join(names)}\nwhere is my parcel please{',x' * len(names)}\n")
+    found = next(info.value for info in page.info if "no field has this name" in info.value)
+    assert r"custmer\_ref, \*bold\*, \!\[x\]\(http" in found and "and 2 more" in found
+    assert page.button(key="import")
+    choose(page)
+    assert not [info for info in page.info if "no field has this name" in info.value]
