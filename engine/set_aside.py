@@ -16,10 +16,11 @@ from engine.sanitize import TICKET_ID_MAX
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record that was set aside: `ticket_id` is empty where it cannot be read."""
+    """One record that was set aside: `ticket_id` is empty where it cannot be read. `file` is its name in the folder."""
 
     ticket_id: str
     reason: str
+    file: str
 
 
 class SetAside:
@@ -114,13 +115,13 @@ def _since(path: Path) -> datetime:
 def _records(path: Path) -> list[Record]:
     if path.suffix == ".torn":
         tickets, left = _read(path)
-        return [Record(t.id, "this version reads it") for t in tickets] + [Record("", "torn or altered")] * len(left)
+        return [Record(t.id, "this version reads it", path.name) for t in tickets] + [Record("", "torn or altered", path.name)] * len(left)
     content = _content(path)
     if content is None:
         return []
     found = _parsed(content)
     ticket = spool_record.from_json(found.get("ticket", {}))
-    return [Record(ticket.id if ticket else "", str(found.get("reason", "unreadable")))]
+    return [Record(ticket.id if ticket else "", str(found.get("reason", "unreadable")), path.name)]
 
 
 def _parsed(content: bytes) -> dict[str, object]:

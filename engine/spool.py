@@ -155,7 +155,8 @@ class Spool:
     def _made(self) -> tuple[int, Path]:
         """A new segment that is this process's own: open, locked and still in the folder."""
         while True:
-            number = max((int(path.name.split("-")[0]) for path in self._segments()), default=0) + 1
+            # A segment that a person brought here from elsewhere may have any name.
+            number = max((int(first) for path in self._segments() if (first := path.name.split("-")[0]).isdecimal()), default=0) + 1
             path = self._folder / f"{number:010d}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
             fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:

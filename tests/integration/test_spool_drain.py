@@ -165,7 +165,8 @@ def test_a_ticket_whose_id_is_taken_is_set_aside_listed_and_brought_back_by_the_
     assert "routing_tickets_set_aside 1.0" in bench.engine.watch.metrics.render().decode()
     assert bench.engine.health.test("spool").detail == "0 waiting, 1 set aside"
     assert bench.alerted() == [("set_aside", "Accepted tickets cannot be stored: 1, above 0, n = 1")]
-    record = {"ticket_id": "T-1", "reason": "another ticket with this id is stored"}
+    [file] = (bench.engine.settings.spool_folder / "refused").iterdir()
+    record = {"ticket_id": "T-1", "reason": "another ticket with this id is stored", "file": file.name}
     assert command() == (1, {"waiting": 0, "set_aside": 1, "records": [record]})
     assert command("--retry") == (1, {"put_back": 1, "stored": 0, "waiting": 0, "set_aside": 1, "records": [record]})
     assert command("--retry", "--new-ids") == (0, {"put_back": 1, "stored": 1, "waiting": 0, "set_aside": 0, "records": []})

@@ -219,8 +219,20 @@ def test_what_stays_behind_is_all_that_is_left_of_a_segment_and_its_broken_recor
         spool.remove(path, but=[ticket(2), ticket(0)])
     assert spool.waiting() == 2
     assert [one.id for one in drained(spool)] == ["T-2", "T-0"]
-    assert [record.reason for record in spool.set_aside.records()] == ["torn or altered"]
-    assert [path.suffix for path in (tmp_path / "spool" / "refused").iterdir()] == [".torn"], "nothing half-written lies about"
+    (kept,) = (tmp_path / "spool" / "refused").iterdir()
+    assert kept.suffix == ".torn", "nothing half-written lies about"
+    assert [(record.reason, record.file) for record in spool.set_aside.records()] == [("torn or altered", kept.name)]
+
+
+@pytest.mark.parametrize("name", ["copy of 0000000001-77-ab.spool", ".spool", "²-1-ab.spool", "0000000007.spool"])
+def test_a_segment_that_was_brought_here_under_any_name_is_read_and_stops_nothing(spool: Spool, tmp_path: Path, name: str) -> None:
+    spool.keep(ticket(1))
+    spool.close()
+    (segment,) = (tmp_path / "spool").glob("*.spool")
+    segment.rename(segment.with_name(name))
+    spool.keep(ticket(2))
+    assert spool.waiting() == 2
+    assert sorted(one.id for one in drained(spool)) == ["T-1", "T-2"]
 
 
 def test_set_aside_tickets_come_back_whole_and_twice_is_once(spool: Spool, tmp_path: Path) -> None:
