@@ -19,7 +19,9 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "PS256"]
 
 
 class OpenIdProvider:
-    """Asks the provider for its addresses and keys when they are first needed. `issuer` is its URL without a slash at the end."""
+    """Asks the provider for its addresses and keys when they are first needed. `issuer` is its URL; a slash at the end does not matter, but
+    ID tokens must name the issuer as the provider's own metadata do, to the letter (OpenID Connect Core 1.0, section 3.1.3.7).
+    """
 
     def __init__(self, *, issuer: str, client_id: str, client_secret: str, redirect: str) -> None:
         self._issuer = issuer.rstrip("/")
@@ -66,7 +68,7 @@ class OpenIdProvider:
                     raise SignInRefused from error
         claims = decoded.claims
         registry = jwt.JWTClaimsRegistry(
-            leeway=60, iss={"essential": True, "value": self._issuer}, aud={"essential": True, "value": self._client_id},
+            leeway=60, iss={"essential": True, "value": self._known()["issuer"]}, aud={"essential": True, "value": self._client_id},
             exp={"essential": True}, iat={"essential": True}, nonce={"essential": True, "value": nonce}, sub={"essential": True},
         )
         try:

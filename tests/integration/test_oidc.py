@@ -5,12 +5,15 @@ import re
 import time
 from collections.abc import Iterator
 from html import unescape
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 from joserfc.jwk import OctKey, RSAKey
 
 from engine.access import Role
+from engine.adapters.oidc import OpenIdProvider
+from engine.errors import SignInRefused
 from engine.web.gate import COOKIE
 from engine.web.oidc import STATE, role_map, role_of
 from tests import websocket
@@ -67,6 +70,31 @@ def test_the_claim_becomes_a_role_and_a_new_user(served: Served) -> None:
     user = served.engine.accounts.named("zoe@corp.example")
     assert (user.source, user.password_hash) == ("oidc", None)
     assert STATE not in http.cookies
+
+
+@pytest.mark.parametrize("own", ["", "/"], ids=["bare", "slash"])
+@pytest.mark.parametrize("given", ["", "/"], ids=["bare", "slash"])
+def test_a_slash_behind_the_issuer_does_not_matter_where_tokens_name_it_as_the_provider_does(own: str, given: str) -> None:
+    provider = IdentityProvider()
+    try:
+        provider.issuer = provider.url + own
+        client = OpenIdProvider(issuer=provider.url + given, client_id=CLIENT, client_secret=SECRET, redirect="http://127.0.0.1:1/back")
+
+        def signed_in() -> dict[str, object]:
+            verifier = "v" * 43
+            way = requests.get(client.start(state="s", nonce="n", verifier=verifier), timeout=30, allow_redirects=False).headers["Location"]
+            return client.finish(code=parse_qs(urlsplit(way).query)["code"][0], nonce="n", verifier=verifier)
+
+        provider.claims = {"sub": "s-1"}
+        assert signed_in()["sub"] == "s-1"
+        provider.overrides = {"iss": f"{provider.issuer}/"}
+        with pytest.raises(SignInRefused):
+            signed_in()
+        provider.overrides = {"iss": provider.issuer.rstrip("/") + ("" if own else "/")}
+        with pytest.raises(SignInRefused):
+            signed_in()
+    finally:
+        provider.close()
 
 
 def test_a_changed_claim_changes_the_role_at_the_next_sign_in(served: Served, provider: IdentityProvider) -> None:

@@ -50,13 +50,15 @@ class IdentityProvider:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        # What it calls itself; some providers do so with a slash at the end.
+        self.issuer = self.url
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
     def get(self, path: str, query: dict[str, list[str]]) -> tuple[int, object]:
         if path == "/.well-known/openid-configuration":
             return 200, {
-                "issuer": self.url, "authorization_endpoint": f"{self.url}/authorize", "token_endpoint": f"{self.url}/token",
+                "issuer": self.issuer, "authorization_endpoint": f"{self.url}/authorize", "token_endpoint": f"{self.url}/token",
                 "jwks_uri": f"{self.url}/keys",
             }
         if path == "/keys":
@@ -76,7 +78,7 @@ class IdentityProvider:
         if asked is None or authorization != f"Basic {right}" or challenge != asked["code_challenge"]:
             return 400, {"error": "invalid_grant"}
         now = int(time.time())
-        claims = {"iss": self.url, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": asked["nonce"], **self.claims, **self.overrides}
+        claims = {"iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": asked["nonce"], **self.claims, **self.overrides}
         token = jwt.encode({"alg": self.algorithm, "kid": "one"}, claims, self.signing_key, algorithms=[self.algorithm])
         return 200, {"access_token": "unused", "token_type": "Bearer", "id_token": token}
 
