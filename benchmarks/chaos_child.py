@@ -13,8 +13,9 @@ import threading
 
 from engine import bootstrap, settings
 from engine.bootstrap import Engine
-from engine.domain import Outcome, TicketDraft
+from engine.domain import TicketDraft
 from engine.errors import Conflict, ConsoleError
+from engine.outcome import Outcome
 
 WORKERS = 6
 _out = threading.Lock()

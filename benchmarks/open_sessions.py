@@ -23,7 +23,7 @@ from benchmarks.report import Report
 from db.embedded import EmbeddedServers
 from engine import imports, labelled_csv, taxonomy_csv
 from engine.access import Role
-from engine.domain import Outcome
+from engine.outcome import Outcome
 from engine.web.gate import COOKIE
 from tests import websocket
 from tests.serving import Served

@@ -13,8 +13,9 @@ from db.exemplars import put_in, take_out
 from db.models import departments, exemplars, outcomes, overrules, routing_accuracy, routing_history, tickets
 from db.session import TICKET_PATIENCE, reading, transact
 from db.taxonomy import raise_counter
-from engine.domain import Exemplar, Outcome, OutcomeKind, Overrule, Ticket
+from engine.domain import Exemplar, Ticket
 from engine.errors import NotFound, OutcomeRejected
+from engine.outcome import Outcome, OutcomeKind, Overrule
 from engine.ports import Chosen, Reviewed
 from engine.standing import Standing
 

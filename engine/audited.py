@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from engine.audit import Audit
-from engine.domain import Origin, Outcome, Overrule, Policy, Ticket
+from engine.domain import Origin, Policy, Ticket
 from engine.errors import NotFound
+from engine.outcome import Outcome, Overrule
 from engine.policy import changes
 from engine.ports import Chosen, OutcomeStore, PolicyHistory, Reviewed
 from engine.sanitize import remark

@@ -16,8 +16,9 @@ from typing import Protocol
 
 from engine import demo_story, taxonomy_csv
 from engine.demo_story import Message
-from engine.domain import Decision, Department, Origin, Outcome, Ticket, TicketDraft
+from engine.domain import Decision, Department, Origin, Ticket, TicketDraft
 from engine.errors import Conflict, InputRejected
+from engine.outcome import Outcome
 from engine.router import ConfidenceRouter
 
 TEXTS = Path(__file__).resolve().parent.parent / "db" / "starter" / "demo.csv"

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engine.domain import Candidate, Decision, Department, Exemplar, Neighbour, Outcome, Overrule, Policy, Ticket, Topic
+from engine.domain import Candidate, Decision, Department, Exemplar, Neighbour, Policy, Ticket, Topic
+from engine.outcome import Outcome, Overrule
 from engine.standing import Standing
 
 Clock = Callable[[], datetime]  # timezone-aware, UTC

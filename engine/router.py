@@ -14,13 +14,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from engine import semantic
-from engine.domain import Decision, Method, Outcome, Overrule, Spooled, Stage, Ticket, TicketDraft
+from engine.domain import Decision, Method, Spooled, Stage, Ticket, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.exact import ExactAnswers
 from engine.fingerprint import fingerprint
-from engine.ports import (
-    Clock, DecisionCache, DecisionStore, Embedder, ExemplarIndex, LanguageModel, OutcomeStore, Reviewed, TicketSpool,
-)
+from engine.outcome import Outcome, Overrule
+from engine.ports import Clock, DecisionCache, DecisionStore, Embedder, ExemplarIndex, LanguageModel, OutcomeStore, Reviewed, TicketSpool
 from engine.lease import Lease, NoLease
 from engine.ports import DecisionLog as Log
 from engine.resilience import Deadline, within

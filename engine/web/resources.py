@@ -12,8 +12,9 @@ from starlette.requests import Request
 from engine.access import Permission
 from engine.bootstrap import Engine
 from engine.decision_json import as_dict
-from engine.domain import Origin, Outcome, Overrule, Spooled, TicketDraft
+from engine.domain import Origin, Spooled, TicketDraft
 from engine.errors import InputRejected, NotFound
+from engine.outcome import Outcome, Overrule
 from engine.sanitize import remark
 from engine.timeline import ChartWindow
 from engine.tokens import Bearer

@@ -9,8 +9,9 @@ import streamlit as st
 
 from engine.access import Permission
 from engine.bootstrap import Engine
-from engine.domain import Automation, Candidate, Decision, Overrule
+from engine.domain import Automation, Candidate, Decision
 from engine.errors import Conflict, ConsoleError
+from engine.outcome import Overrule
 from engine.standing import Standing
 from pages.parts import guard, second_click, words
 from pages.parts.guard import Operator

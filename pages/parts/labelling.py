@@ -11,9 +11,10 @@ import streamlit as st
 
 from engine.access import Permission
 from engine.bootstrap import Engine
-from engine.domain import Method, Outcome
+from engine.domain import Method
 from engine.errors import Conflict, ConsoleError
 from engine.intervals import wilson
+from engine.outcome import Outcome
 from engine.sanitize import remark
 from engine.standing import Standing
 from pages.parts import guard, second_click, words

@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from db.session import connect, reading
 from engine.access import Role
-from engine.domain import Overrule, TicketDraft
+from engine.domain import TicketDraft
+from engine.outcome import Overrule
 from tests.browser.conftest import settled
 from tests.serving import Served
 from tests.signin import sign_in

@@ -17,7 +17,8 @@ from playwright.sync_api import Page, expect
 from engine.access import Role
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
-from engine.domain import Outcome, Overrule, TicketDraft
+from engine.domain import TicketDraft
+from engine.outcome import Outcome, Overrule
 from engine.sanitize import plain_text, remark
 from tests import inventory, signin
 from tests.browser.conftest import READY

@@ -11,7 +11,8 @@ from sqlalchemy import create_engine, text
 from db.embedded import EmbeddedServers
 from engine import bootstrap, settings
 from engine.bootstrap import Engine
-from engine.domain import Decision, Outcome, TicketDraft
+from engine.domain import Decision, TicketDraft
+from engine.outcome import Outcome
 from engine.running import Running
 from tests.faults.conftest import socket_of, through
 from tests.faults.test_matrix import until, word

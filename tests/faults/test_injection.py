@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from engine import prompts
 from engine.adapters.minilm import MiniLM
-from engine.domain import Decision, Method, Outcome, TicketDraft
+from engine.domain import Decision, Method, TicketDraft
+from engine.outcome import Outcome
 from engine.ports import LanguageModelAnswer
 from tests.faults.conftest import World
 from tests.servers.gemini import chosen

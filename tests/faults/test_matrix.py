@@ -11,8 +11,9 @@ import pytest
 
 from engine import imports
 from engine.breaker import Circuit
-from engine.domain import Decision, Method, Outcome, Spooled, TicketDraft
+from engine.domain import Decision, Method, Spooled, TicketDraft
 from engine.errors import ServiceUnavailable
+from engine.outcome import Outcome
 from engine.ports import Reviewed
 from engine.timeline import ChartWindow
 from tests.faults.conftest import World

@@ -12,7 +12,8 @@ from db.embedded import EmbeddedServers
 from engine import bootstrap, imports, settings
 from engine.bootstrap import Engine
 from engine.breaker import Circuit
-from engine.domain import Decision, Outcome, Policy, Stage, TicketDraft
+from engine.domain import Decision, Policy, Stage, TicketDraft
+from engine.outcome import Outcome
 from tests.faults.test_matrix import IN_TIME, QUICK, in_time, last_hour, table, until, word
 from tests.servers.faulty import Fault
 from tests.servers.gemini import GeminiServer

@@ -18,8 +18,9 @@ from sqlalchemy import create_engine, text
 
 from db.embedded import EmbeddedServers
 from engine import bootstrap, flights, settings
-from engine.domain import Decision, Method, Outcome, Policy, Spooled, Stage, TicketDraft
+from engine.domain import Decision, Method, Policy, Spooled, Stage, TicketDraft
 from engine.errors import NotAccepted
+from engine.outcome import Outcome
 from tests.faults.conftest import socket_of, through
 from tests.faults.noise import Stalls
 from tests.faults.test_matrix import DEADLINE, until

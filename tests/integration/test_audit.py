@@ -18,8 +18,9 @@ from engine.access import Role
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
 from engine.bootstrap import Engine
-from engine.domain import Outcome, Overrule, TicketDraft
+from engine.domain import TicketDraft
 from engine.errors import StatementRefused
+from engine.outcome import Outcome, Overrule
 from engine.web.gate import COOKIE
 from pages.parts import trail
 from tests import websocket

@@ -11,9 +11,10 @@ from datetime import timedelta
 import pytest
 
 from engine.bootstrap import Engine
-from engine.domain import Automation, Decision, Method, Outcome, Overrule, Thresholds, TicketDraft
+from engine.domain import Automation, Decision, Method, Thresholds, TicketDraft
 from engine.errors import Conflict, NotFound, OutcomeRejected
 from engine.fingerprint import fingerprint
+from engine.outcome import Outcome, Overrule
 from engine.standing import Standing
 from engine.telemetry.log import DecisionLog
 

@@ -11,8 +11,9 @@ from sqlalchemy import text
 
 from db.session import reading
 from engine.bootstrap import Engine
-from engine.domain import Decision, Method, Outcome, Overrule, TicketDraft
+from engine.domain import Decision, Method, TicketDraft
 from engine.errors import ServiceUnavailable
+from engine.outcome import Outcome, Overrule
 
 TEXT = "you took the money twice for my october bill"
 

@@ -9,7 +9,8 @@ from sqlalchemy import insert, text
 from db.models import exemplar_vectors, exemplars
 from db.taxonomy import raise_counter
 from engine.bootstrap import Engine
-from engine.domain import Exemplar, Outcome, TicketDraft
+from engine.domain import Exemplar, TicketDraft
+from engine.outcome import Outcome
 from engine.taken import OVERLAP, Taken
 
 BILL = "you took the money twice for my october bill"

@@ -8,7 +8,8 @@ import pytest
 from engine import policy as policies
 from engine import refit
 from engine.bootstrap import Engine
-from engine.domain import Department, Outcome, Policy, TicketDraft
+from engine.domain import Department, Policy, TicketDraft
+from engine.outcome import Outcome
 from engine.refit import Refitter
 
 TEXT = "the zorble on my quux needs a new frobnicator"

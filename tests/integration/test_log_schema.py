@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 
 from engine.bootstrap import Engine
-from engine.domain import Outcome, TicketDraft
+from engine.domain import TicketDraft
+from engine.outcome import Outcome
 from engine.telemetry.log import DecisionLog
 from tests.made_up import SECRET, decision, ticket
 

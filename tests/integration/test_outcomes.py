@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from db.outcomes import Outcomes
-from engine.domain import Outcome, TicketDraft
+from engine.domain import TicketDraft
+from engine.outcome import Outcome
 
 TEXTS = ("where is my parcel", "i forgot my password", "someone stole my card", "you charged me twice", "i want to send it back")
 

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from engine import policy as policies
-from engine.domain import Automation, Decision, Method, Outcome, Policy, Stage, Thresholds, TicketDraft
+from engine.domain import Automation, Decision, Method, Policy, Stage, Thresholds, TicketDraft
 from engine.errors import Conflict, PolicyRejected
+from engine.outcome import Outcome
 
 BILL = "you took the money twice for my october bill"
 

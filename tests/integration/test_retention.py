@@ -12,8 +12,9 @@ from db import retention
 from db.session import connect
 from engine import imports
 from engine.bootstrap import Engine
-from engine.domain import Channel, Outcome, Overrule, Priority, Ticket, TicketDraft
+from engine.domain import Channel, Priority, Ticket, TicketDraft
 from engine.errors import StatementRefused
+from engine.outcome import Outcome, Overrule
 from engine.set_aside import SetAside
 
 WORD = "xylophone"

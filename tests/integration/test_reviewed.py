@@ -17,7 +17,8 @@ from db.rollups import Rollups
 from db.session import reading
 from engine import demo
 from engine.bootstrap import Engine
-from engine.domain import Automation, Outcome, Policy, TicketDraft
+from engine.domain import Automation, Policy, TicketDraft
+from engine.outcome import Outcome
 from engine.sampled import Sampled
 from tests.integration.test_rollups import decision as made_up
 from tests.integration.test_rollups import store

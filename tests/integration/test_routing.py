@@ -10,9 +10,10 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from db.session import writing
-from engine.domain import Automation, Method, Outcome, Overrule, Policy, Thresholds, TicketDraft
+from engine.domain import Automation, Method, Policy, Thresholds, TicketDraft
 from engine.errors import Conflict, NotFound, OutcomeRejected, ServiceUnavailable, TicketRejected
 from engine.model import RoutingModel
+from engine.outcome import Outcome, Overrule
 
 KEPT_APART = Path(__file__).resolve().parents[1] / "data" / "starter_kept_apart.csv"
 

@@ -21,7 +21,8 @@ from engine.alert_rules import SHIPPED, Measure
 from engine.alerts import Change
 from engine.bootstrap import Engine
 from engine.breaker import Breaker
-from engine.domain import Outcome, TicketDraft
+from engine.domain import TicketDraft
+from engine.outcome import Outcome
 from engine.reliability import debiased_calibration_error
 from engine.errors import NotFound, ServiceUnavailable, StatementRefused
 from engine.spool import Spool

@@ -9,8 +9,9 @@ from streamlit.testing.v1 import AppTest
 
 from engine.access import Role
 from engine.bootstrap import Engine
-from engine.domain import Outcome, Overrule, Policy, Stage, Thresholds, TicketDraft
+from engine.domain import Policy, Stage, Thresholds, TicketDraft
 from engine.errors import ServiceUnavailable
+from engine.outcome import Outcome, Overrule
 from tests.pages.opening import opening
 from tests.pages.test_double_clicks import once_after
 from tests.pages.test_states import said

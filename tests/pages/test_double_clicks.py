@@ -9,7 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from engine.access import Role
 from engine.bootstrap import Engine
-from engine.domain import Outcome, TicketDraft
+from engine.domain import TicketDraft
+from engine.outcome import Outcome
 from pages.parts import words
 from tests.pages.opening import opening
 from tests.pages.test_states import said

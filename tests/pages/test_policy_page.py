@@ -13,8 +13,9 @@ from streamlit.testing.v1 import AppTest
 from engine import policy as policies
 from engine.access import Role
 from engine.bootstrap import Engine
-from engine.domain import Department, Outcome, Policy, Stage, Thresholds, TicketDraft
+from engine.domain import Department, Policy, Stage, Thresholds, TicketDraft
 from engine.errors import ServiceUnavailable
+from engine.outcome import Outcome
 from engine.sanitize import remark
 from pages.parts import policy_form
 from tests.pages.opening import opening

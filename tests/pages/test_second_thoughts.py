@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 from db.session import connect, writing
 from engine.access import Role
 from engine.bootstrap import Engine
-from engine.domain import Outcome, Overrule, TicketDraft
+from engine.domain import TicketDraft
+from engine.outcome import Outcome, Overrule
 from tests.pages.opening import opening
 from tests.pages.test_states import said
 

@@ -19,8 +19,9 @@ from db.session import connect
 from engine import imports, taxonomy_csv
 from engine.access import Role
 from engine.bootstrap import Engine
-from engine.domain import Department, Outcome, Overrule, TicketDraft
+from engine.domain import Department, TicketDraft
 from engine.errors import InputRejected, NotFound
+from engine.outcome import Outcome, Overrule
 from engine.sanitize import plain_text, remark
 from tests import inventory, signin
 from tests.pages.opening import opening

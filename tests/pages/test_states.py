@@ -14,7 +14,8 @@ from db.session import connect
 from engine import access
 from engine import policy as policies
 from engine.access import Role
-from engine.domain import Outcome, Policy, TicketDraft
+from engine.domain import Policy, TicketDraft
+from engine.outcome import Outcome
 from pages.parts import guard
 from tests.integration.test_rollups import decision, store
 from tests.pages.opening import PAGES, opening

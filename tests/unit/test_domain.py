@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from engine.domain import Automation, Channel, Decision, Method, Outcome, Policy, Priority, Stage, Thresholds, Ticket
+from engine.domain import Automation, Channel, Decision, Method, Policy, Priority, Stage, Thresholds, Ticket
 from engine.errors import (
     ConfigurationError, ConsoleError, DeadlineExceeded, InputRejected, InvariantBroken, OutcomeRejected, ServiceUnavailable,
     TicketRejected,
 )
+from engine.outcome import Outcome
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 

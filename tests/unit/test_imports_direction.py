@@ -18,7 +18,7 @@ PARTS = {"engine/backends.py", "engine/telling.py", "engine/watching.py"}
 # The last ones are nouns of statistics, alerts, policies and labels, without an outward import of their own.
 PORTS = {
     "engine.ports", "engine.domain", "engine.errors", "engine.figures", "engine.histograms", "engine.timeline", "engine.alerts",
-    "engine.notice", "engine.usage", "engine.kept", "engine.policy_words", "engine.sampled", "engine.standing",
+    "engine.notice", "engine.usage", "engine.kept", "engine.policy_words", "engine.sampled", "engine.standing", "engine.outcome",
 }
 PAGE_LINES, MODULE_LINES, COLUMNS = 79, 299, 160
 
