@@ -88,6 +88,13 @@ class Ticket:
         """Subject and body as one text, which is what is embedded and classified."""
         return f"{self.subject}\n{self.body}" if self.subject else self.body
 
+    def repeats(self, earlier: Ticket) -> bool:
+        """Whether this is an earlier ticket with its id, handed in once more: it says the same of the same customer, or the earlier one's
+        text was removed since.
+        """
+        same = (self.subject, self.body, self.customer_ref) == (earlier.subject, earlier.body, earlier.customer_ref)
+        return self.id == earlier.id and (same or not earlier.body)
+
 
 @dataclass(frozen=True, slots=True)
 class Department:

@@ -131,14 +131,12 @@ class Drainer:
         part.error = type(error).__name__
 
     def _fresh(self, tickets: Sequence[Ticket]) -> list[Ticket]:
-        """Those that are not stored yet, each once; one whose id has another text is set aside."""
-        known = self._store.bodies([ticket.id for ticket in tickets])
+        """Those that are not stored yet, each once; one whose id belongs to another ticket is set aside."""
+        known = self._store.stored([ticket.id for ticket in tickets])
         fresh: dict[str, Ticket] = {}
         for ticket in tickets:
-            body = known.get(ticket.id, fresh[ticket.id].body if ticket.id in fresh else None)
-            if body is None:
-                fresh[ticket.id] = ticket
-            elif body and body != ticket.body:
+            first = known.get(ticket.id) or fresh.setdefault(ticket.id, ticket)
+            if not ticket.repeats(first):
                 self._set_aside(ticket, "another ticket with this id is stored", kind="conflict")
         return list(fresh.values())
 

@@ -38,12 +38,15 @@ class ImportResult:
     already_stored: int
 
 
-def read(content: bytes, *, name: str, router: ConfidenceRouter, text_column: str = "body", created_by: str = "") -> ImportFile:
+def read(
+    content: bytes, *, name: str, router: ConfidenceRouter, text_column: str = "body", created_by: str = "", most: int | None = None
+) -> ImportFile:
     """Check a CSV with the column `body` (or `text_column`) and optionally ticket_id, subject, channel, customer_ref, priority.
 
     Capital letters and blanks around a column's name do not matter.
     A ticket without an id gets one from the file's content and its line, so that a second run of the same file finds
-    what the first has stored. Raises ImportRejected that lists the lines to mend; nothing is stored.
+    what the first has stored. Raises ImportRejected that lists the lines to mend, or says that there are more than `most`
+    tickets; nothing is stored.
     """
     if len(content) > MAX_BYTES:
         raise ImportRejected(f"{name}: at most {MAX_BYTES:,} bytes; found {len(content):,}. Split the file. Nothing was stored.")
@@ -54,6 +57,8 @@ def read(content: bytes, *, name: str, router: ConfidenceRouter, text_column: st
         content, columns=(text_column,), refused=lambda problem: ImportRejected(f"{name}: {problem}. Nothing was stored."), any_case=True
     )
     for number, row in enumerate(found, start=1):
+        if most is not None and number > most:
+            raise ImportRejected(f"{name}: at most {most:,} tickets; found more. Split the file. Nothing was stored.")
         if row.problem:
             problems.append(f"line {row.line}: {row.problem}")
             continue
@@ -147,8 +152,8 @@ def _next_size(size: int, *, took: float) -> int:
 
 
 def _already_stored(file: ImportFile, tickets: Sequence[Ticket], store: DecisionStore, *, before: int = 0) -> set[str]:
-    known = store.bodies([ticket.id for ticket in tickets])
-    other = [t.id for t in tickets if known.get(t.id) and known[t.id] != t.body]
+    known = store.stored([ticket.id for ticket in tickets])
+    other = [ticket.id for ticket in tickets if ticket.id in known and not ticket.repeats(known[ticket.id])]
     if other:
         so_far = f"{before:,} tickets of the file are stored, the others are not" if before else "Nothing was stored"
         raise ImportRejected(

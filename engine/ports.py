@@ -119,8 +119,8 @@ class DecisionStore(Protocol):
         """All of them in one transaction. Raises Conflict naming a ticket id that exists already."""
         ...
 
-    def bodies(self, ids: Sequence[str]) -> dict[str, str]:
-        """The stored bodies of those of `ids` that are stored, by id; empty where the text was removed, which a ticket's never is."""
+    def stored(self, ids: Sequence[str]) -> dict[str, Ticket]:
+        """Those of `ids` that are stored, by id; the body is empty where the text was removed, which a ticket's never is."""
         ...
 
     def find(self, ticket_id: str) -> tuple[Ticket, Decision]:

@@ -123,7 +123,8 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
     try:
         # A change of the embedder must not close the engine before the file is through.
         with bootstrap.kept(engine):
-            file = imports.read(content, name=name, router=engine.router, created_by=operator)
+            most = engine.settings.rate_import_per_hour
+            file = imports.read(content, name=name, router=engine.router, created_by=operator, most=most)
             result = imports.run(file, router=engine.router, store=engine.decisions, progress=progress, take=take)
             decided = {decision.ticket_id: decision for decision in result.decisions}
             decided |= engine.decisions.several([ticket.id for ticket in file.tickets if ticket.id not in decided])

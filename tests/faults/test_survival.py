@@ -150,7 +150,7 @@ def test_a_paused_and_a_killed_postgres_lose_no_ticket(own_servers: EmbeddedServ
     again = EmbeddedServers(tmp_path / "own", valkey=False).start()
     engine.services.probe_now("database")
     until(lambda: engine.spool.empty())
-    assert set(engine.decisions.bodies(["P-1", "P-2"])) == {"P-1", "P-2"}
+    assert set(engine.decisions.stored(["P-1", "P-2"])) == {"P-1", "P-2"}
     engine.close()
     again.close()
 

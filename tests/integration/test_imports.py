@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from db import decisions
 from engine import imports
 from engine.errors import ImportRejected, TooManyRequests
 from tests.integration.test_accounts import Clock
@@ -108,7 +109,27 @@ def test_an_id_of_another_stored_ticket_is_refused(console) -> None:
     load(console, GOOD)
     with pytest.raises(ImportRejected, match="A-1 belongs to another ticket"):
         load(console, b"ticket_id,body\nA-1,a quite different text\nA-9,where is my parcel\n")
-    assert console.decisions.bodies(["A-9"]) == {}
+    assert console.decisions.stored(["A-9"]) == {}
+    for row in (b"A-1,where is my parcel,Stolen card,", b"A-1,where is my parcel,,C-9"):
+        with pytest.raises(ImportRejected, match="A-1 belongs to another ticket"):
+            load(console, b"ticket_id,body,subject,customer_ref\n" + row + b"\n")
+    assert load(console, b"ticket_id,body,priority\nA-1,where is my parcel,high\n").already_stored == 1, "the same of the same customer"
+
+
+def test_a_file_of_more_tickets_than_are_allowed_is_refused_before_it_is_read_to_its_end(console) -> None:
+    with pytest.raises(ImportRejected, match="tickets.csv: at most 2 tickets; found more. Split the file. Nothing was stored."):
+        load(console, GOOD + b"\xc3\xa9\n" * 10, most=2)
+    assert console.decisions.stored(["A-1"]) == {}
+    assert len(load(console, GOOD, most=3).decisions) == 3
+
+
+def test_a_large_file_is_looked_up_in_parts(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "_PART", 2)
+    load(console, GOOD)
+    more = GOOD + b"A-4,where is my card,chat\nA-5,where is my bill,chat\n"
+    assert load(console, more).already_stored == 3
+    ids = [f"A-{number}" for number in range(7)]
+    assert set(console.decisions.stored(ids)) == set(console.decisions.several(ids)) == {f"A-{number}" for number in range(1, 6)}
 
 
 def test_another_column_can_hold_the_text(console) -> None:
@@ -126,7 +147,7 @@ def test_the_tickets_of_files_are_limited_by_the_hour_and_a_file_that_is_too_muc
     other = GOOD.replace(b"A-", b"B-")
     with pytest.raises(TooManyRequests, match="no more than 5 in an hour; 3 were asked for and 2 are left. Nothing was stored. Wait .* minutes"):
         load_as("ann", other)
-    assert console.decisions.bodies(["B-1", "B-2", "B-3"]) == {}
+    assert console.decisions.stored(["B-1", "B-2", "B-3"]) == {}
     assert len(load_as("bob", other).decisions) == 3, "others have their own"
     two = GOOD.replace(b"A-", b"C-").rsplit(b"C-3", 1)[0]
     assert len(load_as("ann", two).decisions) == 2, "what was refused has used up nothing"

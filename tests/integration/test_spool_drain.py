@@ -33,10 +33,10 @@ class Bench:
             stopwatch=lambda: self.now,
         )
 
-    def keep(self, *ids: str, body: str = "where is my parcel") -> None:
+    def keep(self, *ids: str, body: str = "where is my parcel", subject: str = "", customer_ref: str = "") -> None:
         for id_ in ids:
             self.engine.spool.keep(Ticket(
-                id=id_, subject="", body=f"{body} {id_}", channel=Channel.WEB, customer_ref="", priority=Priority.NORMAL,
+                id=id_, subject=subject, body=f"{body} {id_}", channel=Channel.WEB, customer_ref=customer_ref, priority=Priority.NORMAL,
                 created_at=datetime.now(UTC),
             ))
 
@@ -173,11 +173,28 @@ def test_a_ticket_whose_id_is_taken_is_set_aside_listed_and_brought_back_by_the_
     stored = bench.stored()
     [new] = set(stored) - {"T-1", "T-2"}
     assert set(stored.values()) == {1} and new.startswith("T-1-")
-    assert bench.engine.decisions.bodies([new]) == {new: "where is my parcel T-1"}
+    assert bench.engine.decisions.stored([new])[new].body == "where is my parcel T-1"
     assert command("--new-ids") == (2, {})
     assert bench.alerted() == [], "what was brought back is no alert any more"
     rows = AuditTable(bench.database, seal=seal).find(limit=5)
     assert [row.action for row in rows].count("spool_retried") == 2
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["stored", "spooled"])
+def test_another_subject_or_customer_under_a_known_id_is_another_ticket_and_not_lost(bench: Bench, before: bool) -> None:
+    bench.keep("T-1", subject="my card was stolen")
+    if before:
+        bench.drainer.drain()
+    bench.keep("T-1", subject="cancel my contract")
+    bench.keep("T-1", subject="my card was stolen", customer_ref="C-2")
+    bench.keep("T-1", subject="my card was stolen")
+    bench.drainer.drain()
+    assert bench.stored() == {"T-1": 1} and bench.engine.spool.empty()
+    assert bench.engine.decisions.stored(["T-1", "T-2"])["T-1"].subject == "my card was stolen"
+    assert [record.ticket_id for record in bench.engine.spool.set_aside.records()] == ["T-1", "T-1"]
+    assert bench.engine.spool.set_aside.put_back(bench.engine.spool.keep, new_ids=True) == 2
+    bench.drainer.drain()
+    assert len(bench.stored()) == 3
 
 
 def test_a_ticket_set_aside_by_an_earlier_version_comes_back_under_its_id(

@@ -170,3 +170,9 @@ def test_columns_that_nobody_reads_are_named_above_the_button(page: AppTest) -> 
     assert page.button(key="import")
     choose(page)
     assert not [info for info in page.info if "no field has this name" in info.value]
+
+
+def test_a_file_of_more_tickets_than_an_hour_takes_is_refused_as_a_whole(page: AppTest) -> None:
+    choose(page, FILE + "where is my other thing\n").button(key="import").click().run(timeout=60)
+    assert any("at most 10 tickets; found more. Split the file. Nothing was stored." in text.value for text in page.text)
+    assert bootstrap.running().decisions.latest() == []
