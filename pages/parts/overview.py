@@ -71,8 +71,10 @@ def controls(engine: Engine) -> View:
             bind="query-params",
         )
         names, policies = _choices(engine, SPANS[span or DEFAULT_SPAN])
-        # A filter without a ticket in this time range filters all the same.
-        names, policies = sorted(_and_chosen(shown, "department", names)), sorted(_and_chosen(shown, "policy", policies), key=int)
+        # A filter without a ticket in this time range filters all the same, chosen here or in somebody else's link.
+        known_names, known_policies = _known(engine, names, policies)
+        names = sorted(_and_chosen(shown, "department", names, known_names))
+        policies = sorted(_and_chosen(shown, "policy", policies, known_policies), key=int)
         for key in ("department", "channel", "policy"):
             _again(shown, key)
         departments = st.multiselect("Departments", names, key="department", bind="query-params", placeholder="All", width=260)
@@ -95,9 +97,18 @@ def _again(shown: Mapping[str, Any], key: str) -> None:
         st.session_state[key] = shown[key]
 
 
-def _and_chosen(shown: Mapping[str, Any], key: str, options: Sequence[str]) -> set[str]:
-    """The options and what is chosen already."""
-    return {*options, *(st.session_state.get(key, shown.get(key)) or [])}
+def _and_chosen(shown: Mapping[str, Any], key: str, options: Sequence[str], known: set[str]) -> set[str]:
+    """The options, what is chosen already, and what the page's address asks for and is `known`."""
+    return {*options, *(st.session_state.get(key, shown.get(key)) or []), *(known & set(st.query_params.get_all(key)))}
+
+
+def _known(engine: Engine, names: Sequence[str], policies: Sequence[str]) -> tuple[set[str], set[str]]:
+    """All departments and policies that there ever were, where the address asks for others than these; else none."""
+    departments = set() if set(st.query_params.get_all("department")) <= set(names) else {
+        department.name for department in engine.taxonomy.departments(retired=True)
+    }
+    numbers = set() if set(st.query_params.get_all("policy")) <= set(policies) else {str(row.number) for row in engine.policies.all()}
+    return departments, numbers
 
 
 def _choices(engine: Engine, span: Span) -> tuple[list[str], list[str]]:

@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import csv
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import text
 
 from db.services import Services
 from db.session import connect
@@ -80,6 +81,27 @@ def test_filters_set_on_the_page_land_in_its_address_and_a_fresh_page_there_show
     settled(fresh)
     expect(fresh.locator("[data-testid=stMetricValue]").first).to_have_text("1")
     assert parse_qs(urlsplit(fresh.url).query) == {"channel": ["Email"]}
+    fresh.close()
+
+
+def test_a_link_keeps_a_filter_that_no_ticket_of_its_time_range_has(served: Served, admin: Page) -> None:
+    """A policy that nothing was decided under yet, and a department that nothing goes to any more."""
+    served.engine.router.route(TicketDraft(body="where is my parcel"))
+    number = served.engine.policies.add(served.engine.policies.live(), author="admin", reason="same again").number
+    pool = connect(served.settings.postgres_url)
+    with pool.begin() as connection:
+        connection.execute(text("insert into departments (name, purpose, triage, live) values ('Old & Gone', '', false, false)"))
+    pool.dispose()
+    fresh = admin.context.new_page()
+    for query in ({"policy": [str(number)]}, {"department": ["Old & Gone"]}, {"policy": [str(number)], "department": ["Old & Gone", "Nobody"]}):
+        fresh.goto(f"{served.url}/dashboard?{urlencode(query, doseq=True)}")
+        settled(fresh)
+        expect(fresh.get_by_text("No ticket in this view").first).to_be_visible()
+        kept = {key: [value for value in values if value != "Nobody"] for key, values in query.items()}
+        assert parse_qs(urlsplit(fresh.url).query) == kept
+    fresh.goto(f"{served.url}/dashboard?department=Nobody&policy=12345&policy=x")
+    settled(fresh)
+    expect(fresh.locator("[data-testid=stMetricValue]").first).not_to_have_text("0")
     fresh.close()
 
 
