@@ -23,7 +23,7 @@ FORMAT_VERSION = 3
 def class_name(exemplar: Exemplar) -> str:
     """What the learned router calls the exemplar's class: its topic within its department, or the department alone.
 
-    Two departments may use the same word for a topic; they stay two classes.
+    A topic that has moved to another department stays a class of its own for what was labelled before.
     """
     return in_department(exemplar.topic, exemplar.department)
 

@@ -40,9 +40,10 @@ def topics(content: bytes, known: Iterable[Department], *, name: str = "topics.c
     names = {department.name for department in known}
     found = []
     for line, row in read_rows(content, name=name, columns=("department", "topic", "purpose")):
-        if row["department"] not in names:
+        department = one_line(row["department"])
+        if department not in names:
             raise TaxonomyRejected(f"{name} line {line}: the department {row['department']!r} is not known. Nothing was loaded.")
-        found.append(Topic(_name(row["topic"], f"{name} line {line}"), row["department"], plain_text(row["purpose"])))
+        found.append(Topic(_name(row["topic"], f"{name} line {line}"), department, plain_text(row["purpose"])))
     _unique([t.name for t in found], name)
     return found
 
@@ -56,16 +57,17 @@ def exemplars(
     found = []
     for line, row in read_rows(content, name=name, columns=("text", "department")):
         where = f"{name} line {line}"
-        if row["department"] not in names:
+        # Names are told apart as they are where they are made: composed or not, with one blank or two.
+        department, topic = one_line(row["department"]), one_line(row.get("topic", ""))
+        if department not in names:
             raise TaxonomyRejected(f"{where}: the department {row['department']!r} is not known. Nothing was loaded.")
-        topic = row.get("topic", "")
-        if topic and parents.get(topic) != row["department"]:
+        if topic and parents.get(topic) != department:
             raise TaxonomyRejected(f"{where}: the topic {topic!r} does not belong to {row['department']!r}. Nothing was loaded.")
         try:
             text = body_text(row["text"], minimum=2, maximum=20_000, field="text")
         except TicketRejected as error:
             raise TaxonomyRejected(f"{where}: {error}") from error
-        found.append(Exemplar(text=text, department=row["department"], topic=topic, source=source))
+        found.append(Exemplar(text=text, department=department, topic=topic, source=source))
     return found
 
 

@@ -34,6 +34,15 @@ def test_exemplars_carry_topic_and_source() -> None:
     assert found == [Exemplar(text="my bill", department="Billing", topic="charged_twice", source="imported")]
 
 
+@pytest.mark.parametrize("name", ["Caf\u00e9 Support", "Cafe\u0301 Support", "Caf\u00e9  Support", " Caf\u00e9\u00a0Support "])
+@pytest.mark.parametrize("given", ["Caf\u00e9 Support", "Cafe\u0301 Support"])
+def test_a_name_is_found_however_it_is_written_in_the_other_files(name: str, given: str) -> None:
+    known = departments(f"department,purpose\n{given},Coffee.\n".encode())
+    some = topics(f"department,topic,purpose\n{name},{name},Caf\u00e9s.\n".encode(), known)
+    found = exemplars(f"text,department,topic\nmy coffee,{name},{name}\nmy tea,{name},\n".encode(), known, some)
+    assert [(e.department, e.topic) for e in found] == [("Caf\u00e9 Support", "Caf\u00e9 Support"), ("Caf\u00e9 Support", "")]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
