@@ -19,20 +19,30 @@ _BETWEEN = r"[ \-.\u00a0\u2009\u202f\u2010-\u2015\u2212]"
 _MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-][\w.+%'\u2019&=~#!$*-]{0,63}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
 _DIGITS = re.compile(rf"(?<!\w)(?<!\d[.,])\d+(?:{_BETWEEN}{{1,2}}\d+)*+")
 _GROUP = re.compile(r"\d+")
-_IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ \-\u00a0]?[A-Za-z0-9]){11,30}(?![^\W_])")
+# Groups of a card's own sizes are one across the end of a line too, and with signs between them that stand in dates as well.
+_WIDELY = r"[ \-./_\n\u00a0\u2009\u202f\u2010-\u2015\u2212]{1,3}"
+_CARD_GROUPS = re.compile(
+    rf"(?<![^\W_])(?<!\d[.,])(?:\d{{4}}(?:{_WIDELY}\d{{4}}){{3}}|\d{{4}}{_WIDELY}\d{{6}}{_WIDELY}\d{{5}})(?![^\W_])"
+)
+_IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ .\-\u00a0]?[A-Za-z0-9]){11,30}(?![^\W_])")
 # Five digits of a run or what is left of it: with groups of any size up to five, forty digits are tried in a million ways.
 _PART = r"(?:[ \-./\u00a0]?\(?(?:\d{5}(?=\d)|\d{1,5}(?!\d))\)?)"
 _PHONE = re.compile(
     rf"(?<![\w.,/-])(?:\+|00)[ ]?\(?(?:(?:\d{{4}}(?=\d)|\d{{3,4}}(?!\d))\)?{_PART}{{0,7}}"
     rf"|\d{{1,2}}(?!\d)\)?{_PART}{{1,7}})(?![\w]|[.,-]\d)"
-    r"|(?<![\w.,/+-])\(?0\d{1,5}\)?(?:[ \-/\u00a0]{1,3}\d{2,8}){1,4}(?![\w]|[.,-]\d)"
+    r"|(?<![\w.,/+-])(?!\d\d[/-]\d{1,2}[/-](?:\d\d){1,2}(?!\d))\(?0\d{1,5}\)?(?:[ \-/\u00a0]{1,3}\d{2,8}){1,4}(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])\(?[2-9]\d{2}\)?[ \-.]{1,2}[2-9]\d{2}[ \-.]\d{4}(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])0\d{8,12}(?![\w]|[.,-]\d)"
+    # Groups that only phone numbers have: French with dots, Turkish, Russian, Brazilian.
+    r"|(?<![\w.,/+-])0[1-9](?:\.\d{2}){4}(?![\w]|[.,-]\d)"
+    r"|(?<![\w.,/+-])[08][ -]?\(?\d{3}\)?[ -]?\d{3}[ -]\d{2}[ -]\d{2}(?![\w]|[.,-]\d)"
+    r"|(?<![\w.,/+-])\(\d{2}\) ?9?\d{4}-\d{4}(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])1[ \-.]\(?[2-9]\d{2}\)?[ \-.]{1,2}[2-9]\d{2}[ \-.]\d{4}(?![\w]|[.,-]\d)"
 )
-# Without a prefix that only phone numbers have: ten digits or eleven with a 1, 5 + 5 as in India, 3 + 4 as within an American town.
+# Without a prefix that only phone numbers have: ten digits or eleven with a 1, 5 + 5 as in India, 3 + 4 as within an American town,
+# 3 + 3 + 3 as in Spain, 4 + 3 + 3 as Australia's service numbers.
 _BARE_PHONE = re.compile(
-    r"(?<![\w.,/+$€£#-])(?:1?[2-9]\d{9}|[6-9]\d{4}[ -]\d{5}|[2-9]\d{2}-\d{4})"
+    r"(?<![\w.,/+$€£#-])(?:1?[2-9]\d{9}|[6-9]\d{4}[ -]\d{5}|[2-9]\d{2}-\d{4}|[679]\d{2} \d{3} \d{3}|1[38]00 \d{3} \d{3})"
     r"(?![\w]|[.,-]\d|\s?(?:[€$£%]|eur\b|euros?\b|usd\b|dollars?\b|gbp\b|pounds?\b))",
     re.IGNORECASE,
 )
@@ -50,7 +60,7 @@ _SECRETS = (
     re.compile(r"(?i)(?<=://)[^\s/:@]+:[^\s/@]+(?=@)"),
 )
 _NAMES = (
-    r"(?i)(?<!\w)(pass ?(?:word|code|phrase)|passwd|pwd|passwort|kennwort|pin(?: code| number)?|cvv2?|cvc2?|(?:security|verification) code|"
+    r"(?i)(?<!\w)(pass ?(?:word|code|phrase)|passwd|pwd?|passwort|kennwort|pin(?: code| number)?|cvv2?|cvc2?|(?:security|verification) code|"
     r"(?:api|access|secret)[ _-]?key|secret|access[ _-]?token|auth[ _-]?token|bearer|one[- ]time (?:code|password)|otp(?: code)?)(?!\w)"
 )
 # "my password is hunter2", "PIN: 1234", "api_key=abc": the word stays, what follows goes.
@@ -60,10 +70,10 @@ _NAMED = re.compile(
     r"refused|asked|needed|forgotten|reset|changed|unknown|missing)\b)[^\s,;]{3,200})"
 )
 # "password hunter2", "PIN 1234": nothing need stand between when the value holds a digit.
-_NAMED_DIGIT = re.compile(_NAMES + r"(\s+(?:(?:ist|war|lautet|es|est|e)\s+)?)(?=[^\s,;<]*\d)([^\s,;<]{3,200})")
+_NAMED_DIGIT = re.compile(_NAMES + r"((?:['’]s)?\s+(?:(?:ist|war|lautet|es|est|e)\s+)?)(?=[^\s,;<]*\d)([^\s,;<]{3,200})")
 _NAMED_BEARER = re.compile(r"(?i)(?<!\w)(authorization:\s*\w+|bearer)(\s+)([\w.~+/-]{16,}=*)")
 _WORDS = re.compile(
-    r"(?i)pass|pwd|kennwort|pin|cv[vc]|key|secret|token|bearer|code|otp|authoriz|eyJ|AKIA|ASIA|sk[-_]|pk[-_]|rk[-_]|gh\w_|github_|glpat"
+    r"(?i)pass|pw|kennwort|pin|cv[vc]|key|secret|token|bearer|code|otp|authoriz|eyJ|AKIA|ASIA|sk[-_]|pk[-_]|rk[-_]|gh\w_|github_|glpat"
     r"|xox|AIza|crt_|://"
 )
 
@@ -111,6 +121,7 @@ def _once(text: str) -> str:
     if any(map(str.isdigit, text)):
         text = _IBAN.sub(_without_iban, text)
         text = _DIGITS.sub(_without_card, text)
+        text = _CARD_GROUPS.sub(_without_card_groups, text)
         text = _PHONE.sub(_without_phone, text)
         text = _BARE_PHONE.sub(_without_bare_phone, text)
     return text
@@ -147,6 +158,11 @@ def _without_card(match: re.Match[str]) -> str:
             first = last
         first += 1
     return "".join(parts) + run[kept:]
+
+
+def _without_card_groups(match: re.Match[str]) -> str:
+    digits = "".join(filter(str.isdigit, match[0]))
+    return CARD if digits[0] in "23456" and luhn(digits) else match[0]
 
 
 def _card(run: str, groups: list[tuple[int, int]], first: int) -> int | None:

@@ -52,6 +52,17 @@ GONE = [
     ("mein passwort ist geheim12", "mein passwort ist <secret>"),
     ("verification code 482913", "verification code <secret>"),
     ("ｐｉｎ：１２３４", "pin:<secret>"),
+    ("01.42.68.53.00 ou 06.12.34.56.78", "<phone> ou <phone>"),
+    ("8 495 123 45 67, 8 (495) 123-45-67", "<phone>, <phone>"),
+    ("(11) 98765-4321", "<phone>"),
+    ("llame al 600 123 456", "llame al <phone>"),
+    ("1300 123 456 or 0 212 555 01 99", "<phone> or <phone>"),
+    ("card 4111 1111\n1111 1111.", "card <card>."),
+    ("4111/1111/1111/1111 and 4111_1111_1111_1111", "<card> and <card>"),
+    ("3782/822463/10005", "<card>"),
+    ("DE89.3704.0044.0532.0130.00.", "<iban>."),
+    ("pw: hunter2, pw hunter22", "pw: <secret>, pw <secret>"),
+    ("my passcode's 9911", "my passcode's <secret>"),
     ("-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----", "<secret>"),
 ]
 KEPT = [
@@ -61,6 +72,9 @@ KEPT = [
     "between 500-1000 euros", "it costs 300-1200 $", "from 2019-2024", "tracking 98765 43210", "ref: 555-0123",
     "my password expired 90 days ago", "das passwort ist falsch", "room 204 at 10:30", "I typed the pin 3 times", "3 x 12.50 = 37.50",
     "10 20 30 40 50 60 70 80 90 10 20", "order 12345678 and 87654321 of 2026", "1,234,567,890,123.00 EUR",
+    "on 01.02.2024 and 03.04.2024", "01/02/2024 03/04/2024", "due 01/02/2024 10:30", "born 03-04-78", "2021\n2022\n2023\n2024",
+    "my password's expired", "the pin's not working",
+    "order 600 123 456", "it cost 600 123 456 eur", "4111/1111/1111/1112", "power 12, pw",
     "a < b & c", "ticket T-20260131-7F3K9Q2M5R", "10.0.0.1", "0 results",
 ]
 
