@@ -50,6 +50,8 @@ SHARES = frozenset({
 COUNTS = frozenset({Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.DATABASE_FAILURES, Measure.WITHOUT_WORKER})
 # What these say is so at the moment, whatever was before.
 AT_THE_MOMENT = frozenset({Measure.WAITING, Measure.SPOOLED, Measure.SET_ASIDE, Measure.MEMORY_SHARE, Measure.WITHOUT_WORKER})
+# Calls of services are counted for eight days (`db.services`), decisions and labels for good.
+OF_SERVICES = frozenset({Measure.AVAILABILITY, Measure.DATABASE_FAILURES, Measure.INDEX_ERROR_SHARE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,11 @@ class Rule:
         units = ((DAY, "day"), (HOUR, "hour"), (1, "minute"))
         size, name = next(unit for unit in units if minutes % unit[0] == 0 or unit[0] == 1)
         return f" in {minutes / size:g} {name}{'' if minutes == size else 's'}"
+
+    @property
+    def longest_window(self) -> timedelta:
+        """How far back it may look at most."""
+        return timedelta(days=7 if self.measure in OF_SERVICES else 90)
 
     @property
     def note(self) -> str:
@@ -163,9 +170,9 @@ class Rule:
                 f"{self.title}: it resolves at {rule.shown(rule.clear)}, which must be {side} the threshold {rule.shown(rule.threshold)}. "
                 "The rule was not changed."
             )
-        if not timedelta(minutes=1) <= rule.window <= timedelta(days=90) or not timedelta(0) <= rule.hold <= timedelta(days=1):
+        if not timedelta(minutes=1) <= rule.window <= self.longest_window or not timedelta(0) <= rule.hold <= timedelta(days=1):
             raise PolicyRejected(
-                f"{self.title}: the window must be 1 minute to 90 days and the hold at most a day. The rule was not changed."
+                f"{self.title}: the window must be 1 minute to {self.longest_window.days} days and the hold at most a day. The rule was not changed."
             )
         if rule.minimum < 0:
             raise PolicyRejected(f"{self.title}: the smallest sample must not be negative. The rule was not changed.")

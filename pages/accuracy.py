@@ -24,7 +24,10 @@ except ConsoleError as error:
 if demo and len(evidence):
     st.info("These are demo tickets. From the first real ticket on, only real ones are counted.", icon=":material/science:")
 if not len(evidence):
-    st.info("No label yet. Label tickets on the Review page; every label makes this page truer.", icon=":material/rule:")
+    st.info(
+        "No label yet of a ticket that chance chose. Only these say how often the console is right; what somebody picked teaches the router. "
+        "Label the tickets that wait on the Review page: every one makes this page truer.", icon=":material/rule:",
+    )
     st.stop()
 
 trust.summary(snapshot, evidence, sampled, audits)

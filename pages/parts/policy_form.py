@@ -209,7 +209,7 @@ def offer(changes: Mapping[str, tuple[Thresholds | None, Thresholds | None]], li
 def compare(live: Policy, proposed: Policy, evidence: Evidence, snapshot: AccuracySnapshot) -> None:
     """What live and proposed policy would have meant for the reviewed tickets."""
     if not len(evidence):
-        st.caption("No reviewed ticket yet, so nothing can be said about what a change would have meant.")
+        st.caption("No label yet of a ticket that chance chose for review, so nothing can be said about what a change would have meant.")
         return
     before, after = (policies.effect(policy, evidence, accuracy=snapshot) for policy in (live, proposed))
     one, two, three = st.columns(3)

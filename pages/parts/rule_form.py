@@ -7,7 +7,7 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
-from engine.alert_rules import Rule, Severity
+from engine.alert_rules import AT_THE_MOMENT, DAY, Rule, Severity
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
 
@@ -27,7 +27,8 @@ def show(*, engine: Engine, operator: str) -> None:
     table = pd.DataFrame(
         [
             (rule.title, rule.severity.value, f"{'above' if rule.above else 'below'} {rule.shown(rule.threshold)}", rule.shown(rule.clear),
-             _span(rule.window.total_seconds()), rule.minimum, _span(rule.hold.total_seconds()), rule.enabled)
+             "the moment" if rule.measure in AT_THE_MOMENT else _span(rule.window.total_seconds()), rule.minimum,
+             _span(rule.hold.total_seconds()), rule.enabled)
             for rule in rules
         ],
         columns=["Rule", "Severity", "Opens", "Resolves at", "Looks back", "Smallest sample", "After", "On"],
@@ -50,11 +51,15 @@ def _form(rule: Rule, *, engine: Engine, operator: str) -> None:
         clear = two.number_input(
             f"Resolves at{unit}", value=round(scale * float(rule.clear), 9), format="%.4g", help="On the good side, so that it does not come and go"
         )
-        entered = {
+        # What is read at the moment looks back nowhere.
+        looks_back = {} if rule.measure in AT_THE_MOMENT else {"window_minutes": one.number_input(
+            "Looks back (minutes)", value=rule.window.total_seconds() / 60, min_value=1.0,
+            help=f"At most {rule.longest_window.days} days ({rule.longest_window.days * DAY:,} minutes)",
+        )}
+        entered = looks_back | {
             "threshold": opens / scale,
             "clear": clear / scale,
             "minimum": three.number_input("Smallest sample", value=rule.minimum, min_value=0, step=1),
-            "window_minutes": one.number_input("Looks back (minutes)", value=rule.window.total_seconds() / 60, min_value=1.0),
             "hold_minutes": two.number_input("Opens after (minutes)", value=rule.hold.total_seconds() / 60, min_value=0.0),
             "severity": three.selectbox("Severity", [s.value for s in Severity], index=[*Severity].index(rule.severity)),
             "enabled": one.toggle("On", value=rule.enabled),

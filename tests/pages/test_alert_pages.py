@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from db.session import connect
 from engine import bootstrap
 from engine.access import Role
-from engine.alert_rules import SHIPPED
+from engine.alert_rules import AT_THE_MOMENT, SHIPPED
 from engine.alerts import Change
 from engine.bootstrap import Engine
 from engine.domain import TicketDraft
@@ -136,3 +136,13 @@ def test_saving_a_rule_unchanged_changes_nothing(engine: Engine) -> None:
         page.button(key="save_rule").click().run()
         assert not page.exception
     assert engine.watch.alerts.rules() == before
+
+
+def test_what_is_read_at_the_moment_has_no_field_for_how_far_it_looks_back(engine: Engine) -> None:
+    page = opened("alerts")
+    for rule in engine.watch.alerts.rules():
+        page.selectbox(key="rule").set_value(rule).run()
+        fields = [field for field in page.number_input if field.label == "Looks back (minutes)"]
+        assert len(fields) == (rule.measure not in AT_THE_MOMENT)
+    table = next(frame.value for frame in page.dataframe if "Looks back" in frame.value)
+    assert dict(zip(table["Rule"], table["Looks back"], strict=True))["Memory nearly full"] == "the moment"

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from db.alerts import Alerts as AlertTable
+from db.services import KEPT
 from engine.alert_rules import SHARES, SHIPPED, Measure, Rule, Severity
 from engine.alerts import Alerts, OpenAlert, Reading, judge
 from engine.drift import histogram_drift
@@ -187,6 +188,16 @@ def test_a_managers_change_of_a_rule_holds_and_nonsense_is_refused(database: Eng
             scene.alerts.edit("hit_rate_warning", nonsense, by="kim")
     with pytest.raises(NotFound):
         scene.alerts.edit("nothing", {}, by="kim")
+
+
+def test_no_rule_looks_back_further_than_what_it_counts_is_kept() -> None:
+    for rule in SHIPPED:
+        kept = KEPT if rule.measure in {Measure.AVAILABILITY, Measure.DATABASE_FAILURES, Measure.INDEX_ERROR_SHARE} else timedelta(days=91)
+        assert rule.window <= rule.longest_window < kept
+        longest = rule.longest_window / timedelta(minutes=1)
+        assert rule.edited({"window_minutes": longest}).window == rule.longest_window
+        with pytest.raises(PolicyRejected, match=f"1 minute to {rule.longest_window.days} days"):
+            rule.edited({"window_minutes": longest + 1})
 
 
 def test_a_changed_severity_and_threshold_reach_an_alert_that_is_open(database: Engine) -> None:
