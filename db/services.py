@@ -67,10 +67,11 @@ class Services:
         with reading(self._engine) as connection:
             return connection.execute(select(instances).where(instances.c.seen_at >= since).order_by(instances.c.name)).all()
 
-    def sessions(self, *, now: datetime) -> int:
-        """Signed-in sessions that have not expired."""
+    def sessions(self, *, now: datetime, idle: timedelta) -> int:
+        """Signed-in sessions that have neither expired nor been idle for so long."""
+        query = text("select count(*) from sessions where expires_at > :now and seen_at > :idle_since")
         with reading(self._engine) as connection:
-            return connection.execute(text("select count(*) from sessions where expires_at > :now"), {"now": now}).scalar_one()
+            return connection.execute(query, {"now": now, "idle_since": now - idle}).scalar_one()
 
     def leave(self, name: str) -> None:
         """Forget an instance that stops."""

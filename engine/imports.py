@@ -65,7 +65,8 @@ def read(
         cells = row.cells
         draft = TicketDraft(
             body=cells[text_column],
-            subject=cells.get("subject", ""),
+            # The text is not its own subject as well.
+            subject=cells.get("subject", "") if text_column != "subject" else "",
             channel=cells.get("channel") or Channel.OTHER,
             customer_ref=cells.get("customer_ref", ""),
             priority=cells.get("priority") or Priority.NORMAL,

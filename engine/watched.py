@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from engine.alerts import AlertStore
@@ -56,7 +56,7 @@ class ServiceTable(Services, ServiceStore, Protocol):
         services: Mapping[str, Mapping[str, Any]] | None = None, worker: bool = False, needs_worker: bool = False,
     ) -> None: ...
 
-    def sessions(self, *, now: datetime) -> int: ...
+    def sessions(self, *, now: datetime, idle: timedelta) -> int: ...
 
     def leave(self, name: str) -> None: ...
 

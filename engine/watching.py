@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TextIO
 
 import numpy as np
@@ -169,7 +169,7 @@ def watch(
         metrics.waiting.set(waiting())
         metrics.without_worker.set(reported.without_worker(instances(table, clock)))
         metrics.pending.set(rollups.pending())
-        metrics.sessions.set(table.sessions(now=now))
+        metrics.sessions.set(table.sessions(now=now, idle=timedelta(seconds=settings.session_idle_seconds)))
 
     def quick() -> None:
         metrics.services(services.states())

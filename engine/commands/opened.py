@@ -4,7 +4,6 @@ from __future__ import annotations
 import os
 import pwd
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,15 +13,15 @@ from engine.errors import ServiceUnavailable
 
 
 @contextmanager
-def opened(*, log: bool = False, following: bool = False, stores: bool = False) -> Iterator[Engine]:
-    """The engine that the environment describes; closed at the end. With `log` its lines go to standard error.
+def opened(*, following: bool = False, stores: bool = False) -> Iterator[Engine]:
+    """The engine that the environment describes; closed at the end. Its log goes to the file of ROUTING_LOG_PATH alone.
 
     A command does what it is asked for and no more: draining, reporting, alerting and learning are the console's. With
     `following` one that takes long decides by policies and models that come into force meanwhile. With `stores` the refusal
     while a service is away says that nothing was stored: whoever hands in tickets has to know.
     """
     try:
-        engine = bootstrap.build(settings.load(), log_stream=sys.stderr if log else None, working=False)
+        engine = bootstrap.build(settings.load(), log_stream=None, working=False)
     except ServiceUnavailable as error:
         if not stores:
             raise

@@ -17,6 +17,8 @@ from engine import bootstrap
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, Conflict, NotFound, ServiceUnavailable, SignInRefused, TooManyRequests
 from engine.settings import Settings
+from tests.integration.test_watching import task
+from tests.unit.test_metrics import value
 from tests.servers.ports import free_port
 from tests.serving import ROOT
 
@@ -154,6 +156,14 @@ def test_a_wrong_password_costs_one_hash_whether_the_name_exists_or_not(engine: 
     for name in ("ann", "nobody"):
         refused(engine, name)
     assert len(counted) == 2 and counted[0] == counted[1], "the same parameters, so the same time"
+
+
+def test_the_gauge_counts_sessions_that_live_and_not_those_that_were_idle_for_too_long(engine: Engine, clock: Clock) -> None:
+    engine.sessions.open(engine.accounts.named("ann").id)
+    for seconds, living in ((0, 1), (7199, 1), (1, 0)):
+        clock.move(seconds=seconds)
+        task(engine, "gauges")()
+        assert value(engine.watch.metrics, "routing_sessions") == living
 
 
 def test_unused_sessions_and_old_sessions_end(engine: Engine, clock: Clock) -> None:

@@ -136,6 +136,12 @@ def test_another_column_can_hold_the_text(console) -> None:
     assert len(load(console, b"message,category\nwhere is my parcel,x\n", text_column="message").decisions) == 1
 
 
+def test_a_subject_that_is_the_text_is_not_the_subject_as_well(console) -> None:
+    load(console, b"ticket_id,subject\nA-1,where is my parcel\n", text_column="Subject")
+    ticket = console.decisions.find("A-1")[0]
+    assert (ticket.subject, ticket.body) == ("", "where is my parcel")
+
+
 def test_the_tickets_of_files_are_limited_by_the_hour_and_a_file_that_is_too_much_stores_nothing(build, clock) -> None:
     console = build(clock=clock, settings={"rate_import_per_hour": 5})
 
