@@ -11,7 +11,7 @@ from db.models import policies
 from db.session import reading, writing
 from db.taxonomy import raise_counter
 from engine import policy_words
-from engine.domain import Policy, Stage, Thresholds
+from engine.domain import Limits, Policy, Stage, Thresholds
 from engine.errors import Conflict, NotFound
 
 POLICY_VERSION = "policy"
@@ -87,6 +87,7 @@ def config_of(policy: Policy) -> dict[str, Any]:
         "confidence": policy.confidence, "accuracy": policy.accuracy, "similarity": policy.similarity,
         "neighbours": policy.neighbours, "auto": policy.thresholds.auto, "preselect": policy.thresholds.preselect,
         "departments": {name: [t.auto, t.preselect] for name, t in sorted(policy.departments.items())},
+        "limits": {name: [own.confidence, own.accuracy, own.similarity] for name, own in sorted(policy.limits.items())},
         "stages": sorted(stage.value for stage in policy.stages), "audit_rate": policy.audit_rate,
         "review_rate": policy.review_rate, "deadline": policy.deadline, "target_accuracy": policy.target_accuracy,
         "delta": policy.delta,
@@ -100,6 +101,11 @@ def policy_from(row: Row) -> Policy:
         number=row.number, confidence=config["confidence"], accuracy=config["accuracy"], similarity=config["similarity"],
         neighbours=config["neighbours"], thresholds=Thresholds(config["auto"], config["preselect"]),
         departments={name: Thresholds(*pair) for name, pair in config["departments"].items()},
+        # Policies of earlier versions have none.
+        limits={
+            name: Limits(confidence=confidence, accuracy=accuracy, similarity=similarity)
+            for name, (confidence, accuracy, similarity) in config.get("limits", {}).items()
+        },
         stages=frozenset(map(Stage, config["stages"])), audit_rate=config["audit_rate"], review_rate=config["review_rate"],
         deadline=config["deadline"], target_accuracy=config["target_accuracy"], delta=config["delta"],
     )

@@ -224,6 +224,18 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one department asks for in place of the policy's `confidence`, `accuracy` and `similarity`; None: as the policy."""
+
+    confidence: float | None = None
+    accuracy: float | None = None
+    similarity: float | None = None
+
+
+_NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """A numbered, immutable set of thresholds and switches. `engine.policy.checked` refuses nonsense.
 
@@ -234,6 +246,8 @@ class Policy:
     audit_rate   share of hits that also walk through the other stages
     review_rate  share of confident decisions that are put in the review queue
     deadline     seconds a ticket may take in total, language model included
+    departments  thresholds of single departments: derived from the target, or entered where there is none
+    limits       what single departments ask for in place of confidence, accuracy and similarity, beside a target too
     target_accuracy  wanted accuracy among automatically routed tickets, None for explicit thresholds
     """
 
@@ -244,6 +258,7 @@ class Policy:
     neighbours: int = 5
     thresholds: Thresholds = Thresholds()
     departments: dict[str, Thresholds] = field(default_factory=dict)
+    limits: dict[str, Limits] = field(default_factory=dict)
     stages: frozenset[Stage] = frozenset(Stage)
     audit_rate: float = 0.02
     review_rate: float = 0.20
@@ -253,8 +268,22 @@ class Policy:
 
     def answers_at(self, department: str) -> float:
         """The lowest calibrated confidence at which a stage may answer with this department."""
-        own = self.departments.get(department)
-        return own.preselect if own else self.confidence
+        asked, own = self.limits_of(department).confidence, self.departments.get(department)
+        return asked if asked is not None else own.preselect if own else self.confidence
+
+    def accuracy_of(self, department: str) -> float:
+        """The lower bound of tracked accuracy under which the department is not answered automatically."""
+        asked = self.limits_of(department).accuracy
+        return self.accuracy if asked is None else asked
+
+    def similarity_of(self, department: str) -> float:
+        """The lowest similarity of the nearest exemplar for a semantic hit that names the department."""
+        asked = self.limits_of(department).similarity
+        return self.similarity if asked is None else asked
+
+    def limits_of(self, department: str) -> Limits:
+        """The department's own limits, none of them set where it has none."""
+        return self.limits.get(department, _NO_LIMITS)
 
     def thresholds_for(self, department: str) -> Thresholds:
         """The department's own thresholds, or the policy's."""

@@ -72,7 +72,12 @@ def checked(policy: Policy, departments: Collection[str]) -> Policy:
             raise _refused(
                 f"{name}: auto must be above preselect; found auto {thresholds.auto:g} and preselect {thresholds.preselect:g}"
             )
-    unknown = sorted(set(policy.departments) - set(departments))
+    for name, limits in policy.limits.items():
+        for field in ("confidence", "accuracy", "similarity"):
+            value = getattr(limits, field)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise _refused(f"{name}, {field}: must lie in [0, 1]; found {value}")
+    unknown = sorted({*policy.departments, *policy.limits} - set(departments))
     if unknown:
         raise _refused(f"{', '.join(unknown)} is not a live department")
     return policy
@@ -162,7 +167,7 @@ def _may_route_alone(policy: Policy, department: str, method: str, *, accuracy: 
     if not _STAGES[Method(method)] & policy.stages:
         return False
     answering = Method.LEARNED if method == Method.FALLBACK else Method(method)
-    return accuracy is None or not accuracy.gated(department, answering.value, threshold=policy.accuracy).gated
+    return accuracy is None or not accuracy.gated(department, answering.value, threshold=policy.accuracy_of(department)).gated
 
 
 def changes(old: Policy, new: Policy) -> Mapping[str, tuple[object, object]]:
@@ -189,9 +194,9 @@ def restore(number: int, store: PolicyStore, *, departments: Collection[str], au
     """Make an earlier policy's content the live one again, as a new policy; 0 stands for the built-in defaults. Raises NotFound, and
     as `save` does."""
     old = store.find(number)
-    kept = {name: thresholds for name, thresholds in old.departments.items() if name in departments}
+    thresholds, limits = ({name: own for name, own in by_name.items() if name in departments} for by_name in (old.departments, old.limits))
     return save(
-        replace(old, departments=kept), store, departments=departments, author=author, reason=f"Back to {policy_words.name(number)}.",
+        replace(old, departments=thresholds, limits=limits), store, departments=departments, author=author, reason=f"Back to {policy_words.name(number)}.",
         based_on=based_on,
     )
 

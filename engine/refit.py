@@ -11,12 +11,14 @@ FEWEST_NEW = 25
 NEW_SHARE = 0.05
 
 
-def voting(policy: Policy) -> dict[str, float]:
+def voting(policy: Policy) -> dict[str, object]:
     """How neighbours vote under this policy, if at all.
 
     The confidence of a cached answer is calibrated on votes held like that, the learned router's on the tickets they leave to it.
     """
-    return {"neighbours": policy.neighbours, "similarity": policy.similarity, "on": Stage.SEMANTIC in policy.stages}
+    own = {name: limits.similarity for name, limits in sorted(policy.limits.items()) if limits.similarity is not None}
+    asked = {"neighbours": policy.neighbours, "similarity": policy.similarity, "on": Stage.SEMANTIC in policy.stages}
+    return asked | ({"similarity_of": own} if own else {})
 
 
 class Refitter:

@@ -94,7 +94,9 @@ def answers(found: Vote | None, text: str, neighbours: Sequence[Neighbour], poli
     That is the learned router, which must be sure of the same department, surer still across a negation. Without it (and
     for a text that a supervisor has labelled, which needs no second opinion) there must be no "not" in between.
     """
-    if found is None or found.counted < policy.neighbours or found.agreement < 1.0 or found.similarity < policy.similarity:
+    if found is None or found.counted < policy.neighbours or found.agreement < 1.0:
+        return False
+    if found.similarity < policy.similarity_of(found.department):
         return False
     # Not simply the first one: that may be of a retired department, which has no vote.
     denied = any(negation.conflict(text, n.text) for n in neighbours if n.exemplar_id == found.nearest)

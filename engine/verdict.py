@@ -177,7 +177,7 @@ def _automation(verdict: Verdict, state: RoutingState) -> tuple[Automation, str]
 def _held_back(verdict: Verdict, state: RoutingState) -> str:
     """Why such answers are not routed alone, "" where they are. A repeat is as accurate as what it repeats, however good repeats are."""
     for method in dict.fromkeys((verdict.repeats or verdict.method.value, verdict.method.value)):
-        gate = state.accuracy.gated(verdict.department, method, threshold=state.policy.accuracy)
+        gate = state.accuracy.gated(verdict.department, method, threshold=state.policy.accuracy_of(verdict.department))
         if gate.gated:
             return gate.reason
     return ""

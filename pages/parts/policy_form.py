@@ -11,7 +11,7 @@ import streamlit as st
 from engine import policy as policies
 from engine import policy_words
 from engine.accuracy import AccuracySnapshot
-from engine.domain import Policy, Stage, Thresholds
+from engine.domain import Limits, Policy, Stage, Thresholds
 from engine.risk import Basis, DepartmentThreshold
 from engine.sampled import Sampled
 from engine.tracking import Evidence
@@ -65,6 +65,7 @@ def edit(start: Start) -> Policy:
     )
     if wanted != "A target accuracy":
         own = _department_table(start, Thresholds(auto, preselect))
+    limits = _limits_table(start, replace(base, confidence=confidence, accuracy=accuracy))
     with st.expander("Cache, audit and stages"):
         a, b, c, d = st.columns(4)
         similarity = a.number_input("Nearest similarity at least", value=base.similarity, step=STEP, format=EXACT, key=f"policy_similarity_{start.key}")
@@ -78,7 +79,7 @@ def edit(start: Start) -> Policy:
         )
     draft = replace(
         base, confidence=confidence, accuracy=accuracy, similarity=similarity, neighbours=int(neighbours), thresholds=Thresholds(auto, preselect),
-        departments=own, stages=frozenset(stages), audit_rate=audit, review_rate=review, deadline=deadline, target_accuracy=target,
+        departments=own, limits=limits, stages=frozenset(stages), audit_rate=audit, review_rate=review, deadline=deadline, target_accuracy=target,
     )
     if not _same_target(start, draft):
         return draft
@@ -105,6 +106,27 @@ def _department_table(start: Start, common: Thresholds) -> dict[str, Thresholds]
         for name, auto, preselect in table.itertuples(index=False)
         if not (pd.isna(auto) and pd.isna(preselect))
     }
+
+
+def _limits_table(start: Start, common: Policy) -> dict[str, Limits]:
+    columns = {"A stage answers from": "confidence", "Lowest tracked accuracy": "accuracy", "Nearest similarity at least": "similarity"}
+    own = start.policy.limits
+    rows = [(name, *(getattr(own.get(name, Limits()), field) for field in columns.values())) for name in start.departments]
+    with st.expander("Own limits of single departments", expanded=bool(own)):
+        st.caption(
+            f"Empty means, as for all departments: answered from {figure(common.confidence)} (with thresholds of its own from its “One click "
+            f"from”), routed alone at a tracked accuracy of {figure(common.accuracy)}, and by similar tickets at the similarity below."
+        )
+        table = st.data_editor(
+            pd.DataFrame(rows, columns=["Department", *columns]).astype(dict.fromkeys(columns, float)), key=f"policy_limits_{start.key}",
+            hide_index=True, disabled=["Department"], width="stretch",
+            column_config={name: st.column_config.NumberColumn(format=EXACT) for name in columns},
+        )
+    entered = {
+        name: {field: float(value) for field, value in zip(columns.values(), values, strict=True) if not pd.isna(value)}
+        for name, *values in table.itertuples(index=False)
+    }
+    return {name: Limits(**fields) for name, fields in entered.items() if fields}
 
 
 def proposed(start: Start, draft: Policy, derived: Policy) -> Policy:
@@ -222,7 +244,10 @@ def compare(live: Policy, proposed: Policy, evidence: Evidence, snapshot: Accura
         low, high = after.interval
         paired = "" if proposed == live else " Both policies are counted from the same tickets: their difference is as a rule surer."
         st.caption(f"Of these right: 95% interval {low:.1%} to {high:.1%}.{paired}")
-    if uncounted := [title for name, title in UNCOUNTED.items() if getattr(live, name) != getattr(proposed, name)]:
+    uncounted = [title for name, title in UNCOUNTED.items() if getattr(live, name) != getattr(proposed, name)]
+    if any(live.limits_of(name).similarity != proposed.limits_of(name).similarity for name in {*live.limits, *proposed.limits}):
+        uncounted.append("the nearest similarity of single departments")
+    if uncounted:
         st.caption(
             f"Not wholly in these figures: {', '.join(uncounted)}. By whom tickets are then answered only new ones show: "
             "look at the dashboard, filtered by policy, after the change."

@@ -15,7 +15,7 @@ import streamlit as st
 
 from engine import policy as policies
 from engine import policy_words
-from engine.domain import Policy, Thresholds
+from engine.domain import Limits, Policy, Thresholds
 from pages.parts import words
 
 _START, _SEEN = "policy_start", "policy_seen"
@@ -24,7 +24,8 @@ _FIELD = {
     "target_accuracy": "Target accuracy", "confidence": "A stage answers from", "accuracy": "Lowest tracked accuracy",
     "thresholds": "Routed alone from, one click from", "similarity": "Nearest similarity at least",
     "neighbours": "Similar tickets that must agree", "audit_rate": "Share of hits audited", "review_rate": "Share of sure ones reviewed",
-    "deadline": "Deadline of a ticket (s)", "stages": "Stages", "delta": "Delta",
+    "deadline": "Deadline of a ticket (s)", "stages": "Stages", "delta": "Delta", "departments": "Routed alone from, one click from",
+    "limits": "A stage answers from, lowest tracked accuracy, nearest similarity at least",
 }
 
 
@@ -63,7 +64,8 @@ def follow(start: Start, draft: Policy, live: Policy, departments: Sequence[str]
     lists = (("new", set(departments) - set(start.departments)), ("no longer live", set(start.departments) - set(departments)))
     if not newer and not any(names for _, names in lists):
         return
-    yours = _differences(replace(start.policy, departments=_untouched(start, draft)), draft)
+    limits = {name: own for name, own in start.policy.limits.items() if name in start.departments}
+    yours = _differences(replace(start.policy, departments=_untouched(start, draft), limits=limits), draft)
     # A click on an untouched page is answered first, or it would be lost.
     if not yours and not any(st.session_state.get(button) for button in _BUTTONS):
         renew()
@@ -101,12 +103,12 @@ def _differences(old: Policy, new: Policy) -> dict[str, tuple[str, str]]:
     """What differs, by the name that the page gives it, both values as text; departments one by one."""
     found = {}
     for name, (before, after) in policies.changes(old, new).items():
-        if name != "departments":
+        if name not in {"departments", "limits"}:
             found[_FIELD[name]] = (_text(before), _text(after))
             continue
         for department in sorted({*before, *after}):
             if before.get(department) != after.get(department):
-                found[f"{department}: {_FIELD['thresholds'].lower()}"] = (_text(before.get(department)), _text(after.get(department)))
+                found[f"{department}: {_FIELD[name].lower()}"] = (_text(before.get(department)), _text(after.get(department)))
     return found
 
 
@@ -115,6 +117,8 @@ def _text(value: Any) -> str:
         return "none"
     if isinstance(value, frozenset):
         return ", ".join(sorted(stage.value.replace("_", " ") for stage in value)) or "none"
+    if isinstance(value, Limits):
+        return ", ".join("as for all" if one is None else figure(one) for one in (value.confidence, value.accuracy, value.similarity))
     return f"{figure(value.auto)}, {figure(value.preselect)}" if isinstance(value, Thresholds) else figure(value)
 
 

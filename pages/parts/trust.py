@@ -127,7 +127,7 @@ def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
     for (department, method, band), cell in snapshot.cells.items():
         if department is None or method is None or band is not None or cell.rate is None:
             continue
-        gate = snapshot.gated(department, method, threshold=policy.accuracy)
+        gate = snapshot.gated(department, method, threshold=policy.accuracy_of(department))
         state = "good" if cell.lower >= GOAL else ("under 85%" if cell.upper < WARNING else "open")
         bands = {b: snapshot.cell(department, method, band=b) for b in Band}
         shown = [_in_band(bands[b]) for b in (Band.HIGH, Band.MEDIUM, Band.LOW)]

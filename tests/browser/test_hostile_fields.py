@@ -254,7 +254,7 @@ DRIVERS: dict[Callable[[Page, Served], None], set[str]] = {
     overrule: {"choice/overrule_reason_*"},
     review: {"labelling/looked_up", "labelling/note_*"},
     number: {"latest/open_number_*"},
-    policy: {"policy/policy_reason", "policy_form/policy_departments_*"},
+    policy: {"policy/policy_reason", "policy_form/policy_departments_*", "policy_form/policy_limits_*"},
     audit: {"audit/object"},
     users: {"people/new_name"},
     account: {"account/token_name"},

@@ -8,7 +8,7 @@ import pytest
 from engine import policy as policies
 from engine import refit
 from engine.bootstrap import Engine
-from engine.domain import Department, Policy, TicketDraft
+from engine.domain import Department, Limits, Policy, TicketDraft
 from engine.outcome import Outcome
 from engine.refit import Refitter
 
@@ -75,6 +75,13 @@ def test_a_policy_under_which_neighbours_vote_otherwise_starts_a_fit_under_that_
     console.state.refresh()
     after = console.state.current().model.calibrators["cached"]
     assert after.labels > before.labels, "one neighbour at 0.5 answers more than five at 0.7"
+    for limits, due in (({names[0]: Limits(accuracy=0.9, confidence=0.9)}, False), ({names[0]: Limits(similarity=1.0)}, True)):
+        policies.save(replace(console.policies.live(), limits=limits), console.policies, departments=names, author="m", reason="for one department")
+        assert worker.due() is due
+    assert worker.refit_when_due() is not None
+    assert not worker.due()
+    console.state.refresh()
+    assert console.state.current().model.calibrators["cached"].labels < after.labels
 
 
 def test_only_one_instance_fits_at_a_time(console, monkeypatch) -> None:

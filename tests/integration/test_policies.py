@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from engine import policy as policies
-from engine.domain import Automation, Decision, Method, Policy, Stage, Thresholds, TicketDraft
+from engine.domain import Automation, Decision, Limits, Method, Policy, Stage, Thresholds, TicketDraft
 from engine.errors import Conflict, PolicyRejected
 from engine.outcome import Outcome
 
@@ -103,6 +103,42 @@ def test_an_exact_repeat_does_not_go_alone_where_the_method_that_decided_at_firs
     # Nor does an answer that went alone before its method was held back.
     late = route(BILL)
     assert (late.source, late.automation) == (f"ticket:{open_.ticket_id}", Automation.PRESELECT)
+
+
+def test_a_departments_own_limits_are_live_on_every_instance_and_decide_for_it_alone(build) -> None:
+    first, second = build(working=False), build(working=False)
+    other = "where is my parcel"
+    billing, delivery = (first.router.replay(first.router.admit(TicketDraft(body=body))).department for body in (BILL, other))
+
+    def asked(stages: set[Stage], **limits: float) -> list[Decision]:
+        wanted = replace(Policy(), confidence=0.3, similarity=0.3, accuracy=0.5, stages=frozenset(stages), limits={billing: Limits(**limits)})
+        saved = policies.save(wanted, first.policies, departments=names(first), author="m", reason="for one department")
+        assert second.state.refresh() and second.state.current().policy == saved == replace(wanted, number=saved.number)
+        return [second.router.replay(second.router.admit(TicketDraft(body=body))) for body in (BILL, other)]
+
+    assert {decision.method for decision in asked({Stage.LEARNED})} == {Method.LEARNED}
+    assert [decision.method for decision in asked({Stage.LEARNED}, confidence=1.0)] == [Method.FALLBACK, Method.LEARNED]
+    assert {decision.method for decision in asked({Stage.SEMANTIC})} == {Method.CACHED}
+    decisions = asked({Stage.SEMANTIC}, similarity=1.0)
+    assert [(decision.method, decision.department) for decision in decisions] == [(Method.FALLBACK, billing), (Method.CACHED, delivery)]
+    assert policies.restore(0, first.policies, departments=names(first), author="m").limits == {}
+
+
+def test_a_departments_own_accuracy_opens_or_closes_the_gate_for_it_alone(console) -> None:
+    def asked(**limits: float) -> Decision:
+        wanted = replace(Policy(), review_rate=1.0, audit_rate=0.0, stages=frozenset({Stage.LEARNED}), limits={"Billing and Payments": Limits(**limits)})
+        policies.save(wanted, console.policies, departments=names(console), author="m", reason="for one department")
+        console.state.refresh()
+        return console.router.route(TicketDraft(body=BILL))
+
+    assert asked().automation is Automation.AUTO
+    for number in range(12):
+        decision = console.router.route(TicketDraft(body=f"{BILL}, call {number}"))
+        right = decision.department if number % 2 else "Complaints"
+        console.router.review(Outcome(ticket_id=decision.ticket_id, department=right, labelled_by="t"), learn=False)
+    assert asked().automation is Automation.PRESELECT
+    assert asked(accuracy=0.1).automation is Automation.AUTO
+    assert asked(accuracy=0.95).automation is Automation.PRESELECT
 
 
 def test_an_exact_repeat_does_not_go_alone_where_cached_answers_are_held_back(console) -> None:

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from engine import policy as policies
 from engine.access import Role
 from engine.bootstrap import Engine
-from engine.domain import Department, Policy, Stage, Thresholds, TicketDraft
+from engine.domain import Department, Limits, Policy, Stage, Thresholds, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.outcome import Outcome
 from engine.sanitize import remark
@@ -160,6 +160,36 @@ def test_a_threshold_is_stored_for_the_department_beside_which_it_was_entered_th
     assert not page.exception
     assert {name: t.auto for name, t in console.policies.live().departments.items()} == {second: 0.98}
     assert editor(page) != key
+
+
+@pytest.mark.parametrize("target", [None, 0.9], ids=["explicit", "target"])
+def test_a_department_can_have_limits_of_its_own_beside_thresholds_and_beside_a_target(opened: OPENS, console: Engine, target: float | None) -> None:
+    another(console, target_accuracy=target, limits={"Sales": Limits(similarity=0.9)})
+    page = opened("policy")
+    table = page.data_editor[-1]
+    names = table.value["Department"].tolist()
+    assert table.value.set_index("Department").loc["Sales", "Nearest similarity at least"] == 0.9
+    entered(page, str(table.key), "Complaints", "Lowest tracked accuracy", 0.95, names)
+    save(page)
+    assert not page.exception
+    live = console.policies.live()
+    assert live.limits == {"Sales": Limits(similarity=0.9), "Complaints": Limits(accuracy=0.95)}
+    assert (live.number, live.target_accuracy, live.departments) == (2, target, {})
+    page = opened("policy")
+    entered(page, str(page.data_editor[-1].key), "Sales", "Nearest similarity at least", 1.5, names)
+    save(page)
+    assert "Sales, similarity: must lie in [0, 1]; found 1.5" in said(page) and console.policies.live() == live
+
+
+def test_limits_that_two_managers_change_at_once_are_shown_side_by_side(opened: OPENS, console: Engine) -> None:
+    page = opened("policy")
+    table = page.data_editor[-1]
+    entered(page, str(table.key), "Sales", "A stage answers from", 0.5, table.value["Department"].tolist())
+    another(console, limits={"Sales": Limits(accuracy=0.9)})
+    save(page)
+    (row,) = next(frame.value for frame in page.dataframe if "Entered by you" in frame.value).itertuples(index=False)
+    assert tuple(row)[1:] == ("none", "0.5, as for all, as for all", "as for all, 0.9, as for all")
+    assert console.policies.live().limits == {"Sales": Limits(accuracy=0.9)}
 
 
 def test_a_threshold_for_a_department_that_was_retired_meanwhile_is_refused_and_not_dropped(opened: OPENS, console: Engine) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine import policy as policies
 from engine.accuracy import AccuracySnapshot, AccuracyTracker, ReviewedLabel
-from engine.domain import Policy, Stage, Thresholds
+from engine.domain import Limits, Policy, Stage, Thresholds
 from engine.errors import PolicyRejected
 from engine.risk import Basis
 from engine.tracking import Evidence
@@ -38,6 +38,10 @@ def evidence(n: int, *, seed: int = 1, departments: tuple[str, ...] = DEPARTMENT
         ({"thresholds": Thresholds(1.2, 0.9)}, r"all departments, auto: must lie in \[0, 1\]; found 1.2"),
         ({"departments": {"Sales": Thresholds(0.5, 0.6)}}, "Sales: auto must be above preselect"),
         ({"departments": {"Nowhere": Thresholds(0.9, 0.6)}}, "Nowhere is not a live department"),
+        ({"limits": {"Nowhere": Limits(accuracy=0.9)}}, "Nowhere is not a live department"),
+        ({"limits": {"Sales": Limits(confidence=1.1)}}, r"Sales, confidence: must lie in \[0, 1\]; found 1.1"),
+        ({"limits": {"Sales": Limits(accuracy=-0.1)}}, r"Sales, accuracy: must lie in \[0, 1\]; found -0.1"),
+        ({"limits": {"Sales": Limits(similarity=float("nan"))}}, r"Sales, similarity: must lie in \[0, 1\]; found nan"),
         ({"confidence": -0.1}, r"confidence: must lie in \[0, 1\]"),
         ({"similarity": 1.5}, "similarity"),
         ({"accuracy": float("nan")}, "accuracy"),
@@ -58,6 +62,25 @@ def test_a_policy_that_would_be_nonsense_is_refused_with_the_reason(change: dict
 def test_the_defaults_are_a_valid_policy() -> None:
     assert policies.checked(Policy(), DEPARTMENTS) == Policy()
     assert (Policy().confidence, Policy().accuracy) == (0.85, 0.80)
+
+
+def test_a_departments_own_limits_go_before_the_policys_and_before_its_thresholds() -> None:
+    policy = Policy(
+        confidence=0.8, accuracy=0.7, similarity=0.6, departments={"Billing": Thresholds(0.95, 0.5), "Sales": Thresholds(0.95, 0.5)},
+        limits={"Sales": Limits(confidence=0.9), "Fraud": Limits(accuracy=0.0, similarity=1.0)},
+    )
+    assert [policy.answers_at(name) for name in ("Billing", "Sales", "Fraud", "Other")] == [0.5, 0.9, 0.8, 0.8]
+    assert [policy.accuracy_of(name) for name in ("Sales", "Fraud")] == [0.7, 0.0]
+    assert [policy.similarity_of(name) for name in ("Sales", "Fraud")] == [0.6, 1.0]
+
+
+def test_limits_stay_beside_a_target_and_count_in_what_is_routed_alone() -> None:
+    known = evidence(4000)
+    asked = Policy(target_accuracy=0.9, limits={"Sales": Limits(confidence=1.0)})
+    target, _ = policies.derived(asked, known, DEPARTMENTS)
+    assert target.limits == asked.limits and set(target.departments) == set(DEPARTMENTS)
+    strict, open_ = (policies.effect(policy, known).routed_alone for policy in (target, replace(target, limits={})))
+    assert strict == pytest.approx(open_ / 2, rel=0.1), "nothing of one of two departments goes alone"
 
 
 def test_a_target_becomes_thresholds_that_keep_it_on_new_tickets() -> None:
