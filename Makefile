@@ -5,9 +5,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SHELL := /bin/bash
 STAMP := $(VENV)/.installed
 
-.PHONY: audit setup run test test-faults test-fast bench demo
+.PHONY: audit setup run test test-parts test-integration test-hostile test-browser test-faults test-fast bench demo
 
 $(STAMP): requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,10 +23,22 @@ run: setup
 demo: setup
 	$(BIN)/python -m engine demo
 
+# Two halves at a time, each with servers of its own: one waits while the other computes. All run, whichever fails; the quick ones first.
 test: setup
 	@./.ci/browser
 	@./.ci/services
-	$(BIN)/python -m pytest -m "not slow"
+	@$(MAKE) --no-print-directory -k -j2 $(QUICK); quick=$$?; $(MAKE) --no-print-directory -k -j2 $(BROWSER) && exit $$quick
+
+# What a half is made of. `tests/unit/test_halves.py` holds that every test is in one of them, and in one alone.
+QUICK := test-parts test-integration
+BROWSER := test-hostile test-browser
+test-parts: HALF := tests/unit tests/pages tests/contract tests/faults
+test-integration: HALF := tests/integration
+test-hostile: HALF := tests/browser/test_hostile_fields.py tests/browser/test_hostile_text.py
+test-browser: HALF := tests/browser --ignore-glob=*/test_hostile_*.py
+SEARCH := tests/test_log_of_the_run.py
+$(QUICK) $(BROWSER):
+	@set -o pipefail; $(BIN)/python -m pytest -m "not slow" $(HALF) $(SEARCH) 2>&1 | sed -u "s/^/$@: /"
 
 test-faults: setup
 	@./.ci/services

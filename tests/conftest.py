@@ -5,6 +5,7 @@ import itertools
 import random
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import create_engine, text
 from db import migrate
 from db.embedded import EmbeddedServers
 from db.session import connect
-from engine import accounts, bootstrap, settings, watching
+from engine import accounts, backends, bootstrap, settings, watching
 from engine.adapters.minilm import MiniLM
 from engine.sessions import Sessions
 from engine.settings import Settings
@@ -188,6 +189,21 @@ def embedder() -> MiniLM:
     return MiniLM()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_model() -> Iterator[None]:
+    """The engines of the run share the embedding model, which takes a third of a second to read; one with files of its own reads these."""
+    made = backends.local_embedder
+    shared = lru_cache(1)(MiniLM)
+
+    def local(given: Settings) -> MiniLM:
+        own = given.embedder_model_path or given.embedder_tokenizer_path
+        return made(given) if own else shared()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backends, "local_embedder", local)
+        yield
+
+
 @pytest.fixture(scope="session")
 def learned(databases: Databases, servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Name of a template database with the starter taxonomy and a model trained on it."""
@@ -206,7 +222,9 @@ def console_settings(databases: Databases, learned: str, servers: EmbeddedServer
     cache_url = f"{servers.redis_url}?db=1"
     with redis.Redis.from_url(cache_url) as client:
         client.flushdb()
-    yield settings.load(database_url=url, redis_url=cache_url, data_dir=tmp_path / "data")
+    # Passwords are hashed as cheaply as it gets: what costs time there is not what these tests are about.
+    cheap = {"password_memory_kib": 8, "password_time_cost": 1}
+    yield settings.load(database_url=url, redis_url=cache_url, data_dir=tmp_path / "data", **cheap)
     databases.drop(url)
 
 
