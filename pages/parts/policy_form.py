@@ -98,7 +98,7 @@ def _department_table(start: Start, common: Thresholds) -> dict[str, Thresholds]
         st.caption(f"Empty means {figure(common.auto)} and {figure(common.preselect)}, as for all departments.")
         table = st.data_editor(
             pd.DataFrame(rows, columns=["Department", "Routed alone from", "One click from"]), key=f"policy_departments_{start.key}",
-            hide_index=True, disabled=["Department"], width="stretch",
+            hide_index=True, disabled=["Department"], width="stretch", placeholder="as for all",
             column_config={n: st.column_config.NumberColumn(format=EXACT) for n in ("Routed alone from", "One click from")},
         )
     return {
@@ -115,11 +115,11 @@ def _limits_table(start: Start, common: Policy) -> dict[str, Limits]:
     with st.expander("Own limits of single departments", expanded=bool(own)):
         st.caption(
             f"Empty means, as for all departments: answered from {figure(common.confidence)} (with thresholds of its own from its “One click "
-            f"from”), routed alone at a tracked accuracy of {figure(common.accuracy)}, and by similar tickets at the similarity below."
+            f"from”), routed alone at a tracked accuracy of {figure(common.accuracy)}, and by similar tickets at the similarity of all (below)."
         )
         table = st.data_editor(
             pd.DataFrame(rows, columns=["Department", *columns]).astype(dict.fromkeys(columns, float)), key=f"policy_limits_{start.key}",
-            hide_index=True, disabled=["Department"], width="stretch",
+            hide_index=True, disabled=["Department"], width="stretch", placeholder="as for all",
             column_config={name: st.column_config.NumberColumn(format=EXACT) for name in columns},
         )
     entered = {
