@@ -58,8 +58,9 @@ class Verdict:
         return cls(
             department=vote.department, method=Method.CACHED, raw_score=vote.similarity, confidence=confidence, topic=vote.topic,
             source=f"exemplar:{vote.nearest}",
-            reason=f"The {vote.counted} most similar labelled tickets all went to {vote.department} "
-            f"(nearest similarity {vote.similarity:.2f}).",
+            # Where a label of this text answers, its neighbours may have gone elsewhere.
+            reason=f"A supervisor has labelled this very text as {vote.department} (similarity {vote.similarity:.2f})." if vote.labelled
+            else f"The {vote.counted} most similar labelled tickets all went to {vote.department} (nearest similarity {vote.similarity:.2f}).",
         )
 
     @classmethod

@@ -73,6 +73,7 @@ def test_coming_back_takes_the_overrule_away_and_keeps_what_was_done(console: En
     assert (row(console, decision).chosen, row(console, decision).overruled_to) == (other(decision), other(decision))
     assert console.outcomes.queue()[0].ticket_id == decision.ticket_id
     choose(console, decision, decision.department)
+    assert console.outcomes.last_choice(decision.ticket_id).department == decision.department
     assert (row(console, decision).chosen, row(console, decision).overruled_to) == (decision.department, None)
     assert console.outcomes.waiting() == sampled
     noted = [(r.action, r.before["department"], r.after["department"]) for r in console.audit.find(limit=5, words=decision.ticket_id)]
@@ -179,6 +180,11 @@ def test_of_what_many_choose_in_sight_of_the_same_ticket_one_is_stored(console: 
     assert [(r.actor, r.after["department"]) for r in console.audit.find(limit=9, words=decision.ticket_id)] == [(won, won)]
     console.router.overrule(replace(choices[0], by="again"), based_on=Standing.of(row(console, decision)))
     assert row(console, decision).chosen == departments[0]
+    seen = Standing.of(row(console, decision))
+    console.router.overrule(replace(choices[1], by="meanwhile"))
+    with pytest.raises(Conflict):
+        console.router.overrule(replace(choices[2], by="late"), based_on=seen)
+    assert row(console, decision).chosen == departments[1], "a choice that was seen is not replaced by who has not seen the next one"
 
 
 def test_of_the_labels_that_many_give_in_sight_of_the_same_ticket_one_is_stored(console: Engine) -> None:
@@ -195,3 +201,11 @@ def test_of_the_labels_that_many_give_in_sight_of_the_same_ticket_one_is_stored(
     with pytest.raises(Conflict, match=f"An agent has chosen {other(decision)} for it meanwhile. Save again if Sales is right."):
         console.router.review(Outcome(ticket_id=decision.ticket_id, department="Sales", labelled_by="sue"), based_on=Standing.of(stored))
     assert row(console, decision).actual_outcome == stored.actual_outcome
+    seen = Standing.of(row(console, decision))
+    choose(console, decision, decision.department)
+    with pytest.raises(Conflict, match=f"An agent has chosen {decision.department} for it meanwhile"):
+        console.router.review(Outcome(ticket_id=decision.ticket_id, department="Sales", labelled_by="sue"), based_on=seen)
+    seen = Standing.of(row(console, decision))
+    console.router.review(Outcome(ticket_id=decision.ticket_id, department="Complaints", labelled_by="lee"))
+    with pytest.raises(Conflict, match="lee labelled it as Complaints meanwhile"):
+        console.router.review(Outcome(ticket_id=decision.ticket_id, department="Sales", labelled_by="sue"), based_on=seen)

@@ -216,6 +216,21 @@ def test_a_correction_wins_over_a_seed_of_the_same_text(console) -> None:
     assert console.router.route(TicketDraft(body=seed.text)).department == "Complaints"
 
 
+def test_a_confirmed_ticket_is_an_example_of_its_topic_and_a_corrected_one_of_none(console) -> None:
+    """The topic that was found belongs to the department that was wrong."""
+    decision = console.router.route(TicketDraft(body=TEXT))
+    assert decision.topic
+
+    def topic() -> str:
+        with reading(console.decisions._engine) as connection:
+            return connection.execute(text("select topic from exemplars where active and ticket_id is not null")).scalar_one()
+
+    # The same label twice makes no second example.
+    for department, expected in ((decision.department, decision.topic), (decision.department, decision.topic), ("Complaints", "")):
+        console.router.review(label(console, decision.ticket_id, department))
+        assert topic() == expected
+
+
 def test_a_label_without_learning_leaves_exemplars_alone_and_is_still_seen_by_every_instance(console) -> None:
     decision = console.router.route(TicketDraft(body=TEXT))
     console.state.refresh()

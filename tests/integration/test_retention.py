@@ -98,6 +98,15 @@ def test_a_ticket_without_its_text_waits_for_no_label(console: Engine) -> None:
     assert sum(console.outcomes.waiting().values()) == 1
 
 
+def test_a_label_of_a_ticket_without_its_text_is_counted_and_nothing_is_learned_from_it(console: Engine) -> None:
+    decision = console.router.route(TicketDraft(body=f"my {WORD} parcel is lost"))
+    now = datetime.now(UTC)
+    console.retention.purge(before=now + timedelta(seconds=1), now=now)
+    reviewed = console.router.review(Outcome(ticket_id=decision.ticket_id, department=decision.department, labelled_by="sue"))
+    assert (reviewed.correct, reviewed.exemplar_id) == (True, None)
+    assert sum(row.total_predictions for row in console.outcomes.accuracy()) == 1
+
+
 def test_a_file_that_was_stored_before_a_purge_is_stored_already(console: Engine) -> None:
     content = f"ticket_id,body\nA-1,my {WORD} parcel is lost\nA-2,where is my {WORD}\n".encode()
 

@@ -12,8 +12,10 @@ from sqlalchemy import text
 from db.session import writing
 from engine.domain import Automation, Method, Policy, Thresholds, TicketDraft
 from engine.errors import Conflict, NotFound, OutcomeRejected, ServiceUnavailable, TicketRejected
+from engine.fingerprint import fingerprint
 from engine.model import RoutingModel
 from engine.outcome import Outcome, Overrule
+from engine.ports import Claim
 
 KEPT_APART = Path(__file__).resolve().parents[1] / "data" / "starter_kept_apart.csv"
 
@@ -49,6 +51,9 @@ def test_an_exact_repeat_is_answered_from_the_cache_with_the_same_confidence(con
     assert again.method is Method.CACHED
     assert again.source == f"ticket:{first.ticket_id}"
     assert (again.department, again.confidence) == (first.department, pytest.approx(first.confidence, abs=1e-9))
+    console.router.settle()
+    third = console.router.route(draft("you took the money twice for my october bill"))
+    assert third.source == f"ticket:{first.ticket_id}", "a repeat is no new answer, which would never grow old"
 
 
 def test_a_console_on_another_database_never_answers_from_this_ones_cache(console, build, databases, learned) -> None:  # noqa: ANN001
@@ -71,6 +76,8 @@ def test_a_console_on_another_database_never_answers_from_this_ones_cache(consol
 def test_a_best_guess_is_never_repeated_as_a_known_case(console) -> None:
     nonsense = "the quux of my zorble is frobnicated by the wibble"
     assert console.router.route(draft(nonsense)).method is Method.FALLBACK
+    console.router.settle()
+    assert console.router._exact._cache.claim(fingerprint(nonsense), console.state.current().epoch) == Claim(), "nobody waits for it"
     assert console.router.route(draft(nonsense)).method is Method.FALLBACK
 
 
@@ -88,6 +95,8 @@ def test_the_same_text_gets_the_supervisors_department_right_after_a_correction(
     console.router.review(Outcome(ticket_id=first.ticket_id, department="Complaints", labelled_by="test"))
     after = console.router.route(draft(text))
     assert after.department == "Complaints"
+    assert {n.department for n in after.evidence} != {"Complaints"}
+    assert after.reason == "A supervisor has labelled this very text as Complaints (similarity 1.00)."
 
 
 def test_a_label_can_be_corrected_later_and_only_the_last_one_counts(console) -> None:
@@ -198,6 +207,7 @@ def test_no_ticket_keeps_its_connection_whatever_becomes_of_it(console, monkeypa
     router.settle()
     assert len(leases) == 4
     assert all(lease._connection is None for lease in leases)
+    assert router._exact._flights._flying == {}, "nor does anybody wait for its answer"
 
 
 def test_no_connection_is_held_while_a_language_model_thinks(console, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,3 +276,6 @@ def test_a_local_model_that_cannot_be_run_leaves_the_words_to_decide(console, mo
         decision = console.router.route(TicketDraft(body="you charged me twice for my october bill"))
     assert decision.degraded_by == ("embedder",) and decision.department == "Billing and Payments"
     assert console.decisions.find(decision.ticket_id)[1].degraded_by == ("embedder",)
+    console.router.settle()
+    again = console.router.route(TicketDraft(body="you charged me twice for my october bill"))
+    assert again.degraded_by == () and not again.source.startswith("ticket:"), "what half an engine said is not given again"

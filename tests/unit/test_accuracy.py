@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -70,28 +73,37 @@ def test_every_cell_counts_what_counting_by_hand_gives(drawn: list[ReviewedLabel
     assert snapshot.cell(None).n == len(last)
 
 
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads take turns as often as the interpreter lets them."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("switching")
 def test_many_threads_recording_and_correcting_equal_a_recount() -> None:
     rng = np.random.default_rng(3)
     drawn = [
-        label(int(t), bool(rng.random() < 0.8), revision=int(rng.integers(0, 3)), sampling_rate=float(rate))
-        for t, rate in zip(rng.integers(0, 300, 4000), rng.choice([1.0, 0.1], 4000), strict=True)
+        label(int(t), bool(rng.random() < 0.8), revision=int(rng.integers(0, 3)), sampling_rate=float(rate), at=NOW - timedelta(days=int(t)))
+        for t, rate in zip(rng.integers(0, 100, 3000), rng.choice([1.0, 0.1], 3000), strict=True)
     ]
-    tracker = AccuracyTracker()
     start = threading.Barrier(4)
 
-    def work(part: list[ReviewedLabel]) -> None:
+    def work(tracker: AccuracyTracker, part: list[ReviewedLabel]) -> None:
         start.wait()
         for one in part:
             tracker.record(one)
             if one.revision == 2 and one.correct is False:
                 tracker.snapshot(NOW)
 
-    threads = [threading.Thread(target=work, args=(drawn[i::4],)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert tracker.snapshot(NOW).cells == AccuracyTracker.from_labels(drawn).snapshot(NOW).cells
+    counted = AccuracyTracker.from_labels(drawn).snapshot(NOW).cells
+    for _ in range(8):
+        tracker = AccuracyTracker()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, [tracker] * 4, (drawn[i::4] for i in range(4))))
+        assert tracker.snapshot(NOW).cells == counted
 
 
 def test_a_correction_replaces_the_label_even_when_it_arrives_first() -> None:
@@ -101,6 +113,9 @@ def test_a_correction_replaces_the_label_even_when_it_arrives_first() -> None:
     assert (tracker.snapshot(NOW).cell("billing").n, tracker.snapshot(NOW).cell("billing").successes) == (1, 0)
     assert tracker.record(label(1, True, revision=2))
     assert tracker.snapshot(NOW).cell("billing").successes == 1
+    assert not tracker.record(label(1, True, revision=2)), "the very same one"
+    assert tracker.record(label(1, False, revision=3, at=NOW - timedelta(days=1))), "whatever time it gives"
+    assert tracker.snapshot(NOW).cell("billing").successes == 0
 
 
 def test_even_labels_have_the_plain_wilson_interval() -> None:
@@ -137,10 +152,15 @@ def test_the_recent_view_halves_with_every_half_life() -> None:
 
 
 def test_the_time_zone_of_a_label_does_not_matter() -> None:
-    there = timezone(timedelta(hours=-9))
+    there = timezone(timedelta(hours=13))
     one = AccuracyTracker.from_labels([label(1, at=NOW - timedelta(days=5))])
     other = AccuracyTracker.from_labels([label(1, at=(NOW - timedelta(days=5)).astimezone(there))])
     assert one.snapshot(NOW).cells == other.snapshot(NOW).cells
+
+
+def test_a_decision_of_a_clock_that_is_ahead_counts_as_one_of_today() -> None:
+    cell = AccuracyTracker.from_labels([label(1, at=NOW + timedelta(days=14))]).snapshot(NOW).cell("billing")
+    assert cell.recent_effective == pytest.approx(1.0)
 
 
 def test_labels_so_old_that_their_weight_vanishes_leave_no_recent_rate() -> None:
@@ -259,6 +279,14 @@ def test_one_wrong_label_today_does_not_close_what_a_long_past_has_proven() -> N
     assert snapshot.gated("billing", "learned", threshold=0.8).state is GateState.PROVEN
 
 
+@pytest.mark.parametrize(("right", "wrong", "gated"), [(0, 9, False), (0, 10, True), (12, 0, False), (9, 4, False)])
+def test_what_came_lately_closes_the_gate_on_ten_labels_whose_whole_interval_is_under_the_threshold(right: int, wrong: int, gated: bool) -> None:
+    """Twelve right ones of twelve prove no more than 76%: too few to prove 80% must not undo what the past has proven."""
+    past = [label(f"past-{i}", i % 50 > 0, at=NOW - timedelta(days=200)) for i in range(5000)]
+    snapshot = AccuracyTracker.from_labels([*past, *(label(f"today-{i}", i < right) for i in range(right + wrong))]).snapshot(NOW)
+    assert snapshot.gated("billing", "learned", threshold=0.8).gated is gated
+
+
 def test_few_labels_that_are_clearly_bad_gate_already() -> None:
     snapshot = AccuracyTracker.from_labels(label(i, i == 0) for i in range(10)).snapshot(NOW)
     assert snapshot.gated("billing", "learned", threshold=0.8, minimum=30).gated
@@ -280,6 +308,19 @@ def test_few_heavy_labels_are_not_taken_for_many() -> None:
     gate = AccuracyTracker.from_labels(drawn).snapshot(NOW).gated("billing", "learned", threshold=0.8, minimum=30)
     assert gate.state is GateState.UNPROVEN
     assert "worth 3 even ones" in gate.reason
+
+
+@pytest.mark.parametrize(
+    ("rates", "wrong"), [([0.5, 1.0], 1), ([0.5, 0.5, 1.0], 2), ([0.2] + [1.0] * 11, 1)], ids=["worth two", "worth three", "worth seven"]
+)
+def test_what_uneven_labels_are_worth_is_rounded_in_favour_of_the_group(rates: list[float], wrong: int) -> None:
+    """One wrong one of two, two of three, and a share of 69% on fewer than ten: all of it may be chance at 80%."""
+    snapshot = AccuracyTracker.from_labels(label(i, i >= wrong, sampling_rate=rate) for i, rate in enumerate(rates)).snapshot(NOW)
+    assert snapshot.gated("billing", "learned", threshold=0.8).state is GateState.UNPROVEN
+
+
+def test_where_no_accuracy_is_asked_for_nothing_is_held_back() -> None:
+    assert not gate_of(0, 40, threshold=0.0).gated
 
 
 def test_a_snapshot_does_not_change_afterwards() -> None:

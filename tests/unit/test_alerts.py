@@ -107,6 +107,24 @@ def test_a_break_starts_the_hold_anew(database: Engine) -> None:
     assert scene.look(0.2, after=MINUTE) == [("opened", "hit_rate_warning")]
 
 
+def test_what_was_not_read_meanwhile_begins_anew(database: Engine) -> None:
+    scene = Scene(database, Measure.HIT_RATE)
+    scene.look(0.2)
+    scene.readings = []
+    assert scene.alerts.evaluate() == []
+    assert scene.look(0.2, after=20 * MINUTE) == []
+    assert scene.look(0.2, after=10 * MINUTE) == [("opened", "hit_rate_warning")]
+
+
+def test_each_rule_waits_for_its_own_condition(database: Engine) -> None:
+    """Low for nine minutes, then very low: that it was low before does not make it very low for long enough."""
+    scene = Scene(database, Measure.HIT_RATE)
+    scene.look(0.2)
+    assert scene.look(0.1, after=9 * MINUTE) == []
+    assert scene.look(0.1, after=MINUTE) == [("opened", "hit_rate_warning")]
+    assert scene.look(0.1, after=4 * MINUTE) == [("opened", "hit_rate_critical")]
+
+
 def test_subjects_have_alerts_of_their_own_and_resolve_when_they_are_gone(database: Engine) -> None:
     scene = Scene(database, Measure.ACCURACY)
     scene.readings = [Reading(value=0.5, sample=100, subject="Sales"), Reading(value=0.5, sample=100, subject="Billing")]
@@ -198,6 +216,12 @@ def test_no_rule_looks_back_further_than_what_it_counts_is_kept() -> None:
         assert rule.edited({"window_minutes": longest}).window == rule.longest_window
         with pytest.raises(PolicyRejected, match=f"1 minute to {rule.longest_window.days} days"):
             rule.edited({"window_minutes": longest + 1})
+
+
+def test_a_stored_change_that_is_refused_by_now_leaves_the_shipped_rule(database: Engine) -> None:
+    scene = Scene(database, Measure.HIT_RATE)
+    scene.table.save_edit("hit_rate_warning", {"threshold": 40, "clear": 45}, by="an earlier version", now=START, noted=unnoted)
+    assert scene.alerts.rules() == list(SHIPPED)
 
 
 def test_a_changed_severity_and_threshold_reach_an_alert_that_is_open(database: Engine) -> None:

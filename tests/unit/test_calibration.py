@@ -131,6 +131,25 @@ def test_weights_undo_oversampling_of_doubtful_tickets() -> None:
     assert weighted.effective < weighted.labels
 
 
+def test_few_labels_that_weigh_much_are_believed_as_few() -> None:
+    """Five wrong ones stand for five thousand tickets and three hundred right ones for as many: that is what five labels say."""
+    values, right = np.tile([[0.2], [0.4], [0.6], [0.8], [1.0]], (61, 1)), np.arange(305) >= 5
+    uneven = Calibrator.fit(values, right, prior=0.9, weights=np.where(right, 1.0, 1000.0)).probability(values).mean()
+    five = Calibrator.fit(values[:5], right[:5], prior=0.9).probability(values).mean()
+    many = Calibrator.fit(values, np.zeros(305, dtype=bool), prior=0.9).probability(values).mean()
+    assert many < 0.05
+    assert uneven == pytest.approx(five, abs=0.05)
+
+
+def test_a_department_with_few_labels_may_still_be_as_sure_as_its_method() -> None:
+    rng = np.random.default_rng(14)
+    method = Calibrator.fit(*draw_tickets(rng, 5000))
+    few, _ = draw_tickets(rng, 10)
+    department = Calibrator.fit(few, [True] * 10, prior=method)
+    fresh, _ = draw_tickets(rng, 2000)
+    assert min(department.probability(fresh).max(), method.probability(fresh).max()) > 0.99
+
+
 def test_the_map_survives_json_and_answers_the_same() -> None:
     rng = np.random.default_rng(9)
     method = Calibrator.fit(*draw_tickets(rng, 1500))

@@ -51,6 +51,11 @@ def test_the_order_of_the_bins_does_not_matter(drawn: list[tuple[int, int]], ran
     assert found == pytest.approx(population_stability_index(*zip(*drawn, strict=True)), abs=1e-9)
 
 
+def test_the_chance_index_is_the_chi_square_quantile_from_the_tables() -> None:
+    # Nine degrees of freedom at 1%: 21.666.
+    assert chance_index(2000, 500, bins=10) == pytest.approx((1 / 2000 + 1 / 500) * 21.666, rel=1e-4)
+
+
 def test_chance_alone_stays_under_the_chance_index_in_99_of_100_comparisons() -> None:
     rng = np.random.default_rng(1)
     shares = rng.dirichlet(np.full(10, 5.0))
@@ -98,8 +103,13 @@ def test_renaming_departments_changes_nothing(counts: dict[str, int], names: lis
 def test_nothing_to_compare_is_no_drift() -> None:
     assert department_drift({}, {}).level is DriftLevel.STABLE
     assert department_drift({"a": 10}, {}).level is DriftLevel.STABLE
+    assert department_drift({"a": 10, "b": 500}, {}).level is DriftLevel.STABLE, "a day without tickets"
     assert confidence_drift([], []).level is DriftLevel.STABLE
     assert chance_index(5, 5, bins=1) == 0.0
+
+
+def test_bins_that_are_empty_on_both_sides_add_nothing_to_what_chance_explains() -> None:
+    assert histogram_drift([40, 60] + [0] * 8, [60, 40] + [0] * 8).chance == histogram_drift([40, 60], [60, 40]).chance
 
 
 def test_confidences_fall_into_steps_that_include_their_lower_end() -> None:

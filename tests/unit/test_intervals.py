@@ -105,9 +105,10 @@ def test_a_tolerance_outside_its_range_is_refused(delta: float) -> None:
         clopper_pearson_upper(1, 5, delta=delta)
 
 
-def test_exact_bounds_refuse_broken_counts() -> None:
+@pytest.mark.parametrize("seen", [(1.5, 5), (1, 5.5)])
+def test_exact_bounds_refuse_broken_counts(seen: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="whole counts"):
-        clopper_pearson_upper(1.5, 5, delta=0.05)  # type: ignore[arg-type]
+        clopper_pearson_upper(*seen, delta=0.05)
 
 
 def test_weight_sums_must_be_numbers() -> None:

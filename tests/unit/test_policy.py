@@ -50,6 +50,7 @@ def evidence(n: int, *, seed: int = 1, departments: tuple[str, ...] = DEPARTMENT
         ({"review_rate": 0.0009}, "review rate: 0, or at least 0.001; found 0.0009"),
         ({"audit_rate": 1e-9}, "audit rate: 0, or at least 0.001; found 1e-09"),
         ({"target_accuracy": 1.0}, "target accuracy"),
+        ({"target_accuracy": 0.49}, "target accuracy: at least 0.5 and under 1; found 0.49"),
         ({"delta": 0.0}, "delta"),
     ],
 )
@@ -95,6 +96,17 @@ def test_a_target_becomes_thresholds_that_keep_it_on_new_tickets() -> None:
     assert later.routed_alone > 0.1
 
 
+@pytest.mark.parametrize("least", [0.0, 0.05, 0.4, 0.9])
+def test_what_labels_that_are_all_right_allow_is_a_valid_policy_however_unsure_they_looked(least: float) -> None:
+    seen = replace(evidence(2000), confidence=np.repeat(np.linspace(least, 1.0, 1000), 2), correct=np.ones(2000, dtype=bool))
+    made, _ = policies.derived(replace(Policy(), target_accuracy=0.95), seen, DEPARTMENTS)
+    policies.checked(made, DEPARTMENTS)
+    assert set(made.departments) == (set(DEPARTMENTS) if least else set()), "at nothing the explicit thresholds stay"
+    for own in made.departments.values():
+        assert own.auto == pytest.approx(least, abs=0.01)
+        assert own.preselect == pytest.approx(max(0.0, min(Policy().thresholds.preselect, own.auto - policies.PRESELECT_BELOW)))
+
+
 def test_what_would_be_right_has_an_interval_that_covers_as_often_as_it_says_and_is_wider_where_few_labels_weigh_much() -> None:
     policy = replace(Policy(), thresholds=Thresholds(0.9, 0.5))
     chance = np.random.default_rng(5)
@@ -113,6 +125,20 @@ def test_what_would_be_right_has_an_interval_that_covers_as_often_as_it_says_and
     assert np.mean(weighted) > 1.3 * np.mean(plain)
     nobody = policies.effect(replace(policy, stages=frozenset({Stage.RAG_LLM})), evidence(50))
     assert (nobody.accuracy, nobody.interval) == (None, (0.0, 1.0))
+
+
+def test_what_would_go_alone_and_be_right_is_told_of_all_decisions_and_not_of_those_that_are_reviewed_more_often() -> None:
+    seen = evidence(300)
+    weights = np.where(seen.confidence < 0.93, 1.0, 5.0)
+    found = policies.effect(replace(Policy(), thresholds=Thresholds(0.9, 0.5)), replace(seen, weights=weights))
+    alone = seen.confidence >= 0.9
+    assert found.routed_alone == pytest.approx(weights[alone].sum() / weights.sum())
+    assert found.accuracy == pytest.approx(np.average(seen.correct[alone], weights=weights[alone]))
+
+
+def test_a_smaller_tolerance_asks_for_higher_thresholds() -> None:
+    strict, usual = (policies.derived(replace(Policy(), target_accuracy=0.95, delta=delta), evidence(4000), DEPARTMENTS)[0] for delta in (0.01, 0.05))
+    assert all(strict.departments[name].auto > usual.departments[name].auto for name in DEPARTMENTS)
 
 
 def test_without_enough_labels_the_explicit_thresholds_stay_and_the_need_is_said() -> None:
@@ -145,11 +171,12 @@ def test_what_the_gate_holds_back_is_not_counted_as_routed_alone() -> None:
 
 
 def test_the_curve_ends_where_the_gate_begins_and_a_threshold_for_all_departments_lies_on_it() -> None:
-    seen = replace(evidence(500), methods=("learned", "cached", "learned", "learned", "cached") * 100)
+    weights = np.where(evidence(500).confidence < 0.93, 1.0, 5.0)
+    seen = replace(evidence(500), methods=("learned", "cached", "learned", "learned", "cached") * 100, weights=weights)
     free, held = policies.curve(Policy(), seen), policies.curve(Policy(), seen, accuracy=tracked("learned", right=50, wrong=50))
     assert free.coverage[-1] == pytest.approx(1.0)
     closed = [m == "learned" and d == "Billing" for m, d in zip(seen.methods, seen.departments, strict=True)]
-    assert held.coverage[-1] == pytest.approx(1.0 - np.mean(closed)) and any(closed)
+    assert held.coverage[-1] == pytest.approx(1.0 - np.average(closed, weights=weights)) and any(closed)
     for auto in (0.86, 0.9, 0.95):
         policy = replace(Policy(), thresholds=Thresholds(auto, 0.5))
         effect = policies.effect(policy, seen, accuracy=tracked("learned", right=50, wrong=50))
@@ -166,6 +193,8 @@ def test_what_no_stage_may_answer_is_not_counted_as_routed_alone() -> None:
     unsure = policies.effect(eager, seen)
     assert unsure.routed_alone == float((seen.confidence >= eager.confidence).mean()) > 0
     assert policies.effect(replace(eager, stages=frozenset({Stage.RAG_LLM})), seen).routed_alone == 0.0
+    held = policies.effect(eager, seen, accuracy=tracked("learned", right=50, wrong=50))
+    assert held.routed_alone == pytest.approx(unsure.routed_alone / 2, abs=0.03), "as the learned router is in Billing"
 
 
 def test_newer_labels_that_give_other_thresholds_are_offered_and_change_nothing_by_themselves() -> None:
@@ -193,6 +222,11 @@ def test_a_ticket_of_a_retired_department_that_went_elsewhere_stays_a_mistake() 
     seen = replace(evidence(90), actual=("Gone",) * 30 + evidence(90).departments[30:], correct=np.arange(90) >= 30)
     kept = seen.comparable(DEPARTMENTS, embedder="minilm")
     assert (len(kept), kept.retired, int((~kept.correct).sum())) == (90, 0, 30)
+
+
+def test_labels_of_a_department_that_is_not_live_give_it_no_threshold() -> None:
+    made, found = policies.derived(replace(Policy(), target_accuracy=0.95), evidence(6000, departments=(*DEPARTMENTS, "Gone")), DEPARTMENTS)
+    assert set(found) == set(made.departments) == set(DEPARTMENTS)
 
 
 def test_the_order_of_departments_changes_nothing() -> None:

@@ -1,6 +1,7 @@
 """Texts that recur: the confidence of the next copy is how often such copies are right, and nothing is said without evidence."""
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from engine.recurring import FEWEST_COPIES, Recurring
+from engine.recurring import FEWEST_COPIES, STRENGTHS, Recurring
 
 NAMES = ("a", "b", "c")
 rows = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(NAMES)), min_size=1, max_size=60)
@@ -46,6 +47,37 @@ def test_leaving_one_copy_out_is_what_counting_the_others_gives(drawn: list[tupl
             expected += [(round(max(shares.values()), 6), right)] * times
     features, right = found.left_out()
     assert Counter(expected) == Counter((round(float(expit(odds)), 6), bool(ok)) for odds, ok in zip(features[:, 0], right, strict=True))
+
+
+@given(rows)
+def test_the_routers_word_weighs_as_much_as_makes_left_out_copies_likeliest_and_nothing_is_shown_surer_than_copies_and_word(
+    drawn: list[tuple[int, str]],
+) -> None:
+    found = made(drawn)
+    if not found.place:
+        return
+    counts, known = Counter(drawn), len({"a", *(name for _, name in drawn)})
+    totals = Counter(number for number, _ in drawn)
+
+    def word(name: str) -> float:
+        return 0.6 if name == "a" else 0.4 / max(1, known - 1)
+
+    def likelihood(strength: float) -> float:
+        return sum(
+            times * math.log((times - 1 + strength * word(name)) / (totals[number] - 1 + strength))
+            for (number, name), times in counts.items() if totals[number] > 1
+        )
+
+    assert likelihood(found.strength) == pytest.approx(max(map(likelihood, STRENGTHS)))
+    for (number, name), times in counts.items():
+        share = (times + found.strength * word(name)) / (totals[number] + found.strength)
+        assert found.confidence(f"text {number}", name) <= share + 1e-9
+
+
+@pytest.mark.parametrize(("copies", "said"), [(FEWEST_COPIES - 1, False), (FEWEST_COPIES, True)])
+def test_ten_rows_must_share_their_text_with_another_before_anything_is_said(copies: int, said: bool) -> None:
+    found = made([(0, "a")] * copies + [(number, "a") for number in range(1, 30)])
+    assert (found.confidence("text 0", "a") is not None) is said
 
 
 @pytest.mark.parametrize(("texts", "agree"), [(10, 0.6), (10, 0.95), (200, 0.7)])

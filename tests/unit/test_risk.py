@@ -204,6 +204,8 @@ def test_no_labels_at_all_ask_for_labels() -> None:
     assert found.value is None
     assert found.labels_needed is not None
     assert 100 <= found.labels_needed <= 2000
+    few = derive_threshold(np.full(40, 0.5), np.zeros(40, dtype=bool), target=0.95)
+    assert few.labels_needed == found.labels_needed - 40, "so few decide nothing, but they are there"
 
 
 def test_a_hopeless_router_is_not_told_that_labels_would_help() -> None:
@@ -234,11 +236,26 @@ def test_the_labels_said_to_be_needed_for_a_given_batch_are_enough_for_that_batc
     assert derive_threshold(confidence[:late], correct[:late], target=0.99, horizon=10_000).value is not None
 
 
+@pytest.mark.parametrize(("labels", "promised"), [(58, False), (59, True)])
+def test_a_clean_record_promises_as_soon_as_the_exact_bound_allows(labels: int, promised: bool) -> None:
+    """0.95 ** 59 is the first power under 0.05."""
+    found = derive_threshold(np.full(labels, 0.97), np.ones(labels, dtype=bool), target=0.95, horizon=None)
+    assert (found.value is not None) is promised
+
+
 def test_a_perfect_router_is_let_through_whole() -> None:
     found = derive_threshold(np.full(500, 0.97), np.ones(500, dtype=bool), target=0.95)
     assert found.coverage == 1.0
     assert found.value is not None
     assert found.value <= 0.97
+
+
+def test_what_would_pass_beyond_a_threshold_that_failed_is_not_looked_at() -> None:
+    """7,100 right, then 1,850 wrong, then 1,050 right: all of them together would keep 80%, but testing has ended by then."""
+    confidence, correct = np.repeat([0.99, 0.9, 0.5], [7100, 1850, 1050]), np.repeat([True, False, True], [7100, 1850, 1050])
+    everything = promise_p_values(np.array([1850]), np.array([10_000]), coming(10_000, np.ones(1)), target=0.8)
+    assert everything[0] < 0.02
+    assert derive_threshold(confidence, correct, target=0.8).coverage == 0.71
 
 
 def test_a_shorter_horizon_asks_for_more() -> None:
@@ -251,6 +268,28 @@ def test_equal_weights_change_nothing() -> None:
     confidence, correct = draw_labels(np.random.default_rng(7), 2000)
     weighted = derive_threshold(confidence, correct, target=0.95, weights=np.full(2000, 0.3))
     assert weighted.value == derive_threshold(confidence, correct, target=0.95).value
+
+
+def test_the_evidence_of_uneven_labels_is_what_counting_by_hand_gives() -> None:
+    """At 0.9 and above one label stands for four tickets and two for one each, of which one was wrong; below there are two more."""
+    confidence, correct = np.array([0.9, 0.9, 0.9, 0.5, 0.5]), np.array([True, False, True, True, True])
+    weights = np.array([4.0, 1.0, 1.0, 1.0, 1.0])
+    counts = LabelCounts.of(confidence, correct, weights)
+    assert (counts.covered.tolist(), counts.wrong.tolist(), counts.coverage.tolist()) == ([3, 5], [1, 1], [0.75, 1.0])
+    assert (counts.trials.tolist(), counts.errors.tolist()) == ([1, 2], [1, 1]), "six and eight tickets at four a label, errors rounded up"
+    rarer = LabelCounts.of(confidence, correct, weights, heaviest=8.0)
+    assert (rarer.trials.tolist(), rarer.errors.tolist()) == ([0, 1], [0, 1])
+    assert promise_p_values(rarer.errors, rarer.trials, None, target=0.5).tolist() == [1.0, 1.0], "no evidence promises nothing"
+
+
+def test_a_promise_on_uneven_labels_names_the_labels_it_rests_on_and_one_that_needs_more_asks_for_labels_of_such_worth() -> None:
+    confidence, correct, weights = np.repeat([0.97, 0.5], [1000, 200]), np.arange(1200) >= 4, np.where(np.arange(1200) % 5 == 0, 3.0, 1.0)
+    found = derive_threshold(confidence, correct, target=0.95, weights=weights)
+    assert (found.labels, found.covered, found.errors) == (1200, 1200, 4)
+    few = slice(0, 60)
+    even, uneven = (derive_threshold(confidence[few], correct[few] | True, target=0.95, weights=w) for w in (None, weights[few]))
+    assert even.value is uneven.value is None
+    assert uneven.labels_needed > 1.5 * even.labels_needed
 
 
 def test_the_promise_holds_when_doubtful_tickets_are_reviewed_more_often() -> None:
@@ -290,6 +329,23 @@ def test_departments_use_their_own_labels_where_there_are_enough_and_the_pool_wh
     assert found["bad"].threshold.value is None
     own = derive_threshold(confidence[names == "cards"], correct[names == "cards"], target=0.92)
     assert found["cards"].threshold.value == own.value
+
+
+def test_a_promise_is_counted_over_as_many_coming_tickets_as_the_department_has_however_often_it_was_reviewed() -> None:
+    """Of 2,800 tickets 2,000 are of a department of which one in ten was reviewed: of the next thousand so are 714."""
+    names = ["seldom"] * 200 + ["whole"] * 800
+    found = derive_per_department(
+        np.full(1000, 0.97), np.ones(1000, dtype=bool), names, target=0.9, weights=np.repeat([10.0, 1.0], [200, 800]), minimum=0
+    )
+    assert {name: item.threshold.horizon for name, item in found.items()} == {"seldom": 714, "whole": 286}
+
+
+@pytest.mark.parametrize(("wrong", "basis"), [(2, Basis.POOLED), (8, Basis.NONE)])
+def test_a_few_wrong_labels_that_chance_explains_leave_a_department_in_the_pool(wrong: int, basis: Basis) -> None:
+    """Two of thirty are more than one in twenty, and no evidence against it; eight are."""
+    names = [f"small{number}" for number in range(20) for _ in range(30)]
+    found = derive_per_department(np.full(600, 0.97), np.arange(600) >= wrong, names, target=0.95, minimum=100)
+    assert {name: item.basis for name, item in found.items()} == dict.fromkeys(names, Basis.POOLED) | {"small0": basis}
 
 
 def test_a_department_with_many_labels_is_not_rescued_by_the_pool() -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.domain import Policy
+from engine.domain import Method, Policy
 from engine.policy import derived
 from engine.risk import Basis, derive_per_department, derive_threshold
-from engine.sampled import Stratum, telling_rate
+from engine.sampled import Stratum, review_probability, telling_rate
 from engine.tracking import Evidence
 from tests.unit.test_risk import draw_labels
 
@@ -35,12 +35,28 @@ def test_tickets_reviewed_so_rarely_that_none_has_a_label_are_not_spoken_for_by_
     assert broken <= 3
 
 
+def test_a_department_that_is_reviewed_whole_does_not_pay_for_the_rate_of_another() -> None:
+    found = derive_per_department(
+        np.full(300, 0.97), np.ones(300, dtype=bool), ["held"] * 300, target=0.95, known=["alone"], minimum=0,
+        strata=[Stratum("alone", 0.02, 50, 0.02), Stratum("held", 1.0, 300, 0.02)],
+    )
+    assert (found["held"].basis, found["alone"].basis) == (Basis.OWN, Basis.NONE)
+
+
 @pytest.mark.parametrize("rate", [1.0, 0.3])
 def test_a_single_rate_changes_nothing(rate: float) -> None:
     confidence, correct = draw_labels(np.random.default_rng(7), 2000)
     weighted = derive_threshold(confidence, correct, target=0.95, weights=np.full(2000, 1 / rate), strata=[Stratum("", rate, 9000, rate)])
     plain = derive_threshold(confidence, correct, target=0.95)
     assert (weighted.value, weighted.covered, weighted.upper_error) == (plain.value, plain.covered, plain.upper_error)
+
+
+@pytest.mark.parametrize(("method", "alone", "chance"), [
+    (Method.LEARNED, True, 0.2), (Method.CACHED, True, 0.44), (Method.LEARNED, False, 1.0), (Method.CACHED, False, 1.0),
+])
+def test_a_cached_answer_is_looked_at_when_it_is_drawn_or_audited_or_both(method: Method, alone: bool, chance: float) -> None:
+    """Of a hundred cached answers twenty are drawn, and three tenths of the other eighty are audited."""
+    assert review_probability(Policy(review_rate=0.2, audit_rate=0.3), method, alone=alone) == pytest.approx(chance)
 
 
 def test_policies_that_reviewed_few_are_left_out_until_their_tickets_tell_as_much() -> None:
