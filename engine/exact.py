@@ -70,19 +70,16 @@ class ExactAnswers:
                 for work in works:
                     work.kept = work.fingerprint in routes
 
-    def forget(self, print_: str) -> None:
-        """Remove an answer before this returns; for some minutes the text gets no other. An unreachable cache leaves the whole
-        epoch behind. Raises ServiceUnavailable when that cannot be done either.
-        """
-        self._afterwards.submit(self._remove, print_).result()
-
     def agree(self, print_: str, department: str, state: RoutingState) -> None:
-        """As `forget`, but an answer of this epoch that names the department already stays."""
+        """Remove an answer that does not name the department, before this returns; for some minutes the text gets no other. One of this
+        epoch that names it stays. An unreachable cache leaves the whole epoch behind. Raises ServiceUnavailable when that cannot be done
+        either.
+        """
         self._afterwards.submit(self._remove, print_, department, state.epoch).result()
 
-    def _remove(self, print_: str, agreed: str = "", epoch: str = "") -> None:
+    def _remove(self, print_: str, agreed: str, epoch: str) -> None:
         try:
-            held = self._cache.get([print_], epoch)[0] if agreed else None
+            held = self._cache.get([print_], epoch)[0]
             if held is None or held.department != agreed:
                 self._cache.remove(print_)
         except ServiceUnavailable as error:
