@@ -232,8 +232,11 @@ class Alerts:
 def _edited(rule: Rule, edit: Mapping[str, object] | None) -> Rule:
     if not edit:
         return rule
+    longest = rule.longest_window / timedelta(minutes=1)
+    # An earlier version allowed some to look back further.
+    long = isinstance(edit.get("window_minutes"), (int, float)) and edit["window_minutes"] > longest
     try:
-        return rule.edited(edit)
+        return rule.edited({**edit, "window_minutes": longest} if long else edit)
     except PolicyRejected:
         # An edit that an older version stored and this one refuses: the shipped rule is better than none.
         return rule

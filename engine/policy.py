@@ -102,7 +102,7 @@ def derived(policy: Policy, evidence: Evidence, departments: Collection[str]) ->
         for name, threshold in found.items()
         if threshold.basis is not Basis.NONE and (value := min(1.0, threshold.threshold.value)) > 0.0
     }
-    return replace(policy, departments=own), found
+    return replace(policy, departments=own, limits={name: limits for name, limits in policy.limits.items() if name in departments}), found
 
 
 def overdue(

@@ -27,10 +27,12 @@ _CARD_GROUPS = re.compile(
 _IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ .\-\u00a0]?[A-Za-z0-9]){11,30}(?![^\W_])")
 # Five digits of a run or what is left of it: with groups of any size up to five, forty digits are tried in a million ways.
 _PART = r"(?:[ \-./\u00a0]?\(?(?:\d{5}(?=\d)|\d{1,5}(?!\d))\)?)"
+_DATE = r"0[1-9](?P<sign>[/-])(?:0?[1-9]|[12]\d|3[01])(?P=sign)(?:(?:19|20)\d\d|\d\d)(?!\d|[/-]\d| \d\d \d)"
 _PHONE = re.compile(
     rf"(?<![\w.,/-])(?:\+|00)[ ]?\(?(?:(?:\d{{4}}(?=\d)|\d{{3,4}}(?!\d))\)?{_PART}{{0,7}}"
     rf"|\d{{1,2}}(?!\d)\)?{_PART}{{1,7}})(?![\w]|[.,-]\d)"
-    r"|(?<![\w.,/+-])(?!\d\d[/-]\d{1,2}[/-](?:\d\d){1,2}(?!\d))\(?0\d{1,5}\)?(?:[ \-/\u00a0]{1,3}\d{2,8}){1,4}(?![\w]|[.,-]\d)"
+    # Not a date: day and month either way round, and nothing behind the year that goes on like a number.
+    rf"|(?<![\w.,/+-])(?!{_DATE})\(?0\d{{1,5}}\)?(?:[ \-/\u00a0]{{1,3}}\d{{2,8}}){{1,4}}(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])\(?[2-9]\d{2}\)?[ \-.]{1,2}[2-9]\d{2}[ \-.]\d{4}(?![\w]|[.,-]\d)"
     r"|(?<![\w.,/+-])0\d{8,12}(?![\w]|[.,-]\d)"
     # Groups that only phone numbers have: French with dots, Turkish, Russian, Brazilian.
@@ -42,7 +44,7 @@ _PHONE = re.compile(
 # Without a prefix that only phone numbers have: ten digits or eleven with a 1, 5 + 5 as in India, 3 + 4 as within an American town,
 # 3 + 3 + 3 as in Spain, 4 + 3 + 3 as Australia's service numbers.
 _BARE_PHONE = re.compile(
-    r"(?<![\w.,/+$€£#-])(?:1?[2-9]\d{9}|[6-9]\d{4}[ -]\d{5}|[2-9]\d{2}-\d{4}|[679]\d{2} \d{3} \d{3}|1[38]00 \d{3} \d{3})"
+    r"(?<![\w.,/+$€£#-])(?:1?[2-9]\d{9}|[6-9]\d{4}[ -]\d{5}|[2-9]\d{2}-\d{4}|[679]\d{2} (?!\d?[05]0 \d[05]0)\d{3} \d{3}|1[38]00 \d{3} \d{3})"
     r"(?![\w]|[.,-]\d|\s?(?:[€$£%]|eur\b|euros?\b|usd\b|dollars?\b|gbp\b|pounds?\b))",
     re.IGNORECASE,
 )

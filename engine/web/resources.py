@@ -118,6 +118,9 @@ def policy(engine: Engine, *_: object) -> Answer:
         "number": live.number, "confidence": live.confidence, "accuracy": live.accuracy, "similarity": live.similarity,
         "target_accuracy": live.target_accuracy, "delta": live.delta, "auto": live.thresholds.auto, "preselect": live.thresholds.preselect,
         "departments": {name: {"auto": own.auto, "preselect": own.preselect} for name, own in sorted(live.departments.items())},
+        "limits": {
+            name: {"confidence": own.confidence, "accuracy": own.accuracy, "similarity": own.similarity} for name, own in sorted(live.limits.items())
+        },
         "audit_rate": live.audit_rate, "review_rate": live.review_rate, "stages": sorted(live.stages),
     }
 

@@ -107,7 +107,9 @@ def _known(engine: Engine, names: Sequence[str], policies: Sequence[str]) -> tup
     departments = set() if set(st.query_params.get_all("department")) <= set(names) else {
         department.name for department in engine.taxonomy.departments(retired=True)
     }
-    numbers = set() if set(st.query_params.get_all("policy")) <= set(policies) else {str(row.number) for row in engine.policies.all()}
+    numbers = set() if set(st.query_params.get_all("policy")) <= set(policies) else {
+        "0", *(str(row.number) for row in engine.policies.all())
+    }
     return departments, numbers
 
 

@@ -149,8 +149,13 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
     rows = []
     for name, item in found.items():
         t, own = item.threshold, policy.departments.get(name)
-        share = 100 * t.coverage if t.value is not None else None
-        rows.append((name, t.value, own and own.preselect, share, BASIS[item.basis] + pool(item), item.labels, needed(item)))
+        # What a manager asks of the department beyond its promise holds as well; what share that leaves, nobody has counted.
+        asked = policy.limits_of(name).confidence
+        stricter = asked is not None and t.value is not None and asked > t.value
+        share = 100 * t.coverage if t.value is not None and not stricter else None
+        basis = BASIS[item.basis] + pool(item) + (f", from {figure(asked)} by its own limit" if stricter else "")
+        one_click = own and max(own.preselect, policy.answers_at(name))
+        rows.append((name, asked if stricter else t.value, one_click, share, basis, item.labels, needed(item)))
     st.markdown(f"**What can be promised for {policy.target_accuracy:.1%}**")
     st.dataframe(
         pd.DataFrame(rows, columns=["Department", "Routed alone from", "One click from", "Share routed alone", "Rests on", "Labels", "Labels needed"]),

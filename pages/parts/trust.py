@@ -166,7 +166,7 @@ def labels_needed(evidence: Evidence, policy: Policy, departments: Sequence[str]
     rows = []
     for name, item in found.items():
         state = policy_form.needed(item) or f"can be promised{policy_form.pool(item)}"
-        in_force = f"from {policy.departments[name].auto:.4f}" if name in policy.departments else ""
+        in_force = f"from {max(policy.departments[name].auto, policy.answers_at(name)):.4f}" if name in policy.departments else ""
         rows.append((name, item.labels, state, in_force))
     st.markdown(f"**Labels still needed** to promise {target:.1%}")
     shown = pd.DataFrame(rows, columns=["Department", "Labels", "State", "In force"])

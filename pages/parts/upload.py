@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -48,7 +49,7 @@ def show(*, engine: Engine, operator: str) -> None:
         "Download an example", EXAMPLE, "tickets.csv", "text/csv", icon=":material/download:", key="example", on_click="ignore",
     )
     file = st.file_uploader("CSV file", type=["csv"], key="file")
-    passed_over = imports.unread(file.getvalue()) if file is not None else ()
+    passed_over = _passed_over(file) if file is not None else ()
     if passed_over:
         shown = ", ".join(words.plain(name) for name in passed_over[:_NAMED])
         more = f" and {len(passed_over) - _NAMED:,} more" if len(passed_over) > _NAMED else ""
@@ -64,6 +65,14 @@ def show(*, engine: Engine, operator: str) -> None:
         _answers(far, far.frame)
     elif far is not None and far.done:
         _broken_off(far)
+
+
+def _passed_over(file: Any) -> tuple[str, ...]:
+    """The columns of the chosen file that nobody reads: looked for once, whatever else is clicked while it is chosen."""
+    known = st.session_state.get("passed_over")
+    if known is None or known[0] != file.file_id:
+        known = st.session_state["passed_over"] = file.file_id, imports.unread(file.getvalue())
+    return known[1]
 
 
 def _answers(far: _Far, frame: pd.DataFrame) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from db.session import connect, writing
 from engine.access import API, Permission, Role
 from engine.decision_json import as_dict
-from engine.domain import Spooled, Thresholds
+from engine.domain import Limits, Spooled, Thresholds
 from engine.web.api import _STATUS
 from tests.integration.test_api import Client
 from tests.serving import Served
@@ -24,7 +24,7 @@ SECTIONS = {
     (method, path): section for method, path, section in re.findall(r"^### (GET|POST) (\S+)\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S)
 }
 # What is named in an example because there is some, not because there is always one.
-NAMED = {"timings_ms", "versions", "departments", "before", "after"}
+NAMED = {"timings_ms", "versions", "departments", "limits", "before", "after"}
 
 
 def examples(method: str, path: str) -> list[Any]:
@@ -62,7 +62,8 @@ def answers(served: Served) -> dict[tuple[str, str], Any]:
         ))
     pool.dispose()
     own = {**live.departments, department: Thresholds(auto=0.8, preselect=0.6)}
-    engine.policies.add(replace(live, departments=own), author="test", reason="so that a department has thresholds of its own")
+    limits = {department: Limits(accuracy=0.75)}
+    engine.policies.add(replace(live, departments=own, limits=limits), author="test", reason="so that a department has thresholds and limits of its own")
     for method, path in API:
         if method == "GET" and path.startswith("/api/"):
             answer = client("GET", path.replace("{ticket_id:path}", "crm-48213"))

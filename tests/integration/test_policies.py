@@ -12,6 +12,7 @@ from engine import policy as policies
 from engine.domain import Automation, Decision, Limits, Method, Policy, Stage, Thresholds, TicketDraft
 from engine.errors import Conflict, PolicyRejected
 from engine.outcome import Outcome
+from engine.web import resources
 
 BILL = "you took the money twice for my october bill"
 
@@ -121,6 +122,7 @@ def test_a_departments_own_limits_are_live_on_every_instance_and_decide_for_it_a
     assert {decision.method for decision in asked({Stage.SEMANTIC})} == {Method.CACHED}
     decisions = asked({Stage.SEMANTIC}, similarity=1.0)
     assert [(decision.method, decision.department) for decision in decisions] == [(Method.FALLBACK, billing), (Method.CACHED, delivery)]
+    assert resources.policy(second)[1]["limits"] == {billing: {"confidence": None, "accuracy": None, "similarity": 1.0}}
     assert policies.restore(0, first.policies, departments=names(first), author="m").limits == {}
 
 

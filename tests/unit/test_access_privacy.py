@@ -52,6 +52,9 @@ GONE = [
     ("mein passwort ist geheim12", "mein passwort ist <secret>"),
     ("verification code 482913", "verification code <secret>"),
     ("ｐｉｎ：１２３４", "pin:<secret>"),
+    ("01-23-45-67-89, 01/23/45/67/89, 06-12-34-56-78", "<phone>, <phone>, <phone>"),
+    ("03/12/34 56 78, 02/34/56 78, 03-11-22 33 44, 06/12/3456 78, 04-12-3456", "<phone>, <phone>, <phone>, <phone>, <phone>"),
+    ("03/12 34 56, 030-12-3456, 021/12/34, 02-1234-5678", "<phone>, <phone>, <phone>, <phone>"),
     ("01.42.68.53.00 ou 06.12.34.56.78", "<phone> ou <phone>"),
     ("8 495 123 45 67, 8 (495) 123-45-67", "<phone>, <phone>"),
     ("(11) 98765-4321", "<phone>"),
@@ -74,7 +77,8 @@ KEPT = [
     "10 20 30 40 50 60 70 80 90 10 20", "order 12345678 and 87654321 of 2026", "1,234,567,890,123.00 EUR",
     "on 01.02.2024 and 03.04.2024", "01/02/2024 03/04/2024", "due 01/02/2024 10:30", "born 03-04-78", "2021\n2022\n2023\n2024",
     "my password's expired", "the pin's not working",
-    "order 600 123 456", "it cost 600 123 456 eur", "4111/1111/1111/1112", "power 12, pw",
+    "order 600 123 456", "we paid 600 000 000", "size 900 600 300", "weights 600 250 300 kg",
+    "due 31-12-2024 or 01-02-24", "it cost 600 123 456 eur", "4111/1111/1111/1112", "power 12, pw",
     "a < b & c", "ticket T-20260131-7F3K9Q2M5R", "10.0.0.1", "0 results",
 ]
 

@@ -218,6 +218,14 @@ def test_no_rule_looks_back_further_than_what_it_counts_is_kept() -> None:
             rule.edited({"window_minutes": longest + 1})
 
 
+def test_a_stored_change_that_looks_back_further_than_is_allowed_by_now_keeps_all_else(database: Engine) -> None:
+    scene = Scene(database, Measure.AVAILABILITY)
+    edit = {"window_minutes": 30 * 1440.0, "threshold": 0.95, "clear": 0.97, "severity": "warning", "enabled": False}
+    scene.table.save_edit("availability", edit, by="an earlier version", now=START, noted=unnoted)
+    rule = next(rule for rule in scene.alerts.rules() if rule.name == "availability")
+    assert (rule.window, rule.threshold, rule.severity, rule.enabled) == (timedelta(days=7), 0.95, Severity.WARNING, False)
+
+
 def test_a_stored_change_that_is_refused_by_now_leaves_the_shipped_rule(database: Engine) -> None:
     scene = Scene(database, Measure.HIT_RATE)
     scene.table.save_edit("hit_rate_warning", {"threshold": 40, "clear": 45}, by="an earlier version", now=START, noted=unnoted)

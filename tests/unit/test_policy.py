@@ -82,6 +82,8 @@ def test_limits_stay_beside_a_target_and_count_in_what_is_routed_alone() -> None
     assert target.limits == asked.limits and set(target.departments) == set(DEPARTMENTS)
     strict, open_ = (policies.effect(policy, known).routed_alone for policy in (target, replace(target, limits={})))
     assert strict == pytest.approx(open_ / 2, rel=0.1), "nothing of one of two departments goes alone"
+    alone, _ = policies.derived(asked, known, ("Billing",))
+    assert policies.checked(alone, ("Billing",)).limits == {}, "what a retired department asked for stops nothing"
 
 
 def test_a_target_becomes_thresholds_that_keep_it_on_new_tickets() -> None:
