@@ -32,8 +32,8 @@ test: setup
 # What a half is made of. `tests/unit/test_halves.py` holds that every test is in one of them, and in one alone.
 QUICK := test-parts test-integration
 BROWSER := test-hostile test-browser
-test-parts: HALF := tests/unit tests/pages tests/contract tests/faults
-test-integration: HALF := tests/integration
+test-parts: HALF := tests/unit tests/pages tests/contract tests/faults tests/integration/test_commands.py
+test-integration: HALF := tests/integration --ignore-glob=*/test_commands.py
 test-hostile: HALF := tests/browser/test_hostile_fields.py tests/browser/test_hostile_text.py
 test-browser: HALF := tests/browser --ignore-glob=*/test_hostile_*.py
 SEARCH := tests/test_log_of_the_run.py
