@@ -38,7 +38,7 @@ test-hostile: HALF := tests/browser/test_hostile_fields.py tests/browser/test_ho
 test-browser: HALF := tests/browser --ignore-glob=*/test_hostile_*.py
 SEARCH := tests/test_log_of_the_run.py
 $(QUICK) $(BROWSER):
-	@set -o pipefail; $(BIN)/python -m pytest -m "not slow" $(HALF) $(SEARCH) 2>&1 | sed -u "s/^/$@: /"
+	@set -o pipefail; $(BIN)/python -m pytest -m "not slow" $(HALF) $(SEARCH) 2>&1 | sed -u -E '/^(=|FAILED|ERROR)/! s/^/$@: /'
 
 test-faults: setup
 	@./.ci/services
