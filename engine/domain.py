@@ -1,7 +1,8 @@
 """The nouns of routing: frozen, validated where they are made, without any outside import."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -280,6 +281,11 @@ class Policy:
         """The lowest similarity of the nearest exemplar for a semantic hit that names the department."""
         asked = self.limits_of(department).similarity
         return self.similarity if asked is None else asked
+
+    def within(self, departments: Collection[str]) -> Policy:
+        """The policy without what it asks of departments that are not among these."""
+        own, limits = ({name: asked for name, asked in by_name.items() if name in departments} for by_name in (self.departments, self.limits))
+        return replace(self, departments=own, limits=limits)
 
     def limits_of(self, department: str) -> Limits:
         """The department's own limits, none of them set where it has none."""

@@ -64,9 +64,9 @@ def read(
             continue
         cells = row.cells
         draft = TicketDraft(
-            body=cells[text_column],
-            # The text is not its own subject as well.
-            subject=cells.get("subject", "") if text_column != "subject" else "",
+            # Taken out: the text is not its own subject as well.
+            body=cells.pop(text_column),
+            subject=cells.get("subject", ""),
             channel=cells.get("channel") or Channel.OTHER,
             customer_ref=cells.get("customer_ref", ""),
             priority=cells.get("priority") or Priority.NORMAL,

@@ -102,7 +102,7 @@ def derived(policy: Policy, evidence: Evidence, departments: Collection[str]) ->
         for name, threshold in found.items()
         if threshold.basis is not Basis.NONE and (value := min(1.0, threshold.threshold.value)) > 0.0
     }
-    return replace(policy, departments=own, limits={name: limits for name, limits in policy.limits.items() if name in departments}), found
+    return replace(policy.within(departments), departments=own), found
 
 
 def overdue(
@@ -193,10 +193,8 @@ def save(
 def restore(number: int, store: PolicyStore, *, departments: Collection[str], author: str, based_on: int | None = None) -> Policy:
     """Make an earlier policy's content the live one again, as a new policy; 0 stands for the built-in defaults. Raises NotFound, and
     as `save` does."""
-    old = store.find(number)
-    thresholds, limits = ({name: own for name, own in by_name.items() if name in departments} for by_name in (old.departments, old.limits))
     return save(
-        replace(old, departments=thresholds, limits=limits), store, departments=departments, author=author, reason=f"Back to {policy_words.name(number)}.",
+        store.find(number).within(departments), store, departments=departments, author=author, reason=f"Back to {policy_words.name(number)}.",
         based_on=based_on,
     )
 

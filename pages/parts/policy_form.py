@@ -83,7 +83,7 @@ def edit(start: Start) -> Policy:
     )
     if not _same_target(start, draft):
         return draft
-    return replace(draft, departments={name: thresholds for name, thresholds in base.departments.items() if name in start.departments})
+    return replace(draft, departments=base.within(start.departments).departments)
 
 
 def _same_target(start: Start, draft: Policy) -> bool:
@@ -146,16 +146,15 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
     """Each department's derived threshold, what it rests on, and how many labels are still needed."""
     if not found:
         return
-    rows = []
+    rows, beyond = [], []
     for name, item in found.items():
         t, own = item.threshold, policy.departments.get(name)
-        # What a manager asks of the department beyond its promise holds as well; what share that leaves, nobody has counted.
-        asked = policy.limits_of(name).confidence
-        stricter = asked is not None and t.value is not None and asked > t.value
-        share = 100 * t.coverage if t.value is not None and not stricter else None
-        basis = BASIS[item.basis] + pool(item) + (f", from {figure(asked)} by its own limit" if stricter else "")
-        one_click = own and max(own.preselect, policy.answers_at(name))
-        rows.append((name, asked if stricter else t.value, one_click, share, basis, item.labels, needed(item)))
+        value, share, asked = t.value, None if t.value is None else 100 * t.coverage, policy.answers_at(name)
+        if value is not None and asked > value:
+            # By its own limit; what share that leaves, nobody has counted.
+            value, share = asked, None
+            beyond.append(words.plain(name))
+        rows.append((name, value, own and max(own.preselect, asked), share, BASIS[item.basis] + pool(item), item.labels, needed(item)))
     st.markdown(f"**What can be promised for {policy.target_accuracy:.1%}**")
     st.dataframe(
         pd.DataFrame(rows, columns=["Department", "Routed alone from", "One click from", "Share routed alone", "Rests on", "Labels", "Labels needed"]),
@@ -165,6 +164,11 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
             "Share routed alone": st.column_config.NumberColumn(format="%.0f%%"),
         },
     )
+    if beyond:
+        st.caption(
+            f"{', '.join(beyond)}: the department's own limit asks for more than its promise, so that only a part of the tickets which that is about "
+            "goes alone. How large and how accurate this part is was not counted."
+        )
     st.caption(
         f"Each promise is kept with a probability of {1 - policy.delta:.0%}. One that rests on own labels is about that department. One that rests "
         "on all with few labels is about the tickets of these together, at that threshold, as is its share: one of them may fall "

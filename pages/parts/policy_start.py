@@ -64,8 +64,11 @@ def follow(start: Start, draft: Policy, live: Policy, departments: Sequence[str]
     lists = (("new", set(departments) - set(start.departments)), ("no longer live", set(start.departments) - set(departments)))
     if not newer and not any(names for _, names in lists):
         return
-    limits = {name: own for name, own in start.policy.limits.items() if name in start.departments}
-    yours = _differences(replace(start.policy, departments=_untouched(start, draft), limits=limits), draft)
+    untouched = start.policy.within(start.departments)
+    if draft.target_accuracy is not None:
+        # Beside a target nobody enters thresholds of departments.
+        untouched = replace(untouched, departments=draft.departments)
+    yours = _differences(untouched, draft)
     # A click on an untouched page is answered first, or it would be lost.
     if not yours and not any(st.session_state.get(button) for button in _BUTTONS):
         renew()
@@ -92,11 +95,6 @@ def follow(start: Start, draft: Policy, live: Policy, departments: Sequence[str]
 def figure(value: float) -> str:
     """A number as exactly as it is stored: 0.9 is "0.9", 0.995 is "0.995"."""
     return f"{value:.15g}"
-
-
-def _untouched(start: Start, draft: Policy) -> dict[str, Thresholds]:
-    """The departments' thresholds as untouched fields give them back: beside a target nobody enters any, else those of the table's rows."""
-    return draft.departments if draft.target_accuracy is not None else {n: t for n, t in start.policy.departments.items() if n in start.departments}
 
 
 def _differences(old: Policy, new: Policy) -> dict[str, tuple[str, str]]:

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from engine.access import Role
 from engine.alerts import Change
 from engine.bootstrap import Engine
 from engine.domain import TicketDraft
 from pages.parts import overview
+from tests.pages.opening import PAGES, opening
 from tests.pages.test_alert_pages import RULE, engine, opened
 
 __all__ = ["engine"]
@@ -108,3 +110,15 @@ def test_a_filter_stays_where_its_policy_has_no_ticket(engine: Engine) -> None:
 ])
 def test_a_change_too_small_to_be_seen_is_called_none(delta: float, digits: int, unit: str, told: str) -> None:
     assert overview._change(delta, digits=digits, unit=unit) == (told, told == "unchanged")
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("0", ["0"]), ("7", []), ("x", [])])
+def test_a_link_may_ask_for_the_built_in_defaults_and_for_no_policy_that_never_was(
+    console: Engine, monkeypatch: pytest.MonkeyPatch, asked: str, kept: list[str]
+) -> None:
+    opening(console, monkeypatch, Role.MANAGER)
+    page = AppTest.from_file(str(PAGES / "dashboard.py"), default_timeout=60)
+    page.query_params["policy"] = asked
+    page.run()
+    assert not page.exception
+    assert page.multiselect(key="policy").value == kept

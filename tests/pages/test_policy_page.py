@@ -181,6 +181,29 @@ def test_a_department_can_have_limits_of_its_own_beside_thresholds_and_beside_a_
     assert "Sales, similarity: must lie in [0, 1]; found 1.5" in said(page) and console.policies.live() == live
 
 
+def test_a_limit_beyond_a_promise_is_shown_as_what_holds_and_not_as_promised() -> None:
+    def page() -> None:
+        import numpy as np
+
+        from engine import policy as policies
+        from engine.domain import Limits, Policy
+        from pages.parts import policy_form
+        from tests.unit.test_policy import DEPARTMENTS, evidence
+
+        asked = Policy(target_accuracy=0.9, limits={"Sales": Limits(confidence=0.995), "Billing": Limits(accuracy=0.5)})
+        policy, found = policies.derived(asked, evidence(4000), DEPARTMENTS)
+        assert np.all([item.threshold.value < 0.995 for item in found.values()])
+        policy_form.promise(policy, found)
+
+    shown = AppTest.from_function(page).run()
+    assert not shown.exception
+    table = shown.dataframe[0].value.set_index("Department")
+    assert table.loc["Sales", ["Routed alone from", "One click from"]].tolist() == [0.995, 0.995]
+    assert pd.isna(table.loc["Sales", "Share routed alone"]) and table.loc["Billing", "Share routed alone"] > 50
+    assert table.loc["Billing", "Routed alone from"] < 0.995
+    assert any(caption.value.startswith("Sales: the department's own limit asks for more") for caption in shown.caption)
+
+
 def test_limits_that_two_managers_change_at_once_are_shown_side_by_side(opened: OPENS, console: Engine) -> None:
     page = opened("policy")
     table = page.data_editor[-1]
