@@ -99,11 +99,16 @@ def _names_read_from(variable: str, tree: ast.AST) -> set[str]:
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == variable:
-            # The column of the text may be chosen on the command line; on the page it is `body`.
-            found.add(str(node.slice.value) if isinstance(node.slice, ast.Constant) else "body")
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and getattr(node.func.value, "id", "") == variable:
-            found.add(str(ast.literal_eval(node.args[0])))
+            found.add(_name_read(node.slice))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "pop"):
+            if getattr(node.func.value, "id", "") == variable:
+                found.add(_name_read(node.args[0]))
     return found
+
+
+def _name_read(value: ast.expr) -> str:
+    # The column of the text may be chosen on the command line; on the page it is `body`.
+    return str(value.value) if isinstance(value, ast.Constant) else "body"
 
 
 class _Fields(HTMLParser):
