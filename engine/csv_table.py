@@ -16,7 +16,7 @@ _LONGEST_CELL = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class CsvRow:
-    """One row: the line of the file on which it begins (header = 1), and its cells by column, missing ones empty.
+    """One row: the line of the file on which it begins (header = 1), and its cells by the column's key, missing ones empty.
 
     `problem` says why it cannot be used: text stands beside the columns. Its cells are then not what was meant.
     """
@@ -26,21 +26,21 @@ class CsvRow:
     problem: str = ""
 
 
-def rows(
-    content: bytes, *, columns: Sequence[str], refused: Callable[[str], InputRejected], any_case: bool = False
-) -> Iterator[CsvRow]:
-    """The rows of a CSV with a header that has at least these columns; empty lines are passed over.
+def key(column: str) -> str:
+    """The name by which a row's cells hold this column: capital letters and blanks around it do not matter."""
+    return column.strip().casefold()
+
+
+def rows(content: bytes, *, columns: Sequence[str], refused: Callable[[str], InputRejected]) -> Iterator[CsvRow]:
+    """The rows of a CSV with a header that has at least these columns, given as their keys; empty lines are passed over.
 
     UTF-8, or UTF-16 with its mark; comma, semicolon or tab, whichever gives the columns. Columns without a name at the
-    end of the header are none; with `any_case` the names of all others are given in small letters. Raises what `refused`
-    makes of the problem, a sentence without its full stop: binary data, another encoding, a missing column, one that is
-    there twice, broken quoting.
+    end of the header are none. Raises what `refused` makes of the problem, a sentence without its full stop: binary data,
+    another encoding, a missing column, one that is there twice, broken quoting.
     """
     text = _decoded(content, refused)
     csv.field_size_limit(_LONGEST_CELL)
     headers = {separator: _header(text, separator) for separator in SEPARATORS}
-    if any_case:
-        headers = {separator: [name.casefold() for name in names] for separator, names in headers.items()}
     fitting = [separator for separator, names in headers.items() if set(columns) <= set(names)]
     separator = fitting[0] if fitting else max(headers, key=lambda sign: len(headers[sign]))
     names = headers[separator]
@@ -73,7 +73,7 @@ def _surplus(values: list[str], columns: int) -> str:
 
 def _header(text: str, separator: str) -> list[str]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    names = [name.strip() for name in next((values for values in reader if values), [])]
+    names = [key(name) for name in next((values for values in reader if values), [])]
     while names and not names[-1]:
         names.pop()
     return names

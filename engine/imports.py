@@ -52,10 +52,8 @@ def read(
         raise ImportRejected(f"{name}: at most {MAX_BYTES:,} bytes; found {len(content):,}. Split the file. Nothing was stored.")
     prefix = "I-" + hashlib.blake2b(content, digest_size=6).hexdigest()
     tickets, problems, lines, number = [], [], {}, 0
-    text_column = text_column.strip().casefold()
-    found = csv_table.rows(
-        content, columns=(text_column,), refused=lambda problem: ImportRejected(f"{name}: {problem}. Nothing was stored."), any_case=True
-    )
+    text_column = csv_table.key(text_column)
+    found = csv_table.rows(content, columns=(text_column,), refused=lambda problem: ImportRejected(f"{name}: {problem}. Nothing was stored."))
     for number, row in enumerate(found, start=1):
         if most is not None and number > most:
             raise ImportRejected(f"{name}: at most {most:,} tickets; found more. Split the file. Nothing was stored.")
@@ -99,9 +97,9 @@ def unread(content: bytes, *, text_column: str = "body") -> tuple[str, ...]:
 
     What stands in them is not stored, and cannot be added to a stored ticket: a name that is misspelt should be seen before.
     """
-    wanted = text_column.strip().casefold()
+    wanted = csv_table.key(text_column)
     try:
-        row = next(csv_table.rows(content, columns=(wanted,), refused=ImportRejected, any_case=True), None)
+        row = next(csv_table.rows(content, columns=(wanted,), refused=ImportRejected), None)
     except ImportRejected:
         return ()
     return () if row is None else tuple(filter(None, (remark(name, maximum=40) for name in row.cells if name not in {wanted, *_OPTIONAL})))

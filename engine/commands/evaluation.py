@@ -12,9 +12,10 @@ import threadpoolctl
 
 from engine import backends, evaluation, labelled_csv, settings
 from engine.commands.bar import bar
+from engine.commands.columns import expect_two_columns
 from engine.commands.place import expect_writable
 from engine.commands.show import show
-from engine.errors import ConsoleError, ImportRejected, InputRejected
+from engine.errors import ConsoleError, ImportRejected
 from engine.recurring import FEWEST_COPIES
 from engine.safe_file import write_safely
 
@@ -33,9 +34,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the report, and write it as JSON where asked for."""
-    columns = {"text_column": arguments.text_column.strip(), "label_column": arguments.label_column.strip()}
-    if len(set(columns.values())) == 1:
-        raise InputRejected("--text-column and --label-column name the same column: a text is no label. Nothing was written.")
+    columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
+    expect_two_columns(**columns, consequence="Nothing was written.")
     if arguments.json:
         read = {arguments.train, arguments.test, arguments.parents} - {None}
         if any(arguments.json.exists() and other.exists() and arguments.json.samefile(other) for other in read):

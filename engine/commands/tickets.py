@@ -11,6 +11,7 @@ from engine import demo as demo_module
 from engine import imports, labelled_csv, taxonomy_csv
 from engine.commands.access import BY
 from engine.commands.bar import bar
+from engine.commands.columns import expect_two_columns
 from engine.commands.opened import opened
 from engine.commands.show import show
 from engine.decision_json import as_dict
@@ -99,6 +100,8 @@ def demo(arguments: Namespace) -> int:
 
 
 def _expect_together(arguments: Namespace) -> None:
+    if arguments.label_column:
+        expect_two_columns(text_column=arguments.text_column or "text", label_column=arguments.label_column, consequence=UNLOADED)
     if arguments.label_column and (arguments.departments or arguments.topics):
         raise InputRejected("--label-column: the labels make the departments, so not together with --departments or --topics. Nothing was loaded.")
     for option in ("parents", "text_column"):

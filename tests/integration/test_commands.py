@@ -441,6 +441,7 @@ def test_a_report_that_cannot_be_printed_is_one_line(run) -> None:
         (("--label-column", "category", "--topics", "t.csv"), "--label-column: the labels make the departments"),
         (("--parents", "p.json"), "--parents: only together with --label-column"),
         (("--text-column", "words"), "--text-column: only together with --label-column"),
+        (("--label-column", "Text"), "name the same column: a text is no label"),
     ],
 )
 def test_load_refuses_options_that_it_would_pass_over(run, tmp_path, options: tuple[str, ...], said: str) -> None:
@@ -452,7 +453,7 @@ def test_load_refuses_options_that_it_would_pass_over(run, tmp_path, options: tu
 
 
 def test_evaluate_refuses_one_column_for_text_and_label(run) -> None:
-    done = run("evaluate", "--train", "a.csv", "--test", "b.csv", "--text-column", "text", "--label-column", "text")
+    done = run("evaluate", "--train", "a.csv", "--test", "b.csv", "--text-column", "text", "--label-column", " Text")
     assert (done.returncode, done.stdout) == (2, "") and "name the same column" in done.stderr
 
 

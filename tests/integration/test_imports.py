@@ -101,8 +101,6 @@ def test_capital_letters_and_blanks_around_the_names_of_columns_do_not_matter(co
     ticket = console.decisions.find("A-1")[0]
     assert (ticket.body, ticket.subject) == ("where is my parcel", "Parcel")
     assert len(load(console, b"MESSAGE\nwhere is my invoice\n", text_column="Message").decisions) == 1
-    with pytest.raises(ImportRejected, match="the column body is there twice"):
-        load(console, b"Body,body\nplease cancel,refund me\n")
 
 
 def test_an_id_of_another_stored_ticket_is_refused(console) -> None:

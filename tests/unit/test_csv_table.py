@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.csv_table import CsvRow, rows
+from engine.csv_table import CsvRow, key, rows
 from engine.errors import ImportRejected
 
 
@@ -31,6 +31,12 @@ def test_a_row_with_more_text_than_columns_is_said_to_be_one_and_the_others_are_
     assert [row.problem for row in found] == ["2 cells, 1 column; put the text in quotes", "", ""]
     assert found[2].cells == {"body": "stop"}, "a separator at the end holds no text"
     assert read(b"body,note,\na,b,c\n")[0].problem == "3 cells, 2 columns; put the text in quotes"
+
+
+def test_capital_letters_and_blanks_around_the_names_of_columns_do_not_matter() -> None:
+    assert read(b'Nr,"BODY "\n1,Where is it\n', key(" Body")) == [CsvRow(2, {"nr": "1", "body": "Where is it"})]
+    with pytest.raises(ImportRejected, match="the column body is there twice"):
+        read(b"Body,body\nplease cancel,refund me\n")
 
 
 def test_a_column_without_a_name_in_front_is_left_alone() -> None:

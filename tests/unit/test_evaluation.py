@@ -252,6 +252,12 @@ def test_a_labelled_csv_is_read_with_its_usual_separators(separator: str) -> Non
     assert found.texts == ("lost, my card", "rate") and found.labels == ("cards", "loans")
 
 
+def test_columns_of_a_labelled_csv_are_found_with_capital_letters_as_well() -> None:
+    found = labelled_csv.read(b"Text,Category\nmy bill,Bills\n", name="a.csv")
+    assert (found.texts, found.labels) == (("my bill",), ("Bills",))
+    assert labelled_csv.read(b"WORDS,Right\nmy bill,Bills\n", name="a.csv", text_column="Words", label_column="right ").labels == ("Bills",)
+
+
 def test_rows_without_text_or_label_are_left_out_and_counted() -> None:
     found = labelled_csv.read(b"id,text,category\n1,,cards\n2,hello,\n3, ,\n4,hello,cards\n5,short\n", name="a.csv")
     assert found.texts == ("hello",)

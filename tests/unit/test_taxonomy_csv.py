@@ -18,6 +18,14 @@ def test_departments_are_read_with_their_purpose_and_triage() -> None:
     ]
 
 
+def test_columns_are_found_with_capital_letters_as_well() -> None:
+    assert departments(b"Department;Purpose;Triage\nSales;Offers.;yes\n") == [Department("Sales", "Offers.", triage=True)]
+    assert topics(b"Department,Topic,Purpose\nBilling,fee,Fees.\n", KNOWN) == [Topic("fee", "Billing", "Fees.")]
+    assert exemplars(b"TEXT,Department,Topic\nmy bill,Billing,charged_twice\n", KNOWN, TOPICS)[0].topic == "charged_twice"
+    made = from_exemplars(b"Message,LABEL\nmy bill,Bills\n", text_column=" message", label_column="Label", parents={}, name="labels.csv")
+    assert made[0] == [Department("Bills", "Tickets about Bills.")] and made[2][0].text == "my bill"
+
+
 def test_a_byte_order_mark_quoted_newlines_and_extra_columns_are_no_problem() -> None:
     content = b'\xef\xbb\xbftext,department,note\r\n"line one\r\nline two",Billing,seen\r\n'
     assert exemplars(content, KNOWN, TOPICS) == [Exemplar(text="line one\nline two", department="Billing")]
@@ -48,7 +56,7 @@ def test_a_name_is_found_however_it_is_written_in_the_other_files(name: str, giv
     [
         (b"", "the column text, department is missing; found an empty file"),
         (b"text\nmy bill\n", "the column department is missing; found text"),
-        (b"Text,Department\nmy bill,Billing\n", "the column text, department is missing; found Text, Department"),
+        (b"Words,Group\nmy bill,Billing\n", "the column text, department is missing; found words, group"),
         ("text,department\nfür,Billing\n".encode("latin-1"), "must be UTF-8; line 2 is not"),
         (b"text,department\nmy bill,Elsewhere\n", "line 2: the department 'Elsewhere' is not known"),
         (b"text,department\nmy bill\n", "line 2: the department '' is not known"),
