@@ -10,7 +10,7 @@ from engine.bootstrap import Engine
 from engine.domain import Decision, Spooled, Ticket
 from engine.errors import ConsoleError, NotAccepted, TicketRejected
 from pages.parts import choice, words
-from pages.parts.draft import Desk, Sent
+from pages.parts.draft import Desk, Sent, take_out
 
 WITHOUT = "Decided without"
 # As much of a ticket as tells which one is meant.
@@ -21,6 +21,12 @@ def answers(own: Desk, *, engine: Engine, operator: str) -> None:
     """What became of the tickets that were sent last: of the last one the whole answer, of any before it a few words."""
     if own.nothing:
         st.warning("There is no text to route. Type what the customer said.", icon=":material/edit_note:")
+    if own.doubtful:
+        st.warning(
+            "Not sent yet: all of the ticket before it stands at the beginning of the text. If that was another customer's, take it out. "
+            "If it belongs there, send it again.", icon=":material/content_copy:",
+        )
+        st.button("Take it out", key="take_out", icon=":material/content_cut:", on_click=take_out, args=(own,))
     for one in own.sent[:-1]:
         _failed(one) if one.error is not None else _briefly(one)
     if own.sent:

@@ -20,6 +20,8 @@ from pages.parts import second_click
 # What the form holds at first. Text belongs to one customer and goes with the ticket; channel and priority stay.
 FIELDS = {"subject": "", "body": "", "channel": Channel.WEB, "priority": Priority.NORMAL, "customer_ref": ""}
 CLEARED = ("subject", "body", "customer_ref")
+# Two customers begin with the same few letters, not with so many.
+TELLING = 20
 
 
 @dataclass(slots=True)
@@ -47,12 +49,23 @@ class Sent:
 
 @dataclass(slots=True)
 class Desk:
-    """What lies on an operator's desk. `typed` is what the form holds, `wanted` what it is to hold from the next time it is drawn."""
+    """What lies on an operator's desk. `typed` is what the form holds, `wanted` what it is to hold from the next time it is drawn.
+    `held`: the text that was not taken at once, because all of the ticket before it stands at its beginning; `rest` is what follows that,
+    `at` the time, in seconds of the monotonic clock.
+    """
 
     typed: dict[str, str] = field(default_factory=lambda: dict(FIELDS))
     wanted: dict[str, str] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
     nothing: bool = False
+    held: str = ""
+    rest: str = ""
+    at: float = 0.0
+
+    @property
+    def doubtful(self) -> bool:
+        """True while the form holds the text that was not taken."""
+        return bool(self.held) and self.typed["body"] == self.held
 
     @property
     def waiting(self) -> list[Sent]:
@@ -140,6 +153,22 @@ def _back(own: Desk, one: Sent) -> None:
         one.returned = True
 
 
+def _after(last: Sent | None, body: str) -> str:
+    """What was typed right behind the text of the ticket before, "" where that is not what was done: a browser that is typed in does not
+    empty the field, so that who goes on before it is empty writes the next customer's words behind the last one's.
+    """
+    before = "" if last is None or last.error is not None else last.fields["body"]
+    rest = body[len(before):] if len(before.strip()) >= TELLING and body.startswith(before) else ""
+    return "" if rest[:1].isspace() else rest
+
+
+def take_out(own: Desk) -> None:
+    """Leave in the form what was typed behind the ticket before."""
+    if own.doubtful:
+        own.wanted["body"] = own.rest
+    own.held = own.rest = ""
+
+
 def _same(one: dict[str, str], other: dict[str, str]) -> bool:
     return all(one[name] == other[name] for name in CLEARED)
 
@@ -157,8 +186,13 @@ def _send(own: Desk) -> None:
     own.nothing = not any(fields[name].strip() for name in CLEARED)
     if own.nothing:
         return
-    own.wanted = dict.fromkeys(CLEARED, "")
     last = own.sent[-1] if own.sent else None
+    rest = _after(last, fields["body"])
+    if rest and (fields["body"] != own.held or second_click.near(own.at)):
+        own.held, own.rest, own.at = fields["body"], rest, time.monotonic()
+        return
+    own.held = own.rest = ""
+    own.wanted = dict.fromkeys(CLEARED, "")
     twice = last is not None and last.error is None and last.fields == fields
     if not twice or not (last.open or second_click.near(last.ended)):
         own.sent = [one for one in own.sent if not one.seen] + [Sent(fields)]

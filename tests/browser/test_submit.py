@@ -58,6 +58,32 @@ def test_three_times_the_keys_make_one_ticket_and_the_next_one_can_be_typed_at_o
     assert bodies(served)[: len(bodies(served)) - before] == ["where is my refund", PARCEL]
 
 
+def test_who_types_on_before_the_form_is_empty_does_not_send_two_customers_words_as_one_ticket(served: Served, admin: Page) -> None:
+    go(admin, served)
+    before, field = len(bodies(served)), admin.locator(".st-key-body textarea")
+    pool = connect(served.settings.postgres_url)
+    with pool.begin() as connection:
+        # Who is here is asked in it, so that the form is not empty before the next words are there.
+        connection.execute(text("lock table sessions in access exclusive mode"))
+        field.fill("my parcel was left in the rain")
+        admin.keyboard.press("Control+Enter")
+        admin.keyboard.type("who pays for it")
+        admin.wait_for_timeout(300)
+    pool.dispose()
+    expect(admin.locator(".st-key-decision")).to_contain_text("my parcel was left in the rain")
+    settled(admin)
+    expect(field).to_have_value("my parcel was left in the rainwho pays for it")
+    admin.keyboard.press("Control+Enter")
+    expect(admin.get_by_text("Not sent yet")).to_be_visible()
+    admin.locator(".st-key-take_out button").click()
+    expect(field).to_have_value("who pays for it")
+    field.focus()
+    admin.keyboard.press("Control+Enter")
+    expect(admin.locator(".st-key-decision")).to_contain_text("who pays for it")
+    settled(admin)
+    assert bodies(served)[: len(bodies(served)) - before] == ["who pays for it", "my parcel was left in the rain"]
+
+
 def test_while_a_ticket_is_on_its_way_no_other_answer_is_there_and_the_next_one_can_be_typed(served: Served, admin: Page) -> None:
     go(admin, served)
     admin.locator(".st-key-body textarea").fill(BILL)

@@ -107,6 +107,30 @@ def test_the_keys_pressed_three_times_make_one_ticket_and_an_empty_form_none(pag
     assert stored(console) == [BILL, BILL], "somebody else may say the same"
 
 
+def test_what_was_typed_behind_the_ticket_before_is_not_sent_with_it(page: AppTest, console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser that is typed in does not empty the field, and who types fast does not see it."""
+    send(page, BILL)
+    for _ in range(3):
+        send(page, f"{BILL}{PARCEL}")
+        assert stored(console) == [BILL], "pressing the keys twice is not meaning it"
+    assert "Not sent yet" in said(page) and held(page)[1] == f"{BILL}{PARCEL}"
+    page.button(key="take_out").click().run()
+    assert "Not sent yet" not in said(page) and held(page)[1] == PARCEL
+    page.button(key="route").click().run()
+    assert stored(console) == [BILL, PARCEL] and held(page)[1] == ""
+    send(page, f"{PARCEL}, again")
+    assert "Not sent yet" in said(page)
+    monkeypatch.setattr("pages.parts.second_click.AGAIN", 0.0)
+    page.button(key="route").click().run()
+    assert stored(console) == [BILL, PARCEL, f"{PARCEL}, again"], "who means it sends it again"
+    assert "Not sent yet" not in said(page)
+    send(page, f"{PARCEL}, again and again")
+    assert stored(console)[-1].endswith("again and again"), "a blank in between was typed with the words before it in sight"
+    send(page, "cancel my contract")
+    send(page, "cancel my contracts please")
+    assert stored(console)[-1] == "cancel my contracts please", "two customers may begin with the same few words"
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before it is routed", "after it is routed"])
 def test_a_click_while_a_ticket_is_on_its_way_loses_nothing_and_stores_nothing_twice(
     page: AppTest, console: Engine, monkeypatch: pytest.MonkeyPatch, after: bool
