@@ -36,7 +36,7 @@ else:
 st.subheader("API tokens", anchor=False)
 st.caption("A token lets a machine do some of what you may do. It stops working when your account does.")
 if tokens:
-    st.dataframe(people.token_table(tokens), hide_index=True, width="stretch", column_config=words.TIMES)
+    st.dataframe(people.token_table(tokens), hide_index=True, width="stretch", placeholder="", column_config=words.TIMES)
     people.revoke(tokens, engine=engine, by=operator.name, user_id=user.id)
 with st.form("token", border=True):
     name = st.text_input("What is it for?", key="token_name", max_chars=120)

@@ -33,7 +33,8 @@ def show(rows: Sequence[Any], *, engine: Engine, operator: str, may: bool, where
 
 
 def _one(row: Any, *, engine: Engine, operator: str, may: bool, where: str) -> None:
-    state = [f"open since {row.opened_at:%d %b %H:%M} UTC"]
+    # In words as well: shape and colour of the icon say it to those who see them.
+    state = [row.severity, f"open since {row.opened_at:%d %b %H:%M} UTC"]
     if row.acknowledged_at is not None:
         state.append(f"seen by {row.acknowledged_by} at {row.acknowledged_at:%H:%M}")
     if row.silenced:

@@ -139,7 +139,7 @@ def accuracy(rows: Sequence[tuple[str, str, Tally]], *, target: float) -> go.Fig
         bounds = [t.accuracy_interval for _, t in some]
         figure.add_scatter(
             y=[f"{name} ({t.sampled_labels:,.0f})" for name, t in some], x=rates, mode="markers", marker={"size": 10, "color": BLUE}, showlegend=False,
-            error_x={
+            cliponaxis=False, error_x={
                 "type": "data", "symmetric": False, "array": [max(0.0, high - rate) for (_, high), rate in zip(bounds, rates, strict=True)],
                 "arrayminus": [max(0.0, rate - low) for (low, _), rate in zip(bounds, rates, strict=True)],
             },
@@ -155,10 +155,12 @@ def accuracy(rows: Sequence[tuple[str, str, Tally]], *, target: float) -> go.Fig
     n = round(sum((t for _, t in some), start=Tally()).sampled_labels)
     labels = sum(t.labels for t in found.values())
     note = f"95% intervals · n = {n:,} labels" if some or labels else UNREVIEWED
-    return _finished(
+    figure = _finished(
         figure, "Accuracy by department", note, x="share of all tickets that went right (estimated)", rows=0, lines=len(some),
         empty="No evenly sampled label in this view" if labels else NO_LABEL,
     )
+    # Room for the goal's name behind its line and for the last number of the axis.
+    return figure.update_layout(margin_r=40)
 
 
 def flows(rows: Sequence[Any], *, labels: int) -> go.Figure:

@@ -46,12 +46,14 @@ def show_note() -> None:
     own = _notes()
     # A second click starts a run of its own, which must not take away what was just shown.
     own[:] = [note for note in own if second_click.near(note.ended) or not note.shown]
-    for note in own:
-        st.success(words.plain(note.done), icon=":material/check_circle:")
-        if note.secret:
-            st.markdown("Hand this over. It is shown this one time:")
-            st.code(note.secret, language=None)
-        note.shown = True
+    # A place that is always there: where what is below moves up or down, the browser shows the first tab again.
+    with st.container():
+        for note in own:
+            st.success(words.plain(note.done), icon=":material/check_circle:")
+            if note.secret:
+                st.markdown("Hand this over. It is shown this one time:")
+                st.code(note.secret, language=None)
+            note.shown = True
 
 
 def did(what: str, action: Callable[[], Any]) -> None:

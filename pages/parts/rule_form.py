@@ -111,6 +111,7 @@ def silences(*, engine: Engine, operator: str, now: datetime) -> None:
     """What is kept quiet until when, and a button that ends it."""
     try:
         rows = engine.watch.alert_table.silences(now)
+        titles = {rule.name: rule.title for rule in engine.watch.alerts.rules()} if rows else {}
     except ConsoleError as error:
         st.text(str(error))
         return
@@ -119,7 +120,8 @@ def silences(*, engine: Engine, operator: str, now: datetime) -> None:
         st.caption("Nothing is silenced.")
     for row in rows:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.text(f"{row.rule or 'every rule'} {row.subject} until {row.until:%d %b %H:%M} UTC, by {row.by}")
+            what = f"{titles.get(row.rule, row.rule)}{f', {row.subject}' if row.subject else ''}" if row.rule else "Every rule"
+            st.text(f"{what}: until {row.until:%d %b %H:%M} UTC, by {row.by}")
             if st.button("End", key=f"end_{row.id}"):
                 _end(row.id, engine=engine, operator=operator)
 

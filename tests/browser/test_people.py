@@ -161,3 +161,18 @@ def test_a_changed_password_replaces_the_old_one_and_signing_out_everywhere_ends
     assert gone.status_code in (302, 303, 307) and "/auth/login" in gone.headers["location"]
     open_page(other, served, "account")
     expect(other.get_by_role("heading", name="Account")).to_be_visible()
+
+
+def test_what_came_of_adding_a_user_stays_in_sight_also_when_it_takes_the_place_of_what_was_said_before(
+    served: Served, admin: Page, overheard: Overheard
+) -> None:
+    overheard.secret(added(admin, served, "olga", "agent"))
+    for name, said in (("olga", "That was not done."), ("otto", "otto is added as agent.")):
+        # What was said before goes with the next action, once a second click can no longer be meant.
+        admin.wait_for_timeout(2_100)
+        admin.locator(".st-key-new_name input").fill(name)
+        admin.locator(".st-key-add_user button").click()
+        expect(admin.get_by_text(said)).to_be_visible()
+        settled(admin)
+        expect(admin.get_by_role("tab", name="Add a user")).to_have_attribute("aria-selected", "true")
+    overheard.secret(admin.locator("[data-testid=stCode]").first.inner_text().strip())

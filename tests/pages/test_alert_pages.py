@@ -58,10 +58,12 @@ def test_a_notice_that_does_not_arrive_stands_beside_its_alert_and_no_other(engi
 def test_buttons_on_the_alerts_page_leave_rows_in_the_audit_log(engine: Engine) -> None:
     alert(engine, "m-1")
     page = opened("alerts")
+    assert "critical, open since" in said(page), "in words, not by the icon alone"
     number = engine.watch.alert_table.latest()[0].id
     page.button(key=f"page_ack_{number}").click().run()
     page.button(key=f"page_quiet_{number}_1 hour").click().run()
     (silence,) = engine.watch.alert_table.silences(datetime.now(UTC))
+    assert f"{RULE.title}, m-1: until" in said(page), "the rule as the page calls it"
     page.button(key=f"end_{silence.id}").click().run()
     assert not page.exception
     rows = engine.audit.find(limit=3)
