@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, 
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.models import exemplar_vectors, exemplars, routing_history
+from db.models import departments, exemplar_vectors, exemplars, routing_history
 from db.prepared import Prepared
 from db.session import TICKET_PATIENCE, reading, transact
 from db.taxonomy import raise_counter
@@ -158,8 +158,13 @@ class Exemplars:
         return found, vectors
 
     def contradicted(self) -> list[Exemplar]:
-        """Labels that still stand, of tickets whose exemplar was taken out for a newer label of the same text; by ticket, without ids."""
+        """Labels that still stand, of tickets whose exemplar was taken out for a newer label of the same text; by ticket, without ids.
+
+        Labels of retired departments are none of them: no ticket goes there again. Neither is what a replacement of the taxonomy
+        took out: all of that has lower numbers than the exemplars put in its place.
+        """
         other = exemplars.alias()
+        first = select(func.min(other.c.id)).where(other.c.active).scalar_subquery()
         query = (
             select(
                 exemplars.c.text, exemplars.c.department, exemplars.c.source, exemplars.c.ticket_id, routing_history.c.review_wanted,
@@ -167,8 +172,10 @@ class Exemplars:
             )
             .ext(distinct_on(exemplars.c.ticket_id))
             .join(routing_history, routing_history.c.ticket_id == exemplars.c.ticket_id)
+            .join(departments, departments.c.name == exemplars.c.department)
             .where(
-                ~exemplars.c.active, exemplars.c.text != "", routing_history.c.actual_outcome == exemplars.c.department,
+                ~exemplars.c.active, departments.c.live, exemplars.c.id > first, exemplars.c.text != "",
+                routing_history.c.actual_outcome == exemplars.c.department,
                 ~select(1).where(other.c.ticket_id == exemplars.c.ticket_id, other.c.active).exists(),
             )
             .order_by(exemplars.c.ticket_id, exemplars.c.id.desc())

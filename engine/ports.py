@@ -214,7 +214,7 @@ class ExemplarStore(Protocol):
         ...
 
     def contradicted(self) -> list[Exemplar]:
-        """Labels of tickets that are no examples any more because a newer label of the same text says otherwise."""
+        """Labels of tickets that are no examples any more because a newer label of the same text, under the same taxonomy, says otherwise."""
         ...
 
     def since(self, number: int, *, without: Sequence[int] = ()) -> tuple[list[Exemplar], np.ndarray]:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from db.session import reading
 from engine.bootstrap import Engine
-from engine.domain import Decision, Method, TicketDraft
+from engine.domain import Decision, Department, Method, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.outcome import Outcome, Overrule
 
@@ -254,3 +254,7 @@ def test_labels_that_newer_ones_contradict_are_remembered_for_how_sure_the_text_
     console.trainer.train()
     console.state.refresh()
     assert console.state.current().model.recurring.place == {}, "too few recur to say anything"
+    console.taxonomy.save([Department("Complaints", "", live=False)])
+    assert console.exemplars.contradicted() == [], "no ticket goes to a retired department again"
+    console.taxonomy.save([Department("Complaints", "")])
+    assert [e.department for e in console.exemplars.contradicted()] == ["Complaints"]

@@ -18,6 +18,7 @@ from engine import taxonomy_csv
 from engine.bootstrap import STARTER
 from engine.domain import Automation, Department, Exemplar, Method, Policy, TicketDraft
 from engine.errors import ServiceUnavailable, StatementRefused, TaxonomyRejected
+from engine.outcome import Outcome
 from engine.semantic import CACHED_PRIOR
 from engine.training import Trainer
 
@@ -100,6 +101,26 @@ def test_a_replacement_is_in_force_at_once_with_its_own_model_and_its_row_in_the
     with reading(console.decisions._engine) as connection:
         kept = connection.execute(text("select count(*) from exemplars where active")).scalar_one()
     assert kept == len(PETS)
+
+
+def test_labels_from_before_a_replacement_do_not_say_how_sure_a_text_is_after_it(console) -> None:
+    """Twelve labels of a text name a department that is gone: the next of its tickets cannot go there, so they contradict nothing."""
+
+    def labelled(department: str) -> None:
+        decision = console.router.route(TicketDraft(body="my cat sleeps a lot"))
+        console.router.review(Outcome(ticket_id=decision.ticket_id, department=department, labelled_by="sue"))
+
+    for _ in range(12):
+        labelled("Complaints")
+    console.trainer.replace(NEW, [], PETS)
+    console.state.refresh()
+    labelled("Cats")
+    assert console.exemplars.contradicted() == []
+    console.trainer.train()
+    console.state.refresh()
+    assert console.state.current().model.recurring.place == {}
+    labelled("Dogs")
+    assert [e.department for e in console.exemplars.contradicted()] == ["Cats"], "what was labelled since then is remembered as ever"
 
 
 def test_a_fit_begun_before_a_replacement_does_not_put_a_model_of_the_old_taxonomy_in_force(console, monkeypatch) -> None:
