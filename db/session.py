@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Invalidate
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from db.pool import Pool
 from db.watchdog import Silence, WatchedConnection, WatchedCursor, patient
 from engine.errors import ConfigurationError, ServiceUnavailable, StatementRefused
 
@@ -32,6 +34,8 @@ _ATTEMPTS = 5
 _SERIALIZATION_FAILURES = {"40001", "40P01"}
 _READ_ONLY = "25006"
 UNIQUE_VIOLATION = "23505"
+# The server answers, and stores nothing: its disk is full, or it is read-only. What is read goes on, so this has to be remembered.
+_STORES_NOTHING = {"53100", _READ_ONLY}
 # The server answered: these are errors of one statement and say nothing about the next one.
 _ONE_STATEMENT = {"57014", "55P03", "25P03", *_SERIALIZATION_FAILURES}
 
@@ -76,6 +80,7 @@ def connect(
     )
     engine = create_engine(
         address,
+        poolclass=Pool,
         pool_size=pool_size,
         max_overflow=overflow,
         pool_timeout=3,
@@ -85,7 +90,7 @@ def connect(
         executemany_mode="values_plus_batch",
         # Parameters are customers' words; an error's text may end in a log.
         hide_parameters=True,
-        execution_options={"gate": gate},
+        execution_options={"gate": gate, "doubt": threading.Event()},
         connect_args={
             "connect_timeout": 2, "application_name": name, "options": options, "tcp_user_timeout": 5_000,
             "connection_factory": WatchedConnection, "cursor_factory": WatchedCursor,
@@ -167,6 +172,7 @@ def translated(engine: Engine | None = None) -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         code = _code(error)
+        _note(engine, code)
         if gate is not None and code in _ONE_STATEMENT:
             gate.succeeded()
         elif gate is not None:
@@ -176,6 +182,7 @@ def translated(engine: Engine | None = None) -> Iterator[None]:
             gate.failed(ServiceUnavailable(service, _first_line(error)), decisive=decisive)
         raise ServiceUnavailable(service, _first_line(error), retryable=code in _SERIALIZATION_FAILURES) from error
     except DBAPIError as error:
+        _note(engine, _code(error))
         if _code(error) == _READ_ONLY and engine is not None:
             # A failover has made this server a replica: the next connections must look for the new primary.
             engine.dispose()
@@ -202,6 +209,17 @@ def translated(engine: Engine | None = None) -> Iterator[None]:
         raise
     if gate is not None:
         gate.succeeded()
+
+
+def doubt(engine: Engine) -> threading.Event:
+    """Set when the database has refused to store anything at all; `db.trial` finds out whether it still does."""
+    noted: threading.Event = engine.get_execution_options()["doubt"]
+    return noted
+
+
+def _note(engine: Engine | None, code: str | None) -> None:
+    if engine is not None and code in _STORES_NOTHING:
+        doubt(engine).set()
 
 
 def _code(error: Exception) -> str | None:

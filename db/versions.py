@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import Engine, text
 
-from db import migrate
+from db import migrate, trial
 from db.exemplars import Exemplars
 from db.replica import REPLICA
 from db.session import reading
@@ -14,8 +14,10 @@ from engine.errors import ServiceUnavailable
 
 
 def of_database(engine: Engine) -> str:
-    """What answers, and which schema it holds."""
-    return "PostgreSQL {}, schema {}".format(*_version_and_schema(engine))
+    """What answers, and which schema it holds. Raises ServiceUnavailable also when it answers and stores nothing."""
+    found = "PostgreSQL {}, schema {}".format(*_version_and_schema(engine))
+    trial.settle(engine)
+    return found
 
 
 def identity(engine: Engine) -> str:

@@ -138,7 +138,8 @@ def build(
         database = connect(postgres_url, pool_size=settings.database_pool_size, overflow=settings.database_pool_overflow, gate=gate)
         stack.callback(database.dispose)
         migrate.upgrade(database)
-        storage = Storage(database, replica=replica, clock=clock, seal=audit_module.seal)
+        # A process that stores nothing itself does not notice that nothing can be stored.
+        storage = Storage(database, replica=replica, clock=clock, seal=audit_module.seal, in_doubt=not working)
         redis = RedisClient(redis_url, cluster=settings.redis_cluster, ca=settings.redis_ca_path)
         stack.callback(redis.close)
         cache = RedisCache(redis, ttl=settings.cache_ttl_seconds)

@@ -125,7 +125,7 @@ class Outage:
 
     def _notice(self, event: str, now: datetime) -> Notice:
         assert self._since is not None
-        message = f"The database does not answer, as {self._instance} sees it. Accepted tickets are kept on its disk."
+        message = f"The database does not answer or stores nothing, as {self._instance} sees it. Accepted tickets are kept on its disk."
         # The end is told of what was told to begin, whatever a manager has changed meanwhile.
         rule, severity = (self._opened.rule, self._opened.severity) if self._opened else (self._known.rule.name, self._known.rule.severity.value)
         return Notice(

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from db import session, versions
 from db.prepared import Prepared
-from db.session import connect, reading, transact, writing
+from db.session import connect, doubt, reading, transact, writing
 from engine.breaker import Breaker, Circuit
 from engine.errors import ServiceUnavailable
 from tests.faults.conftest import socket_of, through
@@ -125,6 +125,92 @@ def test_an_error_of_the_caller_leaves_the_breaker_closed_and_nothing_behind(poo
     with reading(pool) as connection:
         assert connection.execute(text("select count(*) from counters where name = 'gone'")).scalar_one() == 0
     assert gate.state().circuit is Circuit.CLOSED
+
+
+def test_where_the_server_gives_no_more_connections_those_there_are_go_round(pool: Engine, gate: Breaker) -> None:
+    with writing(pool) as connection:
+        connection.execute(text("create role crowded login connection limit 2"))
+    narrow, failed = connect(pool.url.set(username="crowded").render_as_string(hide_password=False), gate=gate), []
+
+    def many() -> None:
+        for _ in range(10):
+            try:
+                with reading(narrow) as connection:
+                    connection.execute(text("select pg_sleep(0.01)"))
+            except ServiceUnavailable as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=many) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert (failed, gate.state().failures, gate.state().circuit) == ([], 0, Circuit.CLOSED)
+    finally:
+        narrow.dispose()
+        with writing(pool) as connection:
+            connection.execute(text("drop role crowded"))
+
+
+def test_a_server_that_gives_no_connection_at_all_is_away(pool: Engine, gate: Breaker) -> None:
+    with writing(pool) as connection:
+        connection.execute(text("create role nobody_more login connection limit 0"))
+    narrow = connect(pool.url.set(username="nobody_more").render_as_string(hide_password=False), gate=gate)
+    with pytest.raises(ServiceUnavailable, match="too many connections"), reading(narrow):
+        pass
+    assert gate.state().circuit is Circuit.OPEN
+    gate.succeeded()
+    with writing(pool) as connection:
+        connection.execute(text("drop role nobody_more"))
+
+
+def full(pool: Engine) -> None:
+    """The server refuses to store something for want of room; what comes next finds room."""
+    with pytest.raises(ServiceUnavailable, match="no room"), writing(pool) as connection:
+        connection.execute(text("do $$ begin raise exception 'no room' using errcode = 'disk_full'; end $$"))
+
+
+def test_a_database_that_answers_and_stores_nothing_is_no_healthy_one(pool: Engine, databases) -> None:  # noqa: ANN001
+    name, beside = databases.name(str(pool.url)), connect(str(pool.url))
+    with writing(beside) as connection:
+        connection.execute(text(f"alter database {name} set default_transaction_read_only = on"))
+    assert versions.of_database(pool), "nobody knows yet, and whoever only reads need not"
+    with pytest.raises(ServiceUnavailable, match="read-only"), writing(pool) as connection:
+        connection.execute(text("insert into counters values ('n', 0)"))
+    for _ in range(3):
+        with pytest.raises(ServiceUnavailable, match="read-only"):
+            versions.of_database(pool)
+    with writing(beside) as connection:
+        connection.execute(text(f"alter database {name} reset default_transaction_read_only"))
+    assert versions.of_database(pool)
+    assert not doubt(pool).is_set()
+    beside.dispose()
+
+
+def test_a_database_that_has_room_again_is_healthy_and_nothing_of_the_trial_stays(pool: Engine) -> None:
+    full(pool)
+    assert doubt(pool).is_set()
+    assert versions.of_database(pool)
+    assert not doubt(pool).is_set()
+    with reading(pool) as connection:
+        assert connection.execute(text("select count(*) from pg_class where relname = 'trial'")).scalar_one() == 0
+
+
+def test_a_role_that_may_make_no_table_for_a_trial_is_believed(pool: Engine, databases) -> None:  # noqa: ANN001
+    name = databases.name(str(pool.url))
+    with writing(pool) as connection:
+        connection.execute(text(f"revoke temporary on database {name} from public"))
+        connection.execute(text("create role untried"))
+        connection.execute(text("grant select on all tables in schema public to untried"))
+    narrow = connect(f"{pool.url}&options=-c%20role%3Duntried")
+    full(narrow)
+    assert versions.of_database(narrow)
+    assert not doubt(narrow).is_set()
+    narrow.dispose()
+    with writing(pool) as connection:
+        connection.execute(text("drop owned by untried"))
+        connection.execute(text("drop role untried"))
 
 
 def test_a_server_that_says_nothing_is_given_up_and_found_again(url: str) -> None:

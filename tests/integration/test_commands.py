@@ -197,6 +197,17 @@ def test_health_says_ready_with_a_word_about_it_when_only_the_cache_is_away(run)
     assert "Repeated tickets are routed anew" in done.stdout
 
 
+def test_health_is_not_ready_where_the_database_answers_and_stores_nothing(run, console_settings, databases) -> None:
+    beside = connect(console_settings.postgres_url)
+    with beside.begin() as connection:
+        connection.execute(text(f"alter database {databases.name(console_settings.postgres_url)} set default_transaction_read_only = on"))
+    beside.dispose()
+    done = run("health")
+    assert done.returncode == 1, done.stdout
+    line = next(line for line in done.stdout.splitlines() if line.startswith("database"))
+    assert " DOWN " in line and "read-only" in line
+
+
 def test_health_tells_the_breakers_and_last_errors_of_the_running_consoles(run, console, build) -> None:
     # Its own report, every fifteen seconds, would come too early or tell of a breaker whose pause is over.
     console.watch.upkeep.close()

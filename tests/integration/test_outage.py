@@ -12,6 +12,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 from sqlalchemy import Engine as Database
+from sqlalchemy import text
 
 from db.alerts import Alerts
 from db.services import Services
@@ -24,6 +25,7 @@ from engine.adapters.webhook import Webhook
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
 from engine.bootstrap import Engine
+from engine.domain import Spooled, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.notice import Notice, Told
 from engine.outage import SHORTEST, Outage
@@ -190,6 +192,40 @@ def test_one_outage_is_one_alert_told_once_and_resolved_once(postgres, console_s
     finally:
         proxy.set("ok")
         engine.close()
+
+
+def test_a_database_that_answers_and_stores_nothing_is_an_outage(console_settings, databases, receiver: Receiver) -> None:  # noqa: ANN001
+    now = [datetime.now(UTC)]
+    given = console_settings.model_copy(update={"alert_webhook_url": SecretStr(f"{receiver.url}/hook")})
+    name, beside = databases.name(given.postgres_url), connect(given.postgres_url)
+    engine = bootstrap.build(given, log_stream=None, clock=lambda: now[0], chance=random.Random(1))
+    outage, gate = engine.watch.lookout.outage, engine.services._breakers["database"]
+
+    def read_only(how: str) -> None:
+        with beside.begin() as connection:
+            connection.execute(text(f"alter database {name} {how}"))
+            connection.execute(text("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"))
+
+    try:
+        for worker in (engine.watch.upkeep, engine.watch.notices, engine.watch.lookout, engine.drainer):
+            worker.close()
+        read_only("set default_transaction_read_only = on")
+        gate.probe_now()
+        assert isinstance(engine.router.route(TicketDraft(body="where is my parcel")), Spooled)
+        gate.succeeded()
+        for _ in range(4):
+            assert not engine.health.ready()
+            outage.look()
+            now[0] += timedelta(seconds=15)
+        assert told_by(receiver) == ["[CRITICAL"]
+        read_only("reset default_transaction_read_only")
+        while not engine.health.ready():
+            gate.probe_now()
+        outage.look()
+        assert told_by(receiver) == ["[CRITICAL", "[RESOLVED"]
+    finally:
+        engine.close()
+        beside.dispose()
 
 
 def over(minutes: int, *, since: int = 0, instance: str = "host:1", heard: str = "webhook", missed: str = "") -> Told:
