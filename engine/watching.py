@@ -58,6 +58,7 @@ def telemetry(settings: Settings, stream: TextIO | None) -> tuple[Telemetry, Met
     """Everything that hears of decisions and events, as one."""
     log = DecisionLog(settings.routing_log_path, stream=stream)
     metrics = Metrics(multiprocess_dir=settings.prometheus_multiproc_dir)
+    metrics.on_render(lambda: metrics.lines_lost(log.lost))
     sinks: list[Sink] = [log, metrics]
     closing = [log.close, metrics.close]
     if settings.cloudwatch_access_key is not None:

@@ -33,7 +33,7 @@ NEVER = frozenset({"text", "body", "subject_text", "customer_ref", "query", "pro
 # Made by the engine itself; an id may look like a phone number.
 MADE_HERE = frozenset({"ticket_id", "hash"})
 # Something is lost or broken until a person looks at it; and: something did not go as it should, and the console went on.
-ERRORS = frozenset({"database_outage", "model_unreadable", "spool_records_broken", "spooled_ticket_refused", "upkeep_failed"})
+ERRORS = frozenset({"database_outage", "log_lines_lost", "model_unreadable", "spool_records_broken", "spooled_ticket_refused", "upkeep_failed"})
 WARNINGS = frozenset({
     "alert_opened", "embedded_servers_started", "index_not_configured", "notice_failed", "rate_limit_unchecked",
     "service_unavailable", "sign_in_refused", "spooled_tickets_left",
@@ -51,6 +51,7 @@ class DecisionLog:
         self._stream = stream
         self._file = RotatingLines(path, max_bytes=max_bytes, backups=backups) if path is not None else None
         self._silent = stream is None and path is None
+        self._losing = False
         # What every line says is encoded once, and the part of a time that is the same for a second once a second: a line
         # is written by code that left the processor's caches while the ticket was decided, so less code is less time.
         self._same = {
@@ -109,6 +110,11 @@ class DecisionLog:
         write = self._log.error if name in ERRORS else self._log.warning if name in WARNINGS else self._log.info
         write(name, **{"event.dataset": "routing.event", **kept})
 
+    @property
+    def lost(self) -> int:
+        """How many lines the file has not taken since the start."""
+        return 0 if self._file is None else self._file.lost
+
     def close(self) -> None:
         """Flush and close."""
         with suppress(OSError, ValueError):
@@ -125,8 +131,12 @@ class DecisionLog:
                 self._stream.write(line + "\n")
                 # A pipe or a file is buffered in blocks otherwise: lines would come late, and be lost with a killed process.
                 self._stream.flush()
-        if self._file is not None:
-            self._file.write(line)
+        if self._file is None or self._file.write(line):
+            self._losing = False
+        elif not self._losing:
+            # Once, until the file takes lines again; this line is for the stream alone.
+            self._losing = True
+            DecisionLog(stream=self._stream).event("log_lines_lost", lines=self.lost)
 
     def _line(self, _: Any, level: str, fields: dict[str, Any]) -> str:
         name = _ENCODER.encode(fields.pop("event"))

@@ -87,6 +87,7 @@ class Metrics:
         self.retries = counter("service_retries", "Calls of a service that were tried again.", "service")
         self.refusals = counter("service_refusals", "Calls of a service that were not made because its breaker was open.", "service")
         self.breaker = gauge("service_breaker_state", "0 closed, 1 half open, 2 open: not asked for the time being.", "service")
+        self.log_lines_lost = counter("log_lines_lost", "Lines of the decision log that its file did not take.")
         self.events = counter("events", "Lines of the decision log that are not decisions.", "event")
         self.hit_ratio = read("hit_ratio", "Share of decisions of the last hour answered from earlier tickets.")
         self.false_hit_ratio = read("false_hit_ratio", "Share of the cache hits of the last 7 days that were wrong, estimated from labels.")
@@ -129,6 +130,7 @@ class Metrics:
         self.cost = counter("language_model_cost_dollars", "What these tokens cost at the configured prices, in US dollars.")
         self._last: dict[str, tuple[int, int, int, int]] = {}
         self._used = Usage()
+        self._lost = 0
         # Looking a series up by its labels takes longer than counting in it.
         self._counted = _Kept(lambda key: self.decisions.labels(*key))
         self._of_method = _Kept(lambda method: (self.processing.labels(method), self.confidence.labels(method)))
@@ -186,6 +188,11 @@ class Metrics:
         self.cost.inc(max(0.0, usage.cost - before.cost))
         for reason, number in usage.unusable.items():
             self.unusable.labels(reason).inc(number - before.unusable.get(reason, 0))
+
+    def lines_lost(self, total: int) -> None:
+        """Take over what the decision log has counted since the last time."""
+        before, self._lost = self._lost, total
+        self.log_lines_lost.inc(total - before)
 
     def set_figures(self, figures: Mapping[str, Reading]) -> None:
         """Figures read from the database; one that is missing is shown as NaN, not as 0, with a sample of 0."""

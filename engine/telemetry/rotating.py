@@ -1,10 +1,12 @@
 """A file of lines that several processes append to and that is turned over when it is full."""
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from engine.errors import ConfigurationError
@@ -17,7 +19,8 @@ class RotatingLines:
 
     A line is one write to a file opened for appending, so lines of several processes never mix. Which process turns the
     file over is settled by a lock; the others notice within a second that their file has another name and open the new one.
-    A disk that is full costs lines, never an exception: `lost` counts them.
+    Where it cannot be turned over, the lines go on into the file that is open. A disk that is full costs lines, never an
+    exception: `lost` counts them.
     Raises ConfigurationError when the file cannot be opened at the start.
     """
 
@@ -27,6 +30,7 @@ class RotatingLines:
         self._backups = backups
         self._lock = threading.Lock()
         self._looked = 0.0
+        self._torn = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = self._open()
@@ -36,17 +40,22 @@ class RotatingLines:
             ) from error
         self.lost = 0
 
-    def write(self, line: str) -> None:
-        """Append one line; the line break is added here."""
+    def write(self, line: str) -> bool:
+        """Append one line; the line break is added here. False when it was lost."""
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         with self._lock:
             try:
+                if self._fd < 0:
+                    raise OSError(errno.EBADF, "the log is closed")
                 if self._size + len(data) > self._max_bytes or time.monotonic() - self._looked > _LOOK_EVERY:
-                    self._turn_over(len(data))
-                os.write(self._fd, data)
-                self._size += len(data)
+                    self._looked = time.monotonic()
+                    with suppress(OSError):
+                        self._turn_over(len(data))
+                self._append(data)
             except OSError:
                 self.lost += 1
+                return False
+        return True
 
     def close(self) -> None:
         """Close the file; what is written later is lost."""
@@ -54,6 +63,15 @@ class RotatingLines:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
+
+    def _append(self, data: bytes) -> None:
+        """All of it. What a full disk has cut off ends there, so that the next line begins one of its own."""
+        rest = b"\n" + data if self._torn else data
+        while rest:
+            written = os.write(self._fd, rest)
+            self._size += written
+            rest = rest[written:]
+            self._torn = bool(rest)
 
     def _open(self) -> int:
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -66,18 +84,21 @@ class RotatingLines:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not self._same_file():
                 # Somebody else turned it over.
-                os.close(self._fd)
-                self._fd = self._open()
+                self._open_anew()
             self._size = os.fstat(self._fd).st_size
-            self._looked = time.monotonic()
             if self._size == 0 or self._size + more <= self._max_bytes:
                 return
             for number in range(self._backups, 0, -1):
                 older = self._path if number == 1 else Path(f"{self._path}.{number - 1}")
                 if older.exists():
                     os.replace(older, f"{self._path}.{number}")
-            os.close(self._fd)
-            self._fd = self._open()
+            self._open_anew()
+
+    def _open_anew(self) -> None:
+        # Where the new one cannot be opened, the old one stays: the number of a closed file is soon that of somebody else's.
+        old, self._fd = self._fd, self._open()
+        self._torn = False
+        os.close(old)
 
     def _same_file(self) -> bool:
         try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from engine.bootstrap import Engine
 from engine.domain import TicketDraft
 from engine.outcome import Outcome
+from engine.telemetry import rotating
 from engine.telemetry.log import DecisionLog
 from tests.made_up import SECRET, decision, ticket
 
@@ -84,3 +86,63 @@ def test_a_closed_terminal_and_a_full_disk_do_not_end_a_ticket(tmp_path: Path) -
     log._file.close()
     log.decision(ticket(), decision())
     assert log._file.lost == 1
+
+
+def test_a_full_disk_costs_lines_says_so_where_it_can_and_the_line_after_it_is_whole(tmp_path: Path) -> None:
+    path, seen = tmp_path / "x.log", io.StringIO()
+    log = DecisionLog(path, stream=seen)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        for number in range(10):
+            log.event("something", number=number)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.stat().st_size == 1000
+    shown = lines(seen.getvalue())
+    told = [line for line in shown if line["event_type"] == "log_lines_lost"]
+    assert [line["log.level"] for line in told] == ["error"]
+    assert [line["number"] for line in shown if line not in told] == list(range(10))
+    log.event("something", number=10)
+    whole = path.read_text().splitlines()
+    assert json.loads(whole.pop())["number"] == 10
+    with pytest.raises(ValueError, match="Unterminated|delimiter|Expecting"):
+        json.loads(whole.pop())
+    kept = [json.loads(line)["number"] for line in whole]
+    assert kept == list(range(len(kept)))
+    assert log.lost == 10 - len(kept)
+    log.close()
+
+
+def test_lines_that_the_file_did_not_take_are_counted_at_metrics(tmp_path: Path, build: Callable[..., Engine]) -> None:
+    (tmp_path / "x.log").symlink_to("/dev/full")
+    engine = build(settings={"routing_log_path": tmp_path / "x.log"}, working=False)
+    engine.log.event("something")
+    assert "routing_log_lines_lost_total 1.0" in engine.watch.metrics.render().decode()
+
+
+@pytest.mark.parametrize("in_the_way", ["x.log", "x.log.lock"])
+def test_where_the_file_cannot_be_turned_over_lines_go_on_into_it_and_into_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_the_way: str,
+) -> None:
+    monkeypatch.setattr(rotating, "_LOOK_EVERY", 0.0)
+    path = tmp_path / "x.log"
+    log = DecisionLog(path, stream=None)
+    log.event("something", number=0)
+    there = path
+    if in_the_way == "x.log":
+        there = path.rename(tmp_path / "moved.log")
+    (tmp_path / in_the_way).unlink(missing_ok=True)
+    (tmp_path / in_the_way).mkdir()
+    others = [open(tmp_path / f"other{number}", "w") for number in range(3)]
+    for number in (1, 2):
+        log.event("something", number=number)
+    for file in others:
+        file.write("theirs")
+        file.close()
+    assert [line["number"] for line in lines(there.read_text())] == [0, 1, 2]
+    assert {Path(file.name).read_text() for file in others} == {"theirs"}
+    (tmp_path / in_the_way).rmdir()
+    log.event("something", number=3)
+    assert lines(path.read_text())[-1]["number"] == 3
+    log.close()
