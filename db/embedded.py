@@ -241,7 +241,7 @@ class EmbeddedServers:
         with suppress(OSError, psutil.NoSuchProcess, redis.RedisError):
             with redis.Redis.from_url(self.redis_url, socket_timeout=2) as client:
                 with suppress(redis.ConnectionError):
-                    client.shutdown(save=True)
+                    client.shutdown(save=True, force=True)  # it would go on alone where a full disk takes no copy
             with suppress(psutil.TimeoutExpired):
                 process.wait(5)
 
@@ -265,11 +265,11 @@ def _heard() -> Iterator[list[str]]:
 
 def _configure(path: Path) -> None:
     """Add our settings to the server's file, once; what an operator writes below them wins."""
-    # A commit writes and waits in one call instead of two, as safely: 0.05 to 0.1 ms less for every ticket.
-    line = "wal_sync_method = open_datasync\n"
-    if sys.platform == "linux" and line not in path.read_text():
+    # Its log is to hold no ticket's words: no refused statement, no row. On Linux a commit writes and waits in one call: 0.05 to 0.1 ms less.
+    lines = ["log_min_error_statement = panic\n", "log_error_verbosity = terse\n", *["wal_sync_method = open_datasync\n"] * (sys.platform == "linux")]
+    if missing := "".join(line for line in lines if line not in path.read_text()):
         with open(path, "a") as file:
-            file.write(f"\n# Set by the console.\n{line}")
+            file.write(f"\n# Set by the console.\n{missing}")
 
 
 def _postmaster(pgdata: Path) -> psutil.Process | None:

@@ -71,7 +71,11 @@ class Spool:
 
     def _once(self, number: int) -> int:
         if number and self._counting is None:
-            fd = os.open(self._folder / "count.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fd = os.open(self._folder / "count.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            except OSError:
+                # On a disk that takes nothing more each process counts: twice is better than not at all.
+                return number
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

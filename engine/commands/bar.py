@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from engine.errors import ServiceUnavailable
+
 # Seconds between two looks at a file that grows.
 LOOK = 0.5
 
@@ -16,7 +18,8 @@ LOOK = 0.5
 def bar(unit: str, *, resumed: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, as a `progress(done, total)` function.
 
-    What is `resumed` when it is run again says so when it is interrupted, with how far it came, as the KeyboardInterrupt's text.
+    What is `resumed` when it is run again says so when it is interrupted or a service is away, with how far it came, as the text of
+    the KeyboardInterrupt or ServiceUnavailable.
     """
     # What is refused at once leaves one line, without a bar in front of it.
     with tqdm(unit=f" {unit}", leave=False, delay=0.5) as shown:
@@ -26,11 +29,14 @@ def bar(unit: str, *, resumed: bool = False) -> Iterator[Callable[[int, int], No
 
         try:
             yield progress
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ServiceUnavailable) as error:
             if not resumed:
                 raise
             far = f"after {shown.n:,} of {shown.total:,} {unit}" if shown.total else f"before the first {unit}"
-            raise KeyboardInterrupt(f"{far}; run it again, it goes on there") from None
+            again = f"{far}; run it again, it goes on there"
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(again) from None
+            raise ServiceUnavailable(error.service, f"{error.reason.rstrip('. ')}. It stopped {again}") from error
 
 
 @contextmanager

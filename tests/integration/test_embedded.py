@@ -13,6 +13,7 @@ import psutil
 import pytest
 import redis
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from db.embedded import EmbeddedServers
 from engine import bootstrap, settings
@@ -60,6 +61,28 @@ def child(folder: Path) -> subprocess.Popen[str]:
 
 def leave(process: subprocess.Popen[str]) -> None:
     process.communicate("\n", timeout=120)
+
+
+def test_what_postgres_refuses_is_in_its_log_without_the_words(folder: Path) -> None:
+    """Also where the folder is from before that was so."""
+    servers = EmbeddedServers(folder).start()
+    servers.close()
+    settings_file = servers.postgres_folder / "postgresql.conf"
+    own = settings_file.read_text()
+    settings_file.write_text(own.replace("log_min_error_statement = panic\n", "").replace("log_error_verbosity = terse\n", ""))
+    servers.start()
+    engine = create_engine(servers.postgres_url)
+    try:
+        with pytest.raises(DBAPIError), engine.begin() as connection:
+            connection.execute(text("create temp table t (body text not null, n int not null)"))
+            connection.execute(text("insert into t values ('my marimba', null)"))
+    finally:
+        engine.dispose()
+        servers.close()
+    said = (servers.postgres_folder / "log").read_text()
+    assert "violates not-null constraint" in said
+    assert "marimba" not in said
+    assert settings_file.read_text().count("log_error_verbosity = terse\n") == 1
 
 
 def test_two_processes_share_the_servers_and_the_last_one_stops_them(folder: Path) -> None:
@@ -211,6 +234,15 @@ def test_what_has_ended_is_kept_and_what_runs_is_left_alone(folder: Path, progra
     with redis.Redis.from_url(servers.redis_url) as client:
         assert client.ping()
     servers.close()
+
+
+def test_a_cache_that_cannot_be_copied_to_the_disk_ends_all_the_same(folder: Path) -> None:
+    servers = EmbeddedServers(folder, postgres=False).start()
+    in_the_way = folder / "valkey" / "dump.rdb"
+    in_the_way.mkdir()
+    servers.close()
+    assert not running(folder)
+    in_the_way.rmdir()
 
 
 def test_a_cache_that_says_nothing_is_not_started_twice(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How large a file is that something else writes: told to who watches, and to nobody else."""
+"""How far a command is: a file that something else writes, told to who watches, and what stopped before its end."""
 from __future__ import annotations
 
 import io
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.commands import bar
+from engine.errors import ServiceUnavailable
 
 
 class Screen(io.StringIO):
@@ -41,3 +42,18 @@ def test_a_growing_file_is_told_of_where_somebody_watches(tmp_path: Path, monkey
 def test_what_fails_meanwhile_is_not_hidden(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), bar.growing(tmp_path / "x.dump"):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("done", "said"), [(120, "after 120 of 1,500 tickets"), (None, "before the first tickets")])
+def test_what_goes_on_when_it_is_run_again_says_how_far_it_came_when_a_service_is_away(done: int | None, said: str) -> None:
+    with pytest.raises(ServiceUnavailable) as caught, bar.bar("tickets", resumed=True) as progress:
+        if done is not None:
+            progress(done, 1500)
+        raise ServiceUnavailable("database", "the connection was lost")
+    assert str(caught.value) == f"database is not available: the connection was lost. It stopped {said}; run it again, it goes on there"
+
+
+def test_what_does_not_go_on_there_does_not_say_so() -> None:
+    with pytest.raises(ServiceUnavailable, match="lost$"), bar.bar("exemplars") as progress:
+        progress(1, 2)
+        raise ServiceUnavailable("database", "the connection was lost")

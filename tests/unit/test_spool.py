@@ -270,6 +270,12 @@ def test_new_ids_are_the_same_when_it_is_done_again(spool: Spool) -> None:
     assert len(set(given[0])) == 3 and all(len(id_) <= 64 for id_ in given[0])
 
 
+def test_on_a_disk_that_takes_nothing_more_what_waits_is_counted_all_the_same(spool: Spool, tmp_path: Path) -> None:
+    spool.keep(ticket(1))
+    (tmp_path / "spool" / "count.lock").mkdir()
+    assert spool.share() == 1
+
+
 def test_of_two_spools_of_one_folder_one_counts_what_is_set_aside(spool: Spool, tmp_path: Path) -> None:
     other = Spool(tmp_path / "spool")
     assert spool.set_aside_share() == other.set_aside_share() == 0
