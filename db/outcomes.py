@@ -200,7 +200,8 @@ def _label_of(row: Row) -> Outcome:
     hours, stars = row.resolution_time_hours, row.customer_satisfaction
     return Outcome(
         ticket_id=row.ticket_id, department=row.actual_outcome, labelled_by=row.reviewed_by or "",
-        resolution_hours=None if hours is None else float(hours), satisfaction=None if stars is None else int(stars),
+        # Two decimals are kept: a few seconds are 0.00, which no label may say.
+        resolution_hours=float(hours) if hours else None, satisfaction=None if stars is None else int(stars),
     )
 
 

@@ -184,7 +184,12 @@ class Service:
                 self._places.release()
                 outcome.done.set()
 
-        threading.Thread(target=run, name=f"{self.name}-call", daemon=True).start()
+        try:
+            threading.Thread(target=run, name=f"{self.name}-call", daemon=True).start()
+        except RuntimeError as error:
+            # The machine gives no more threads now; the place is there for when it does.
+            self._places.release()
+            raise _NoPlace(self.name, "no thread for the call could be started") from error
         if not outcome.done.wait(seconds):
             raise DeadlineExceeded(self.name, f"no answer within {seconds:.1f} s")
         if outcome.error is not None:
@@ -193,4 +198,4 @@ class Service:
 
 
 class _NoPlace(ServiceUnavailable):
-    """Every place of the bulkhead is taken."""
+    """Every place of the bulkhead is taken, or there is no thread for one."""

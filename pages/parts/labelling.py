@@ -140,7 +140,7 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
         # What an earlier label said stands there, so that correcting the department does not take it away.
         hours, stars = row.resolution_time_hours, row.customer_satisfaction
         one_.number_input(
-            "Resolution time (hours)", min_value=0.0, max_value=8760.0, value=None if hours is None else float(hours), step=0.5, key=f"hours_{id_}",
+            "Resolution time (hours)", min_value=0.0, max_value=8760.0, value=float(hours) if hours else None, step=0.5, key=f"hours_{id_}",
             help="More than 0; leave it empty if it is not known",
         )
         two.markdown("Customer's satisfaction")

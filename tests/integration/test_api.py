@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from db.session import connect, writing
 from engine.access import API, TABLE, Permission, Role
+from engine.domain import Origin, TicketDraft
 from tests.serving import Served
 
 HOSTILE = json.loads((Path(__file__).resolve().parents[1] / "data" / "hostile_texts.json").read_text())
@@ -144,6 +145,40 @@ def test_an_overrule_says_that_a_label_stands_and_that_a_department_is_retired(s
     assert answer.status_code == 422 and "'Old Desk' is retired" in answer.text
 
 
+def test_a_label_is_kept_with_all_that_was_sent_and_numbers_are_numbers(served: Served, tokens: dict[Role, str]) -> None:
+    supervisor = Client(served, tokens[Role.SUPERVISOR])
+    ticket_id = supervisor("POST", "/api/v1/tickets", {"body": "the parcel was left with a neighbour"}).json()["ticket_id"]
+    department = supervisor("GET", "/api/v1/departments").json()["departments"][0]["name"]
+    label = {"ticket_id": ticket_id, "department": department}
+    for wrong in ({"resolution_hours": True}, {"satisfaction": True}, {"satisfaction": 4.5}, {"resolution_hours": "1"}):
+        assert supervisor("POST", "/api/v1/outcomes", {**label, **wrong}).status_code == 422, wrong
+    given = {"resolution_hours": 1.5, "satisfaction": 4, "note": "called back"}
+    assert supervisor("POST", "/api/v1/outcomes", {**label, **given}).status_code == 201
+    database = connect(served.settings.postgres_url)
+    try:
+        with writing(database) as connection:
+            row = connection.execute(text("select * from outcomes where ticket_id = :id"), {"id": ticket_id}).one()
+    finally:
+        database.dispose()
+    assert (row.resolution_time_hours, row.customer_satisfaction, row.note, row.labelled_by) == (1.5, 4, "called back", "supervisor")
+    assert served.engine.decisions.find(ticket_id)[0].origin is Origin.API
+
+
+def test_the_figures_leave_demo_tickets_out(served: Served, tokens: dict[Role, str]) -> None:
+    manager = Client(served, tokens[Role.MANAGER])
+    before = manager("GET", "/api/v1/figures").json()["n"]
+    served.engine.router.route(TicketDraft(body="a ticket of the demo, which nobody has sent", origin=Origin.DEMO))
+    assert manager("GET", "/api/v1/figures").json()["n"] == before
+    manager("POST", "/api/v1/tickets", {"body": "a ticket that somebody has sent"})
+    assert manager("GET", "/api/v1/figures").json()["n"] == before + 1
+
+
+@pytest.mark.parametrize(("path", "most"), [("/api/v1/tickets?limit=", 200), ("/api/v1/audit?limit=", 1000), ("/api/v1/figures?hours=", 8784)])
+def test_lists_and_times_have_their_bounds(served: Served, tokens: dict[Role, str], path: str, most: int) -> None:
+    admin = Client(served, tokens[Role.ADMIN])
+    assert [admin("GET", f"{path}{number}").status_code for number in (0, 1, most, most + 1)] == [422, 200, 200, 422]
+
+
 def test_a_decision_comes_back_and_can_be_read_again(served: Served, tokens: dict[Role, str]) -> None:
     client = Client(served, tokens[Role.AGENT])
     made = client("POST", "/api/v1/tickets", {"body": "you took the money twice for my october bill", "channel": "email"})
@@ -201,6 +236,19 @@ def test_limits_say_when_to_come_back(served: Served) -> None:
         if answer.status_code == 429:
             break
     assert answer.status_code == 429 and 1 <= int(answer.headers["retry-after"]) <= 60
+
+
+def test_tickets_are_limited_by_user_whichever_of_the_tokens_sends_them(served: Served) -> None:
+    user, _ = served.engine.accounts.add("sends-much", role=Role.AGENT, by="test", password="green-river-table-9", must_change=False)
+    one, other = (served.engine.tokens.make(user, name="m", scopes=["submit"], by="test") for _ in range(2))
+    for token in (one, other, one, other):
+        served.engine.limits._counter.add(f"submit:{user.name}:{int(served.engine.limits._clock().timestamp() // 60)}", amount=600, seconds=120)
+        answer = Client(served, token)("POST", "/api/v1/tickets", {"body": "one ticket too many"})
+        # Unless a minute has begun in between.
+        if token == other and answer.status_code == 429:
+            break
+    assert answer.status_code == 429 and 1 <= int(answer.headers["retry-after"]) <= 60
+    assert Client(served, other)("GET", "/api/v1/departments").status_code == 200
 
 
 def test_injection_strings_change_no_row_and_never_fail(served: Served, tokens: dict[Role, str]) -> None:

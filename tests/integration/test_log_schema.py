@@ -76,6 +76,7 @@ def test_the_file_turns_over_and_two_writers_lose_no_line(tmp_path: Path) -> Non
     files = [file for file in path.parent.iterdir() if not file.name.endswith(".lock")]
     found = [line for file in files for line in lines(file.read_text())]
     assert len(files) > 3
+    assert not any(file.stat().st_mode & 0o007 for file in files), "the log is nobody else's to read"
     assert sorted((line["event_type"], line["number"]) for line in found) == sorted((n, i) for n in ("one", "two") for i in range(300))
 
 

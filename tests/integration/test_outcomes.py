@@ -32,3 +32,12 @@ def test_accuracy_equals_a_recount_after_concurrent_labels_and_corrections(conso
     assert kept == counted
     for row in store.accuracy():
         assert abs(float(row.accuracy_rate) - row.correct_predictions / row.total_predictions) < 5e-5
+
+
+def test_a_label_after_a_few_seconds_can_be_corrected(console) -> None:
+    """Its hours are kept with two decimals, which are none then."""
+    made = console.router.route(TicketDraft(body=TEXTS[0]))
+    for department in (made.department, "Complaints"):
+        console.router.review(Outcome(ticket_id=made.ticket_id, department=department, labelled_by="sue", resolution_hours=0.001))
+    (row,) = console.decisions.rows([made.ticket_id])
+    assert row.actual_outcome == "Complaints"

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from db import retention
-from db.session import connect
+from db.session import connect, reading
 from engine import imports
 from engine.bootstrap import Engine
 from engine.domain import Channel, Priority, Ticket, TicketDraft
@@ -30,12 +30,19 @@ def everything(engine: Engine) -> str:
     return "\n".join(rows)
 
 
+def vectors(console: Engine, ticket_id: str) -> int:
+    query = "select count(*) from exemplar_vectors v join exemplars e on e.id = v.exemplar_id where e.ticket_id = :id"
+    with reading(console.decisions._engine) as connection:
+        return connection.execute(text(query), {"id": ticket_id}).scalar_one()
+
+
 def test_texts_older_than_the_limit_go_and_statistics_stay(console: Engine) -> None:
     old = console.router.route(TicketDraft(body=f"my {WORD} parcel is lost", subject=WORD, customer_ref=f"C-{WORD}", created_by="ann"))
     other = next(d.name for d in console.taxonomy.departments() if d.name != old.department)
     console.router.overrule(Overrule(ticket_id=old.ticket_id, department=other, by="ann", reason=WORD))
     console.router.review(Outcome(ticket_id=old.ticket_id, department=other, labelled_by="sue", note=WORD))
     assert WORD in everything(console)
+    assert vectors(console, old.ticket_id) == 1
     accuracy, exemplars = console.outcomes.accuracy(), console.exemplars.count()
     now = datetime.now(UTC)
     assert console.retention.purge(before=now - timedelta(days=1), now=now) == 0
@@ -43,6 +50,7 @@ def test_texts_older_than_the_limit_go_and_statistics_stay(console: Engine) -> N
     assert console.retention.purge(before=now + timedelta(seconds=1), now=now) == 1
     assert console.retention.purge(before=now + timedelta(seconds=1), now=now) == 0
     assert WORD not in everything(console)
+    assert vectors(console, old.ticket_id) == 0, "much of a text can be read out of its vector"
     assert [tuple(row) for row in console.outcomes.accuracy()] == [tuple(row) for row in accuracy]
     assert console.exemplars.count() == exemplars - 1
     ticket, decision = console.decisions.find(old.ticket_id)

@@ -82,6 +82,7 @@ def test_decisions_hits_labels_and_services_are_counted() -> None:
     assert value(metrics, "routing_stage_seconds_count", stage="store", method="learned") == 1
     assert value(metrics, "routing_service_calls_total", service="index") == 7
     assert value(metrics, "routing_service_retries_total", service="index") == 2
+    assert value(metrics, "routing_stage_seconds_sum", stage="store", method="learned") == 0.001
     assert value(metrics, "routing_service_breaker_state", service="index") == 2
     assert value(metrics, "routing_hit_ratio") == 0.4
     assert value(metrics, "routing_false_hit_ratio") != value(metrics, "routing_false_hit_ratio"), "unknown is NaN, not 0"
@@ -152,6 +153,15 @@ def test_a_broken_sink_loses_no_ticket_and_no_other_sink() -> None:
     telemetry.event("ticket_spooled")
     assert telemetry.failures == 2
     assert value(metrics, "routing_decisions_total") == value(metrics, "routing_spooled_tickets_total") == 1
+
+
+def test_what_services_were_asked_is_counted_once_however_often_it_is_read() -> None:
+    metrics = used()
+    for _ in range(2):
+        metrics.services({"index": ServiceState(service="index", circuit=Circuit.CLOSED, calls=9, failures=4, refused=6, retries=2, last_error="",
+                                                last_error_at=None, retry_in=0.0)})
+    counted = {name: value(metrics, f"routing_service_{name}_total", service="index") for name in ("calls", "errors", "refusals", "retries")}
+    assert counted == {"calls": 9, "errors": 4, "refusals": 6, "retries": 2}
 
 
 def test_several_processes_add_up(tmp_path: Path) -> None:

@@ -103,6 +103,31 @@ def test_a_breaker_opens_after_failures_in_a_row_probes_once_and_closes() -> Non
     assert door.state().refused == 1
 
 
+def test_failures_with_an_answer_in_between_are_not_in_a_row() -> None:
+    door = service(Time(), Limits(), failures=3)
+    for _ in range(5):
+        with pytest.raises(ServiceUnavailable):
+            door.call(failing(FOR_GOOD))
+        assert door.call(lambda _: 1) == 1
+    assert door.state().circuit is Circuit.CLOSED
+
+
+def test_a_probe_that_finds_no_place_or_meets_an_error_of_the_caller_is_not_the_last_one() -> None:
+    time = Time()
+    door = service(time, Limits(at_once=1), failures=1, pause=1.0)
+    with pytest.raises(ServiceUnavailable):
+        door.call(failing(FOR_GOOD))
+    time.now += 2
+    door._places.acquire()
+    with pytest.raises(ServiceUnavailable, match="under way"):
+        door.call(lambda _: 1)
+    door._places.release()
+    time.now += 3
+    with pytest.raises(KeyError):
+        door.call(failing(KeyError("bug")))
+    assert door.call(lambda _: 1) == 1
+
+
 def test_each_failed_probe_doubles_the_pause_up_to_the_longest() -> None:
     time = Time()
     one = breaker(time, failures=1, pause=1.0, longest=5.0)
@@ -114,6 +139,11 @@ def test_each_failed_probe_doubles_the_pause_up_to_the_longest() -> None:
         time.now += pauses[-1] + 0.01
     for pause, wanted in zip(pauses, (1, 2, 4, 5, 5), strict=True):
         assert 0.8 * wanted <= pause <= 1.2 * wanted
+    one.before()
+    one.succeeded()
+    one.before()
+    one.failed(FOR_GOOD)
+    assert one.state().retry_in <= 1.2, "after an answer it begins anew"
 
 
 def test_only_one_caller_probes_while_the_others_are_refused() -> None:
@@ -174,6 +204,19 @@ def test_a_hanging_call_ends_for_its_caller_and_keeps_its_place_until_it_is_over
             break
         except ServiceUnavailable:
             continue
+
+
+def test_a_machine_that_gives_no_thread_takes_no_place_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    door = service(Time(), Limits(at_once=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(ServiceUnavailable, match="no thread"):
+            door.call(lambda _: 1)
+    assert door.call(lambda _: 1) == 1
+    assert door.state().circuit is Circuit.CLOSED
 
 
 def test_the_breakers_counters_add_up_under_many_threads() -> None:

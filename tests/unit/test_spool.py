@@ -29,7 +29,7 @@ from engine.errors import NotAccepted
 from engine.spool import Spool
 spool = Spool(Path(sys.argv[1]))
 if sys.argv[3] != "0":
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 number = 0
 while True:
     ticket = Ticket(
@@ -42,6 +42,7 @@ while True:
     except NotAccepted as error:
         print("refused", str(error), flush=True)
         sys.stdin.readline()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     number += 1
 """
 
@@ -197,6 +198,36 @@ def test_a_full_disk_refuses_the_ticket_says_so_and_keeps_the_earlier_ones(spool
     assert kept
 
 
+def test_what_is_kept_when_the_disk_has_room_again_stands_apart_from_what_was_refused(spool: Spool, tmp_path: Path) -> None:
+    process = child(tmp_path / "spool", "A", limit=2000)
+    while not process.stdout.readline().startswith("refused"):
+        pass
+    process.stdin.write("\n")
+    process.stdin.flush()
+    kept = process.stdout.readline().split()[1]
+    process.kill()
+    process.communicate()
+    assert kept in [one.id for one in drained(spool)]
+    assert len(spool.set_aside) == 0
+
+
+def test_a_ticket_and_the_name_of_its_file_are_on_the_disk_before_anybody_is_told(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, fsync = [], os.fsync
+
+    def seen(fd: int) -> None:
+        fsync(fd)
+        there.append((os.fstat(fd).st_ino, os.fstat(fd).st_size))
+
+    monkeypatch.setattr(os, "fsync", seen)
+    for number in range(2):
+        spool.keep(ticket(number))
+        (segment,) = (tmp_path / "spool").glob("*.spool")
+        assert there[-1] == (segment.stat().st_ino, segment.stat().st_size)
+    assert there[0][0] == (tmp_path / "spool").stat().st_ino
+
+
 def test_a_folder_that_cannot_be_made_refuses_the_ticket(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(NotAccepted, match="NOT accepted"):
@@ -222,6 +253,17 @@ def test_what_stays_behind_is_all_that_is_left_of_a_segment_and_its_broken_recor
     (kept,) = (tmp_path / "spool" / "refused").iterdir()
     assert kept.suffix == ".torn", "nothing half-written lies about"
     assert [(record.reason, record.file) for record in spool.set_aside.records()] == [("torn or altered", kept.name)]
+
+
+def test_broken_records_are_set_aside_once_also_when_every_ticket_stays_behind(spool: Spool, tmp_path: Path) -> None:
+    for number in range(2):
+        spool.keep(ticket(number))
+    spool.close()
+    (segment,) = (tmp_path / "spool").glob("*.spool")
+    segment.write_bytes(segment.read_bytes().replace(b"T-1", b"T-9"))
+    with spool.draining() as [path]:
+        spool.remove(path, but=[ticket(0)])
+        assert spool.read(path) == ([ticket(0)], [])
 
 
 @pytest.mark.parametrize("name", ["copy of 0000000001-77-ab.spool", ".spool", "²-1-ab.spool", "0000000007.spool"])
