@@ -17,7 +17,10 @@ TICKET_SHAPE = "insert into tickets (id, body, channel, priority, fingerprint, o
 DECISION_SHAPE = """insert into routing_history (ticket_id, department, confidence, method, created_at, actual_outcome, raw_score,
     automation, source, reason, alternatives, evidence, timings, total_ms, versions, policy, degraded_by, channel, demo,
     audit_department, review_probability, review_wanted)"""
-INDEXES = ("ix_routing_history_created_at", "ix_routing_history_department", "ix_routing_history_waiting", "ix_routing_history_reviewed")
+INDEXES = (
+    "ix_routing_history_created_at", "ix_routing_history_department", "ix_routing_history_waiting", "ix_routing_history_reviewed",
+    "ix_routing_history_labelled", "ix_routing_history_open",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

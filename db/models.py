@@ -104,6 +104,7 @@ routing_history = Table(
     CheckConstraint("outcome in ('confirmed', 'corrected')", name="outcome"),
     Index("ix_routing_history_created_at", "created_at"),
     Index("ix_routing_history_reviewed", "reviewed_at", postgresql_where=text("actual_outcome is not null")),
+    Index("ix_routing_history_labelled", "created_at", postgresql_where=text("review_wanted and actual_outcome is not null")),
     Index(
         "ix_routing_history_open", "created_at", postgresql_where=text("automation <> 'auto' and actual_outcome is null and chosen is null")
     ),

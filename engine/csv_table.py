@@ -45,8 +45,9 @@ def rows(content: bytes, *, columns: Sequence[str], refused: Callable[[str], Inp
     separator = fitting[0] if fitting else max(headers, key=lambda sign: len(headers[sign]))
     names = headers[separator]
     if not fitting:
-        missing = ", ".join(column for column in columns if column not in names)
-        raise refused(f"the column {missing} is missing; found {', '.join(names) or 'an empty file'}")
+        missing = [column for column in columns if column not in names]
+        which = f"column {missing[0]} is" if len(missing) == 1 else f"columns {', '.join(missing)} are"
+        raise refused(f"the {which} missing; found {', '.join(names) or 'an empty file'}")
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
         raise refused(f"the column {twice} is there twice; give each column a name of its own")

@@ -30,18 +30,20 @@ if not len(evidence):
     )
     st.stop()
 
+# Takes as long as all else here where labels are many, and is what the slider begins with.
+derived = trust.derived(comparable, policy, departments)
 trust.summary(snapshot, evidence, sampled, audits)
 left, right = st.columns(2, gap="large")
 with left:
     trust.reliability_diagram(evidence)
     trust.calibration(state.model)
 with right:
-    trust.slider(comparable, policy, volume, departments, snapshot)
+    trust.slider(comparable, policy, volume, departments, snapshot, derived)
 trust.cells(snapshot, policy)
 few = len(trust.departments_seen(evidence)) <= trust.BESIDE
 left, right = st.columns(2, gap="large") if few else (st.container(), st.container())
 with left:
     trust.confusion(evidence)
 with right:
-    trust.labels_needed(comparable, policy, departments)
+    trust.labels_needed(policy, derived)
 trust.mistakes(mistakes)

@@ -15,9 +15,8 @@ from engine.domain import Method
 from engine.errors import Conflict, ConsoleError
 from engine.intervals import wilson
 from engine.outcome import Outcome
-from engine.sanitize import remark
 from engine.standing import Standing
-from pages.parts import guard, second_click, words
+from pages.parts import guard, second_click, ticket_number, words
 
 
 
@@ -219,11 +218,8 @@ def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: 
     entered = st.text_input("Ticket number", key="looked_up", placeholder="T-20260131-7F3K9Q2M5R", on_change=_forget_refusal).strip()
     if not entered:
         return
-    number = remark(entered)
-    if shown is not None and shown.ticket_id == number:
-        st.info("It is the ticket above.", icon=":material/arrow_upward:")
-        return
     try:
+        number = ticket_number.meant(entered, engine=engine)
         found = list(engine.decisions.rows([number]))
     except ConsoleError as error:
         st.error("The ticket cannot be looked up at the moment. Nothing is lost.", icon=":material/cloud_off:")
@@ -231,6 +227,9 @@ def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: 
         return
     if not found:
         st.warning("No ticket has this number. Check it and try again.", icon=":material/search_off:")
+        return
+    if shown is not None and shown.ticket_id == number:
+        st.info("It is the ticket above.", icon=":material/arrow_upward:")
         return
     one(found[0], departments, engine=engine, operator=operator, place="_looked_up")
 
@@ -250,5 +249,5 @@ def accuracy_table(rows: Sequence[Any]) -> None:
     )
     st.caption(
         "Share that went right of n reviewed tickets, with its 95% interval. The queue over-samples doubtful tickets, so this is lower than "
-        "over all tickets."
+        "over all tickets; tickets of the demo, where there are any, count as well."
     )

@@ -12,8 +12,8 @@ import streamlit as st
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError, NotFound
 from engine.sanitize import remark
-from pages.parts import words
 from pages.parts import decision as decision_view
+from pages.parts import ticket_number, words
 from pages.parts.guard import Operator
 
 SENT_ON = "Sent on to"
@@ -114,17 +114,21 @@ def table(rows: Sequence[Any]) -> pd.DataFrame:
 
 
 def _open(own: Opened, *, engine: Engine, operator: Operator) -> None:
+    number, ticket, trouble = own.ticket_id, None, ""
+    try:
+        number = ticket_number.meant(own.ticket_id, engine=engine)
+        ticket, decision = engine.decisions.find(number)
+    except NotFound:
+        pass
+    except ConsoleError as error:
+        trouble = str(error)
     with st.container(key="opened", width=900):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            st.markdown(f"**Ticket {words.plain(own.ticket_id)}**")
+            st.markdown(f"**Ticket {words.plain(number)}**")
             st.button("Close", key="close_opened", icon=":material/close:", on_click=_close, args=(own,))
-        try:
-            ticket, decision = engine.decisions.find(own.ticket_id)
-        except NotFound:
-            ticket = None
-        except ConsoleError as error:
+        if trouble:
             st.warning("The ticket cannot be opened. Nothing is lost.", icon=":material/cloud_off:")
-            st.text(str(error))
+            st.text(trouble)
             return
         everybody = operator.may("all_tickets")
         if ticket is not None and (everybody or ticket.created_by == operator.name):

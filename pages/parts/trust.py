@@ -16,11 +16,12 @@ from engine.calibration import reliability
 from engine.domain import Method, Policy
 from engine.model import RoutingModel
 from engine.reliability import debiased_calibration_error
-from engine.risk import Basis
+from engine.risk import Basis, DepartmentThreshold
 from engine.sampled import Sampled
 from engine.tracking import Evidence
 from pages.parts import policy_form, trust_charts, words
 
+Derived = tuple[Policy, dict[str, DepartmentThreshold]]
 WARNING, GOAL = 0.85, 0.90
 BINS = 10
 # As many departments fit into half a page; more need its width for their names.
@@ -87,11 +88,20 @@ def reliability_diagram(evidence: Evidence) -> None:
     st.plotly_chart(trust_charts.reliability_diagram(bins, n=int(chosen.sum())), key="reliability")
 
 
-def slider(evidence: Evidence, policy: Policy, volume: float, departments: Sequence[str], snapshot: AccuracySnapshot) -> None:
+def derived(evidence: Evidence, policy: Policy, departments: Sequence[str]) -> Derived:
+    """The policy with thresholds for its target, or for 95% where it has none, and what each department's rests on."""
+    return policies.derived(replace(policy, target_accuracy=policy.target_accuracy or 0.95), evidence, departments)
+
+
+def slider(
+    evidence: Evidence, policy: Policy, volume: float, departments: Sequence[str], snapshot: AccuracySnapshot, begins_with: Derived
+) -> None:
     """Target accuracy -> share routed alone and expected errors a day, if a policy with that target were in force."""
-    percent = st.slider("Target accuracy of tickets routed alone", 80.0, 99.5, 100 * (policy.target_accuracy or 0.95), 0.5, format="%.1f%%", key="trust_target")
+    meant, found = begins_with
+    percent = st.slider("Target accuracy of tickets routed alone", 80.0, 99.5, 100 * meant.target_accuracy, 0.5, format="%.1f%%", key="trust_target")
     target = percent / 100
-    meant, found = policies.derived(replace(policy, target_accuracy=target), evidence, departments)
+    if target != meant.target_accuracy:
+        meant, found = derived(evidence, replace(policy, target_accuracy=target), departments)
     effect = policies.effect(meant, evidence, accuracy=snapshot)
     curve = policies.curve(meant, evidence, accuracy=snapshot)
     st.plotly_chart(trust_charts.risk_coverage(curve, target=target, chosen=effect, n=len(evidence)), key="risk")
@@ -159,19 +169,17 @@ def confusion(evidence: Evidence) -> None:
     st.plotly_chart(trust_charts.confusion(names, counts, n=len(evidence)), key="confusion")
 
 
-def labels_needed(evidence: Evidence, policy: Policy, departments: Sequence[str]) -> None:
+def labels_needed(policy: Policy, promised: Derived) -> None:
     """Which departments the labels allow a promise for, whether it is in force, and how many labels the others need."""
-    target = policy.target_accuracy or 0.95
-    _, found = policies.derived(replace(policy, target_accuracy=target), evidence, departments)
-    rows = []
-    for name, item in found.items():
+    rows, target = [], promised[0].target_accuracy
+    for name, item in promised[1].items():
         state = policy_form.needed(item) or f"can be promised{policy_form.pool(item)}"
         in_force = f"from {max(policy.departments[name].auto, policy.answers_at(name)):.4f}" if name in policy.departments else ""
         rows.append((name, item.labels, state, in_force))
     st.markdown(f"**Labels still needed** to promise {target:.1%}")
     shown = pd.DataFrame(rows, columns=["Department", "Labels", "State", "In force"])
     st.dataframe(shown if policy.target_accuracy is not None else shown.drop(columns="In force"), hide_index=True, width="stretch")
-    if any(item.basis is Basis.POOLED for item in found.values()):
+    if any(item.basis is Basis.POOLED for item in promised[1].values()):
         st.caption("“Together”: with the labels of all departments that have few, and about the tickets of these together. One without labels of "
                    "its own has shown nothing yet.")
     if policy.target_accuracy is None:

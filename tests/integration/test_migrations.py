@@ -77,6 +77,7 @@ def test_rolled_up_labels_get_their_weight_by_band_when_the_columns_come(databas
             connection.execute(text(f"alter table rollups drop column {name}"))
         connection.execute(text("alter table instances drop column services, drop column set_aside, drop column worker, drop column needs_worker"))
         connection.execute(text("alter table routing_history drop column chosen"))
+        connection.execute(text("drop index ix_routing_history_labelled"))
         connection.execute(text("insert into instances (name, seen_at, memory_share, spooled) values ('a:1', now(), 0.5, 3)"))
         connection.execute(text("update alembic_version set version_num = '0004'"))
     some(engine, 200, seed=2, first=300)

@@ -73,6 +73,17 @@ def test_a_label_on_an_overruled_ticket_that_was_not_sampled_carries_no_weight(d
     assert Reviewed(database).decisions(demo=False) == []
 
 
+def test_of_more_labels_than_are_asked_for_those_of_the_newest_decisions_count_whenever_they_were_given(database: Database) -> None:
+    """One late label of a ticket from long ago must not bring along all decisions since, whose labels are cut off."""
+    now = datetime.now(UTC)
+    (old,) = add(database, 1, first=0, actual="D1", at=now - timedelta(days=400))
+    ids = [add(database, 1, first=1 + days, actual="D1", at=now - timedelta(days=days))[0] for days in range(4)]
+    with database.begin() as connection:
+        connection.execute(text("update routing_history set reviewed_at = now() + interval '1 hour' where ticket_id = :id"), {"id": old})
+    assert [row.ticket_id for row in Reviewed(database).decisions(demo=False, limit=3)] == ids[:3]
+    assert [row.ticket_id for row in Reviewed(database).decisions(demo=False)] == [*ids, old]
+
+
 def test_the_rates_at_which_decisions_were_drawn_are_those_stored_with_each_whether_rolled_up_or_not(build: Callable[..., Engine]) -> None:
     """Under two policies and the built-in one; nobody labelled any of the tickets that went alone at the lower rate."""
     console = build(working=False)

@@ -325,6 +325,17 @@ def test_a_ticket_of_any_age_opens_by_its_number_and_of_an_agent_only_the_own(pa
     assert "No ticket of yours" not in said(page)
 
 
+def test_a_number_may_be_typed_in_small_letters_and_one_that_has_some_is_another(page: AppTest, console: Engine) -> None:
+    under(console, ASK)
+    first = send(page, console)
+    for number in ("a-1", "A-1"):
+        console.router.route(TicketDraft(body=f"where is my parcel {number}", ticket_id=number, created_by="ann"))
+    for typed, meant in ((first.lower(), first), ("a-1", "a-1"), ("A-1", "A-1")):
+        by_number(page, typed)
+        assert f"Ticket {meant}" in headed(page).replace("\\", "")
+        page.button(key="close_opened").click().run()
+
+
 def test_whoever_may_see_all_tickets_opens_each_by_its_number(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     foreign = console.router.route(TicketDraft(body=BILL, created_by="joe")).ticket_id
     open_page: Callable[[str], AppTest] = opening(console, monkeypatch, Role.SUPERVISOR, name="sue")

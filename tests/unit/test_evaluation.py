@@ -266,7 +266,7 @@ def test_rows_without_text_or_label_are_left_out_and_counted() -> None:
 
 def test_other_column_names_are_taken_and_a_missing_one_is_named_with_those_found() -> None:
     assert labelled_csv.read(b"body,dept\nhi,a\n", name="a.csv", text_column="body", label_column="dept").labels == ("a",)
-    with pytest.raises(ImportRejected, match="the column text, category is missing; found body, dept"):
+    with pytest.raises(ImportRejected, match="the columns text, category are missing; found body, dept"):
         labelled_csv.read(b"body,dept\nhi,a\n", name="a.csv")
 
 

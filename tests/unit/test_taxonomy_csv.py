@@ -54,9 +54,9 @@ def test_a_name_is_found_however_it_is_written_in_the_other_files(name: str, giv
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "the column text, department is missing; found an empty file"),
+        (b"", "the columns text, department are missing; found an empty file"),
         (b"text\nmy bill\n", "the column department is missing; found text"),
-        (b"Words,Group\nmy bill,Billing\n", "the column text, department is missing; found words, group"),
+        (b"Words,Group\nmy bill,Billing\n", "the columns text, department are missing; found words, group"),
         ("text,department\nfür,Billing\n".encode("latin-1"), "must be UTF-8; line 2 is not"),
         (b"text,department\nmy bill,Elsewhere\n", "line 2: the department 'Elsewhere' is not known"),
         (b"text,department\nmy bill\n", "line 2: the department '' is not known"),
