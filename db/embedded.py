@@ -11,7 +11,6 @@ import fcntl
 import logging
 import re
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -23,6 +22,7 @@ from typing import IO
 
 import psutil
 
+from db.server_settings import configure
 from engine.errors import Conflict, ConfigurationError, ServiceUnavailable
 
 SOCKET_PATH_MAX = 100
@@ -167,7 +167,7 @@ class EmbeddedServers:
         try:
             with _heard() as said:
                 server.ensure_pgdata_inited()
-                _configure(pgdata / "postgresql.conf")
+                configure(pgdata / "postgresql.conf")
                 server.ensure_postgres_running()
         except (subprocess.SubprocessError, AssertionError) as error:
             reason = next((line for line in said if _FAULT.search(line)), "")
@@ -261,15 +261,6 @@ def _heard() -> Iterator[list[str]]:
         yield said
     finally:
         logger.removeHandler(listener)
-
-
-def _configure(path: Path) -> None:
-    """Add our settings to the server's file, once; what an operator writes below them wins."""
-    # Its log is to hold no ticket's words: no refused statement, no row. On Linux a commit writes and waits in one call: 0.05 to 0.1 ms less.
-    lines = ["log_min_error_statement = panic\n", "log_error_verbosity = terse\n", *["wal_sync_method = open_datasync\n"] * (sys.platform == "linux")]
-    if missing := "".join(line for line in lines if line not in path.read_text()):
-        with open(path, "a") as file:
-            file.write(f"\n# Set by the console.\n{missing}")
 
 
 def _postmaster(pgdata: Path) -> psutil.Process | None:

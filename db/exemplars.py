@@ -161,7 +161,8 @@ class Exemplars:
         """Labels that still stand, of tickets whose exemplar was taken out for a newer label of the same text; by ticket, without ids.
 
         Labels of retired departments are none of them: no ticket goes there again. Neither is what a replacement of the taxonomy
-        took out: all of that has lower numbers than the exemplars put in its place.
+        took out: all of that has lower numbers than the exemplars put in its place. What else was taken out below the lowest number
+        that is left is not told apart from it, and does not count either.
         """
         other = exemplars.alias()
         first = select(func.min(other.c.id)).where(other.c.active).scalar_subquery()

@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import re
-from queue import Empty
+import time
 
 import psycopg2
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.util.queue import Empty  # not the standard library's: the pool's own queue raises this one
 
 # The driver tells no code for a connection that is not made. A role, a server, the places kept for others, a PgBouncer.
 _NO_MORE = re.compile(r"too many (clients|connections)|remaining connection slots|no more connections allowed")
@@ -20,13 +21,29 @@ class Pool(QueuePool):
     """
 
     def _do_get(self) -> ConnectionPoolEntry:
+        until = time.monotonic() + self._timeout
         try:
-            return super()._do_get()
+            return self._connected(super()._do_get())
         except psycopg2.OperationalError as error:
-            if not _NO_MORE.search(str(error)) or self.size() + self.overflow() <= 0:
-                raise
-            reason = str(error).strip().splitlines()[0]
+            reason = self._full(error)
+        while True:
+            try:
+                return self._connected(self._pool.get(True, max(0.0, until - time.monotonic())))
+            except psycopg2.OperationalError as error:
+                reason = self._full(error)
+            except Empty:
+                raise PoolTimeout(f"none of this process' connections came free in time, and there are no more: {reason}") from None
+
+    def _connected(self, record: ConnectionPoolEntry) -> ConnectionPoolEntry:
+        # One that was lost or is too old connects anew. Back in the pool it would lie on top of those that are alive.
         try:
-            return self._pool.get(True, self._timeout)
-        except Empty:
-            raise PoolTimeout(f"none of this process' connections came free in time, and there are no more: {reason}") from None
+            record.get_connection()
+        except BaseException:
+            self._dec_overflow()
+            raise
+        return record
+
+    def _full(self, error: psycopg2.OperationalError) -> str:
+        if not _NO_MORE.search(str(error)) or self.size() + self.overflow() <= 0:
+            raise error
+        return str(error).strip().splitlines()[0]

@@ -38,13 +38,13 @@ class Reviewed:
         """The newest reviewed decisions that chance chose, newest first: actual_outcome, model, embedder, their policy's review_rate
         and audit_rate (null for the built-in one) and the columns.
 
-        The newest by when they were decided: since the oldest of them every label is here, as those are who ask which decisions there
-        were. By the labels' time one late label of an old ticket would bring years of decisions along whose labels are cut off.
+        The newest by when they were decided, because `drawn` counts all decisions since the oldest of these: in the order of the labels
+        one late label of an old ticket would bring in years of decisions whose labels are cut off.
         """
         query = text(
             f"select h.actual_outcome, coalesce(h.versions->>'model', '') as model, coalesce(h.versions->>'embedder', '') as embedder, "
             f"{_RATES}, {_COLUMNS} from routing_history h left join policies on policies.number = h.policy where h.actual_outcome is not null "
-            "and h.review_wanted and h.demo = :demo order by h.created_at desc limit :limit"
+            "and h.review_wanted and h.demo = :demo order by h.created_at desc, h.id desc limit :limit"
         )
         with reading(self._engine) as connection:
             return connection.execute(query, {"demo": demo, "limit": limit}).all()

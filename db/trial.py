@@ -17,11 +17,18 @@ def settle(engine: Engine) -> None:
     """
     if not doubt(engine).is_set():
         return
+    # Before it, so that what a ticket meets meanwhile is not forgotten.
+    doubt(engine).clear()
     try:
         with translated(engine), engine.connect() as connection:
+            # On the disk of the tickets, wherever else such tables are kept.
+            connection.execute(text("set local temp_tablespaces = ''"))
             connection.execute(text("create temporary table trial (word text)"))
             connection.execute(text("insert into trial values ('stored')"))
     except StatementRefused as error:
         if error.code != _NOT_ALLOWED:
+            doubt(engine).set()
             raise
-    doubt(engine).clear()
+    except BaseException:
+        doubt(engine).set()
+        raise

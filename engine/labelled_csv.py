@@ -30,8 +30,8 @@ def read(content: bytes, *, name: str, text_column: str = "text", label_column: 
     and a label. Rows without one of them are left out and counted.
     """
     texts, labels, skipped = [], [], Counter[str]()
-    columns = text_column, label_column = csv_table.key(text_column), csv_table.key(label_column)
-    for row in csv_table.rows(content, columns=columns, refused=lambda problem: ImportRejected(f"{name}: {problem}")):
+    text_column, label_column = csv_table.key(text_column), csv_table.key(label_column)
+    for row in csv_table.rows(content, columns=(text_column, label_column), refused=lambda problem: ImportRejected(f"{name}: {problem}")):
         if row.problem:
             raise ImportRejected(f"{name}: line {row.line}: {row.problem}")
         body, label = plain_text(row.cells[text_column]), one_line(row.cells[label_column])

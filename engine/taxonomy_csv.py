@@ -79,8 +79,8 @@ def from_exemplars(content: bytes, *, text_column: str, label_column: str, paren
     A label that `parents` does not know is a department of its own. Raises TaxonomyRejected.
     """
     found: list[Exemplar] = []
-    columns = text_column, label_column = csv_table.key(text_column), csv_table.key(label_column)
-    for line, row in read_rows(content, name=name, columns=columns):
+    text_column, label_column = csv_table.key(text_column), csv_table.key(label_column)
+    for line, row in read_rows(content, name=name, columns=(text_column, label_column)):
         label = _name(row[label_column], f"{name} line {line}")
         try:
             text = body_text(row[text_column], minimum=2, maximum=20_000, field=text_column)

@@ -32,11 +32,11 @@ def bar(unit: str, *, resumed: bool = False) -> Iterator[Callable[[int, int], No
         except (KeyboardInterrupt, ServiceUnavailable) as error:
             if not resumed:
                 raise
-            far = f"after {shown.n:,} of {shown.total:,} {unit}" if shown.total else f"before the first {unit}"
+            far = f"after {shown.n:,} of {shown.total:,} {unit}" if shown.total else f"before the first of the {unit}"
             again = f"{far}; run it again, it goes on there"
             if isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt(again) from None
-            raise ServiceUnavailable(error.service, f"{error.reason.rstrip('. ')}. It stopped {again}") from error
+            raise ServiceUnavailable(error.service, f"{error.reason.rstrip('. ')}. It stopped {again}", retryable=error.retryable) from error
 
 
 @contextmanager

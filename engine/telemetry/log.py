@@ -117,6 +117,8 @@ class DecisionLog:
 
     def close(self) -> None:
         """Flush and close."""
+        # What is lost from now on is nobody's fault.
+        self._losing = True
         with suppress(OSError, ValueError):
             if self._stream is not None:
                 self._stream.flush()

@@ -19,8 +19,8 @@ class RotatingLines:
 
     A line is one write to a file opened for appending, so lines of several processes never mix. Which process turns the
     file over is settled by a lock; the others notice within a second that their file has another name and open the new one.
-    Where it cannot be turned over, the lines go on into the file that is open. A disk that is full costs lines, never an
-    exception: `lost` counts them.
+    Where it cannot be turned over, the lines go on into the file that is open, and it is tried again a second later. A disk that is
+    full costs lines, never an exception: `lost` counts them. What it cut off ends before the next line of the same process.
     Raises ConfigurationError when the file cannot be opened at the start.
     """
 
@@ -30,7 +30,7 @@ class RotatingLines:
         self._backups = backups
         self._lock = threading.Lock()
         self._looked = 0.0
-        self._torn = False
+        self._torn = self._stuck = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = self._open()
@@ -47,10 +47,12 @@ class RotatingLines:
             try:
                 if self._fd < 0:
                     raise OSError(errno.EBADF, "the log is closed")
-                if self._size + len(data) > self._max_bytes or time.monotonic() - self._looked > _LOOK_EVERY:
-                    self._looked = time.monotonic()
+                full = self._size + len(data) > self._max_bytes and not self._stuck
+                if full or time.monotonic() - self._looked > _LOOK_EVERY:
+                    self._looked, self._stuck = time.monotonic(), True
                     with suppress(OSError):
                         self._turn_over(len(data))
+                        self._stuck = False
                 self._append(data)
             except OSError:
                 self.lost += 1

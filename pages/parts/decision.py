@@ -23,7 +23,7 @@ def answers(own: Desk, *, engine: Engine, operator: str) -> None:
         st.warning("There is no text to route. Type what the customer said.", icon=":material/edit_note:")
     if own.doubtful:
         st.warning(
-            "Not sent yet: all of the ticket before it stands at the beginning of the text. If that was another customer's, take it out. "
+            "Not sent yet: the text begins with all of the ticket that was sent before. If that was another customer's, take it out. "
             "If it belongs there, send it again.", icon=":material/content_copy:",
         )
         st.button("Take it out", key="take_out", icon=":material/content_cut:", on_click=take_out, args=(own,))

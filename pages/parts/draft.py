@@ -50,8 +50,8 @@ class Sent:
 @dataclass(slots=True)
 class Desk:
     """What lies on an operator's desk. `typed` is what the form holds, `wanted` what it is to hold from the next time it is drawn.
-    `held`: the text that was not taken at once, because all of the ticket before it stands at its beginning; `rest` is what follows that,
-    `at` the time, in seconds of the monotonic clock.
+    `held`: the text that was not taken at once, because it begins with all of the ticket that was sent before, which is `before`; `at`: when
+    that was, in seconds of the monotonic clock.
     """
 
     typed: dict[str, str] = field(default_factory=lambda: dict(FIELDS))
@@ -59,13 +59,13 @@ class Desk:
     sent: list[Sent] = field(default_factory=list)
     nothing: bool = False
     held: str = ""
-    rest: str = ""
+    before: str = ""
     at: float = 0.0
 
     @property
     def doubtful(self) -> bool:
-        """True while the form holds the text that was not taken."""
-        return bool(self.held) and self.typed["body"] == self.held
+        """True while the form holds a text that was not taken, also when something in it was changed since."""
+        return bool(self.before) and self.typed["body"].startswith(self.before)
 
     @property
     def waiting(self) -> list[Sent]:
@@ -153,20 +153,20 @@ def _back(own: Desk, one: Sent) -> None:
         one.returned = True
 
 
-def _after(last: Sent | None, body: str) -> str:
-    """What was typed right behind the text of the ticket before, "" where that is not what was done: a browser that is typed in does not
-    empty the field, so that who goes on before it is empty writes the next customer's words behind the last one's.
+def _goes_on(last: Sent | None, body: str) -> str:
+    """The text of the ticket before, where this one was typed right behind it, else "": a browser that is typed in does not empty the
+    field, so that who goes on before it is empty writes the next customer's words behind the last one's.
     """
     before = "" if last is None or last.error is not None else last.fields["body"]
     rest = body[len(before):] if len(before.strip()) >= TELLING and body.startswith(before) else ""
-    return "" if rest[:1].isspace() else rest
+    return before if rest and not rest[0].isspace() else ""
 
 
 def take_out(own: Desk) -> None:
     """Leave in the form what was typed behind the ticket before."""
     if own.doubtful:
-        own.wanted["body"] = own.rest
-    own.held = own.rest = ""
+        own.wanted["body"] = own.typed["body"][len(own.before):]
+    own.held = own.before = ""
 
 
 def _same(one: dict[str, str], other: dict[str, str]) -> bool:
@@ -187,11 +187,11 @@ def _send(own: Desk) -> None:
     if own.nothing:
         return
     last = own.sent[-1] if own.sent else None
-    rest = _after(last, fields["body"])
-    if rest and (fields["body"] != own.held or second_click.near(own.at)):
-        own.held, own.rest, own.at = fields["body"], rest, time.monotonic()
+    before = _goes_on(last, fields["body"])
+    if before and (fields["body"] != own.held or second_click.near(own.at)):
+        own.held, own.before, own.at = fields["body"], before, time.monotonic()
         return
-    own.held = own.rest = ""
+    own.held = own.before = ""
     own.wanted = dict.fromkeys(CLEARED, "")
     twice = last is not None and last.error is None and last.fields == fields
     if not twice or not (last.open or second_click.near(last.ended)):

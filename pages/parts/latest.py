@@ -122,16 +122,18 @@ def _open(own: Opened, *, engine: Engine, operator: Operator) -> None:
         pass
     except ConsoleError as error:
         trouble = str(error)
+    everybody = operator.may("all_tickets")
+    mine = ticket is not None and (everybody or ticket.created_by == operator.name)
     with st.container(key="opened", width=900):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            st.markdown(f"**Ticket {words.plain(number)}**")
+            # As typed where it is not shown: the stored way of writing it would tell that somebody else's ticket has it.
+            st.markdown(f"**Ticket {words.plain(number if mine else own.ticket_id)}**")
             st.button("Close", key="close_opened", icon=":material/close:", on_click=_close, args=(own,))
         if trouble:
             st.warning("The ticket cannot be opened. Nothing is lost.", icon=":material/cloud_off:")
             st.text(trouble)
             return
-        everybody = operator.may("all_tickets")
-        if ticket is not None and (everybody or ticket.created_by == operator.name):
+        if mine:
             decision_view.show(decision, ticket, engine=engine, operator=operator.name, place=PLACE)
         else:
             # Whether somebody else's ticket has the number is nothing that this role is told.

@@ -8,7 +8,7 @@ from engine.sanitize import TICKET_ID_MAX, remark
 def meant(entered: str, *, engine: Engine) -> str:
     """The number of the stored ticket that is meant, as typed where there is none. Raises ServiceUnavailable.
 
-    Numbers are read out on the phone and typed in small letters; the console's own have none.
+    Numbers are read out on the phone and typed in small letters; those that the console gives hold none.
     """
     number = remark(entered, maximum=TICKET_ID_MAX)
     in_capitals = number.upper()

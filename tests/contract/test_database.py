@@ -153,16 +153,54 @@ def test_where_the_server_gives_no_more_connections_those_there_are_go_round(poo
             connection.execute(text("drop role crowded"))
 
 
+def test_who_waits_in_vain_for_one_of_the_connections_there_are_is_told_as_where_the_pool_is_at_its_limit(pool: Engine, gate: Breaker) -> None:
+    with writing(pool) as connection:
+        connection.execute(text("create role alone login connection limit 1"))
+    narrow = connect(pool.url.set(username="alone").render_as_string(hide_password=False), gate=gate)
+    try:
+        with reading(narrow), pytest.raises(ServiceUnavailable, match="too many connections"), reading(narrow):
+            pass
+    finally:
+        narrow.dispose()
+        with writing(pool) as connection:
+            connection.execute(text("drop role alone"))
+
+
 def test_a_server_that_gives_no_connection_at_all_is_away(pool: Engine, gate: Breaker) -> None:
     with writing(pool) as connection:
         connection.execute(text("create role nobody_more login connection limit 0"))
     narrow = connect(pool.url.set(username="nobody_more").render_as_string(hide_password=False), gate=gate)
-    with pytest.raises(ServiceUnavailable, match="too many connections"), reading(narrow):
-        pass
-    assert gate.state().circuit is Circuit.OPEN
-    gate.succeeded()
+    try:
+        with pytest.raises(ServiceUnavailable, match="too many connections"), reading(narrow):
+            pass
+        assert gate.state().circuit is Circuit.OPEN
+    finally:
+        gate.succeeded()
+        with writing(pool) as connection:
+            connection.execute(text("drop role nobody_more"))
+
+
+def test_a_lost_connection_that_a_full_server_does_not_replace_keeps_nobody_from_those_that_live(pool: Engine, gate: Breaker) -> None:
     with writing(pool) as connection:
-        connection.execute(text("drop role nobody_more"))
+        connection.execute(text("create role losing login connection limit 3"))
+    url = pool.url.set(username="losing").render_as_string(hide_password=False)
+    narrow, other = connect(url, gate=gate), connect(url)
+    try:
+        alive, lost = [narrow.raw_connection() for _ in range(2)], narrow.raw_connection()
+        for connection in alive:
+            connection.close()
+        lost.invalidate()
+        lost.close()
+        with reading(other):
+            for _ in range(3):
+                with reading(narrow) as connection:
+                    assert connection.execute(text("select 1")).scalar_one() == 1
+        assert gate.state().failures == 0
+    finally:
+        narrow.dispose()
+        other.dispose()
+        with writing(pool) as connection:
+            connection.execute(text("drop role losing"))
 
 
 def full(pool: Engine) -> None:
@@ -204,13 +242,15 @@ def test_a_role_that_may_make_no_table_for_a_trial_is_believed(pool: Engine, dat
         connection.execute(text("create role untried"))
         connection.execute(text("grant select on all tables in schema public to untried"))
     narrow = connect(f"{pool.url}&options=-c%20role%3Duntried")
-    full(narrow)
-    assert versions.of_database(narrow)
-    assert not doubt(narrow).is_set()
-    narrow.dispose()
-    with writing(pool) as connection:
-        connection.execute(text("drop owned by untried"))
-        connection.execute(text("drop role untried"))
+    try:
+        full(narrow)
+        assert versions.of_database(narrow)
+        assert not doubt(narrow).is_set()
+    finally:
+        narrow.dispose()
+        with writing(pool) as connection:
+            connection.execute(text("drop owned by untried"))
+            connection.execute(text("drop role untried"))
 
 
 def test_a_server_that_says_nothing_is_given_up_and_found_again(url: str) -> None:

@@ -306,7 +306,7 @@ def test_an_interrupted_import_says_how_far_it_came_and_goes_on_when_it_is_run_a
     process.send_signal(sent)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, ""), err
-    said = re.search(r"stopped (?:after ([0-9,]+) of 1,000 tickets|before the first tickets); run it again, it goes on there$", err.strip())
+    said = re.search(r"stopped (?:after ([0-9,]+) of 1,000 tickets|before the first of the tickets); run it again, it goes on there$", err.strip())
     assert said is not None, err
     there = stored()
     # The last batch may have been stored while it was not counted yet.

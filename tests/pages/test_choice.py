@@ -317,9 +317,10 @@ def test_a_ticket_of_any_age_opens_by_its_number_and_of_an_agent_only_the_own(pa
     assert console.decisions.rows([first])[0].chosen is not None
     page.button(key="close_opened").click().run()
     assert [box.value for box in page.text_input if str(box.key).startswith("open_number_")] == [""]
-    for missing in (foreign, "T-20260131-0000000000", "nonsense\0 *bold*", "' or 1=1 --"):
+    for missing in (foreign, foreign.lower(), "T-20260131-0000000000", "nonsense\0 *bold*", "' or 1=1 --"):
         by_number(page, missing)
         assert "No ticket of yours has this number." in said(page) and "joe asks" not in said(page)
+        assert (foreign in headed(page).replace("\\", "")) == (missing == foreign), "the stored spelling would tell that there is one"
         assert not page.exception
     by_number(page, "")
     assert "No ticket of yours" not in said(page)

@@ -114,8 +114,10 @@ def test_what_was_typed_behind_the_ticket_before_is_not_sent_with_it(page: AppTe
         send(page, f"{BILL}{PARCEL}")
         assert stored(console) == [BILL], "pressing the keys twice is not meaning it"
     assert "Not sent yet" in said(page) and held(page)[1] == f"{BILL}{PARCEL}"
+    page.text_area(key="body").set_value(f"{BILL}{PARCEL}!")
     page.button(key="take_out").click().run()
-    assert "Not sent yet" not in said(page) and held(page)[1] == PARCEL
+    assert "Not sent yet" not in said(page) and held(page)[1] == f"{PARCEL}!", "also what was typed since"
+    page.text_area(key="body").set_value(PARCEL)
     page.button(key="route").click().run()
     assert stored(console) == [BILL, PARCEL] and held(page)[1] == ""
     send(page, f"{PARCEL}, again")

@@ -44,7 +44,7 @@ def test_what_fails_meanwhile_is_not_hidden(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("done", "said"), [(120, "after 120 of 1,500 tickets"), (None, "before the first tickets")])
+@pytest.mark.parametrize(("done", "said"), [(120, "after 120 of 1,500 tickets"), (None, "before the first of the tickets")])
 def test_what_goes_on_when_it_is_run_again_says_how_far_it_came_when_a_service_is_away(done: int | None, said: str) -> None:
     with pytest.raises(ServiceUnavailable) as caught, bar.bar("tickets", resumed=True) as progress:
         if done is not None:

@@ -200,8 +200,8 @@ def test_a_full_disk_refuses_the_ticket_says_so_and_keeps_the_earlier_ones(spool
 
 def test_what_is_kept_when_the_disk_has_room_again_stands_apart_from_what_was_refused(spool: Spool, tmp_path: Path) -> None:
     process = child(tmp_path / "spool", "A", limit=2000)
-    while not process.stdout.readline().startswith("refused"):
-        pass
+    while not (line := process.stdout.readline()).startswith("refused"):
+        assert line, "the process has ended"
     process.stdin.write("\n")
     process.stdin.flush()
     kept = process.stdout.readline().split()[1]
