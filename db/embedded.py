@@ -35,7 +35,7 @@ class EmbeddedServers:
     """The two servers of one data folder. `start` returns when both answer; `close` stops them if nobody else is left."""
 
     def __init__(self, data_dir: Path, *, postgres: bool = True, valkey: bool = True) -> None:
-        self._dir = data_dir.expanduser().resolve()
+        self._dir = data_dir.resolve()
         self._wanted = (postgres, valkey)
         self._users: IO[str] | None = None
         self._postgres_url = ""

@@ -17,7 +17,7 @@ def cookie_secret(settings: Settings) -> str:
     """
     if settings.cookie_secret is not None:
         return settings.cookie_secret.get_secret_value()
-    path = settings.data_dir.expanduser().resolve() / "cookie.secret"
+    path = settings.data_dir.resolve() / "cookie.secret"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         own = path.with_name(f"cookie.secret.{secrets.token_hex(8)}")

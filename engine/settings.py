@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from dotenv.parser import parse_stream
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engine import setting_forms
@@ -14,6 +14,8 @@ from engine.errors import ConfigurationError
 
 # In seconds.
 A_YEAR = 31_536_000
+# A shell puts its user's folder in the place of ~; a file `.env` has no shell.
+Place = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 
 
 def _needs(group: str, given: list[str], missing: list[str]) -> ValueError:
@@ -36,7 +38,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True, frozen=True)
 
-    data_dir: Path = Path(".data")
+    data_dir: Place = Path(".data")
     port: int = Field(default=8501, ge=1, le=65535)
 
     database_url: SecretStr | None = None
@@ -56,7 +58,7 @@ class Settings(BaseSettings):
     redis_password: SecretStr | None = None
     redis_tls: bool = False
     redis_cluster: bool = False
-    redis_ca_path: Path | None = None
+    redis_ca_path: Place | None = None
     cache_ttl_seconds: int = Field(default=3600, ge=1, le=A_YEAR)
 
     pinecone_api_key: SecretStr | None = None
@@ -80,7 +82,7 @@ class Settings(BaseSettings):
     cloudwatch_region: str = "eu-central-1"
     cloudwatch_endpoint: str | None = None
     otel_endpoint: str | None = None
-    prometheus_multiproc_dir: Path | None = None
+    prometheus_multiproc_dir: Place | None = None
 
     alert_webhook_url: SecretStr | None = None
     alertmanager_url: str | None = None
@@ -94,9 +96,9 @@ class Settings(BaseSettings):
 
     # Who prepares later answers: the console itself, or `python -m engine worker` beside it.
     background_work: Literal["console", "worker"] = "console"
-    routing_log_path: Path | None = None
-    embedder_model_path: Path | None = None
-    embedder_tokenizer_path: Path | None = None
+    routing_log_path: Place | None = None
+    embedder_model_path: Place | None = None
+    embedder_tokenizer_path: Place | None = None
 
     host: str = "127.0.0.1"
     trusted_proxies: str = "127.0.0.1"
@@ -198,7 +200,7 @@ class Settings(BaseSettings):
     @property
     def spool_folder(self) -> Path:
         """Where accepted tickets wait for the database."""
-        return self.data_dir.expanduser().resolve() / "spool"
+        return self.data_dir.resolve() / "spool"
 
     @property
     def own_url(self) -> str:

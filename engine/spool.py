@@ -150,10 +150,14 @@ class Spool:
     def _open(self) -> int:
         if self._fd is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd, self._path = self._made()
-            self._end = 0
-            # The file's name must be as safe as its content.
-            sync_folder(self._folder)
+            fd, path = self._made()
+            try:
+                # The file's name must be as safe as its content; one that is not is left empty, and never used.
+                sync_folder(self._folder)
+            except OSError:
+                os.close(fd)
+                raise
+            self._fd, self._path, self._end = fd, path, 0
         return self._fd
 
     def _made(self) -> tuple[int, Path]:

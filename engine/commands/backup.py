@@ -126,7 +126,7 @@ def _judged(found: Verified, saying: str) -> int:
 
 def _kept_beside(chosen: Settings) -> list[str]:
     """What a backup of the database leaves out, and this machine has."""
-    spool, own = Spool(chosen.spool_folder), chosen.data_dir.expanduser().resolve() / "cookie.secret"
+    spool, own = Spool(chosen.spool_folder), chosen.data_dir.resolve() / "cookie.secret"
     held = spool.waiting() + len(spool.set_aside)
     env = Path(".env").resolve()
     lines = [

@@ -41,6 +41,13 @@ def test_the_environment_is_read_in_any_case_and_arguments_win_over_it(monkeypat
     assert load(port=9001).port == 9001
 
 
+def test_the_users_folder_may_be_written_as_in_a_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given(monkeypatch, HOME=str(tmp_path))
+    Path(".env").write_text("DATA_DIR=~/data\nROUTING_LOG_PATH=~/x.log\nPROMETHEUS_MULTIPROC_DIR=~/m\n")
+    found = load()
+    assert (found.data_dir, found.routing_log_path, found.prometheus_multiproc_dir) == (tmp_path / "data", tmp_path / "x.log", tmp_path / "m")
+
+
 def test_a_dotenv_file_is_read_and_the_environment_wins_over_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=9100\nGEMINI_MODEL=some-model\nGOOGLE_API_KEY=k\nSOMETHING_ELSE=1\n", encoding="utf-8")
     assert (load().port, load().gemini_model) == (9100, "some-model")

@@ -1,6 +1,7 @@
 """Records that survive: torn ones, killed writers, several processes, and a disk that takes no more."""
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -226,6 +227,23 @@ def test_a_ticket_and_the_name_of_its_file_are_on_the_disk_before_anybody_is_tol
         (segment,) = (tmp_path / "spool").glob("*.spool")
         assert there[-1] == (segment.stat().st_ino, segment.stat().st_size)
     assert there[0][0] == (tmp_path / "spool").stat().st_ino
+
+
+def test_a_file_whose_name_is_not_on_the_disk_holds_no_ticket(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, fsync = [], os.fsync
+
+    def failing(fd: int) -> None:
+        there.append(os.fstat(fd).st_ino)
+        if len(there) == 1:
+            raise OSError(errno.EIO, "no")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(NotAccepted, match="NOT accepted"):
+        spool.keep(ticket(1))
+    spool.keep(ticket(2))
+    assert there[:2] == [(tmp_path / "spool").stat().st_ino] * 2
+    assert [one.id for one in drained(spool)] == [ticket(2).id]
 
 
 def test_a_folder_that_cannot_be_made_refuses_the_ticket(tmp_path: Path) -> None:
