@@ -195,6 +195,9 @@ def test_a_decision_is_confirmed_with_the_keys_and_an_earlier_ticket_from_the_ta
         expect(admin.locator(".st-key-decision_opened")).to_contain_text(PARCEL)
         settled(admin)
         admin.locator(".st-key-close_opened button").click()
+        expect(admin.locator(".st-key-decision_opened")).to_have_count(0)
+        # The box is made anew; until the page is drawn the old one stands beside it.
+        settled(admin)
         expect(admin.locator("[class*=st-key-open_number_] input")).to_have_value("")
     finally:
         served.until_policy(served.engine.policies.add(live, author="test", reason="as before").number)
