@@ -25,7 +25,6 @@ from db.retention import Retention
 from db.reviewed import Reviewed
 from db.rollups import Rollups
 from db.services import Services
-from db.session import doubt
 from db.sessions import SessionTable
 from db.taxonomy import Taxonomy
 from db.tokens import TokenTable
@@ -39,15 +38,11 @@ class Storage:
 
     `charts` are for people and come from the replica where there is one; `figures` are of this moment, for alerts and gauges:
     a replica that lags would keep them open or quiet for too long. Making it asks the database nothing; what asks it
-    raises ServiceUnavailable when it does not answer. With `in_doubt` its first health check stores something for a trial.
+    raises ServiceUnavailable when it does not answer.
     """
 
-    def __init__(
-        self, database: Engine, *, replica: Engine | None, clock: Clock, seal: Callable[[str, dict[str, Any]], str], in_doubt: bool = False,
-    ) -> None:
+    def __init__(self, database: Engine, *, replica: Engine | None, clock: Clock, seal: Callable[[str, dict[str, Any]], str]) -> None:
         self._database = database
-        if in_doubt:
-            doubt(database).set()
         self._replica = replica
         self.taxonomy = Taxonomy(database)
         self.policies = Policies(database)

@@ -19,16 +19,18 @@ def settle(engine: Engine) -> None:
         return
     # Before it, so that what a ticket meets meanwhile is not forgotten.
     doubt(engine).clear()
+    believed = False
     try:
         with translated(engine), engine.connect() as connection:
             # On the disk of the tickets, wherever else such tables are kept.
             connection.execute(text("set local temp_tablespaces = ''"))
             connection.execute(text("create temporary table trial (word text)"))
             connection.execute(text("insert into trial values ('stored')"))
+        believed = True
     except StatementRefused as error:
-        if error.code != _NOT_ALLOWED:
-            doubt(engine).set()
+        believed = error.code == _NOT_ALLOWED
+        if not believed:
             raise
-    except BaseException:
-        doubt(engine).set()
-        raise
+    finally:
+        if not believed:
+            doubt(engine).set()

@@ -21,7 +21,7 @@ from db.outbox import Outbox
 from db.outcomes import Outcomes
 from db.retention import Retention
 from db.reviewed import Reviewed
-from db.session import connect, reach
+from db.session import connect, doubt, reach
 from db.storage import Storage
 from db.taxonomy import Taxonomy
 from engine import audit as audit_module
@@ -138,8 +138,10 @@ def build(
         database = connect(postgres_url, pool_size=settings.database_pool_size, overflow=settings.database_pool_overflow, gate=gate)
         stack.callback(database.dispose)
         migrate.upgrade(database)
-        # A process that stores nothing itself does not notice that nothing can be stored.
-        storage = Storage(database, replica=replica, clock=clock, seal=audit_module.seal, in_doubt=not working)
+        if not working:
+            # A process that stores nothing itself does not notice that nothing can be stored.
+            doubt(database).set()
+        storage = Storage(database, replica=replica, clock=clock, seal=audit_module.seal)
         redis = RedisClient(redis_url, cluster=settings.redis_cluster, ca=settings.redis_ca_path)
         stack.callback(redis.close)
         cache = RedisCache(redis, ttl=settings.cache_ttl_seconds)

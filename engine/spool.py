@@ -152,10 +152,12 @@ class Spool:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd, path = self._made()
             try:
-                # The file's name must be as safe as its content; one that is not is left empty, and never used.
+                # The file's name must be as safe as its content.
                 sync_folder(self._folder)
             except OSError:
                 os.close(fd)
+                with suppress(OSError):
+                    path.unlink()
                 raise
             self._fd, self._path, self._end = fd, path, 0
         return self._fd

@@ -30,9 +30,9 @@ if not len(evidence):
     )
     st.stop()
 
-# Takes as long as all else here where labels are many, and is what the slider begins with.
-derived = trust.derived(comparable, policy, departments)
 trust.summary(snapshot, evidence, sampled, audits)
+# What the slider begins with, and what labels are still needed for.
+derived = trust.derived(comparable, policy, departments)
 left, right = st.columns(2, gap="large")
 with left:
     trust.reliability_diagram(evidence)

@@ -123,17 +123,17 @@ def _open(own: Opened, *, engine: Engine, operator: Operator) -> None:
     except ConsoleError as error:
         trouble = str(error)
     everybody = operator.may("all_tickets")
-    mine = ticket is not None and (everybody or ticket.created_by == operator.name)
+    visible = ticket is not None and (everybody or ticket.created_by == operator.name)
     with st.container(key="opened", width=900):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             # As typed where it is not shown: the stored way of writing it would tell that somebody else's ticket has it.
-            st.markdown(f"**Ticket {words.plain(number if mine else own.ticket_id)}**")
+            st.markdown(f"**Ticket {words.plain(number if visible else own.ticket_id)}**")
             st.button("Close", key="close_opened", icon=":material/close:", on_click=_close, args=(own,))
         if trouble:
             st.warning("The ticket cannot be opened. Nothing is lost.", icon=":material/cloud_off:")
             st.text(trouble)
             return
-        if mine:
+        if visible:
             decision_view.show(decision, ticket, engine=engine, operator=operator.name, place=PLACE)
         else:
             # Whether somebody else's ticket has the number is nothing that this role is told.

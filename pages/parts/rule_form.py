@@ -120,8 +120,8 @@ def silences(*, engine: Engine, operator: str, now: datetime) -> None:
         st.caption("Nothing is silenced.")
     for row in rows:
         with st.container(horizontal=True, vertical_alignment="center"):
-            what = f"{titles.get(row.rule, row.rule)}{f', {row.subject}' if row.subject else ''}" if row.rule else "Every rule"
-            st.text(f"{what}: until {row.until:%d %b %H:%M} UTC, by {row.by}")
+            rule, about = titles.get(row.rule, row.rule) or "Every rule", f", {row.subject}" if row.subject else ""
+            st.text(f"{rule}{about}: until {row.until:%d %b %H:%M} UTC, by {row.by}")
             if st.button("End", key=f"end_{row.id}"):
                 _end(row.id, engine=engine, operator=operator)
 

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from urllib.parse import urlparse
 
@@ -127,10 +128,29 @@ def test_an_error_of_the_caller_leaves_the_breaker_closed_and_nothing_behind(poo
     assert gate.state().circuit is Circuit.CLOSED
 
 
-def test_where_the_server_gives_no_more_connections_those_there_are_go_round(pool: Engine, gate: Breaker) -> None:
+@contextmanager
+def limited(pool: Engine, connections: int) -> Iterator[str]:
+    """The URL of a role that may have so many connections at once."""
     with writing(pool) as connection:
-        connection.execute(text("create role crowded login connection limit 2"))
-    narrow, failed = connect(pool.url.set(username="crowded").render_as_string(hide_password=False), gate=gate), []
+        connection.execute(text(f"create role narrow login connection limit {connections}"))
+    try:
+        yield pool.url.set(username="narrow").render_as_string(hide_password=False)
+    finally:
+        with writing(pool) as connection:
+            connection.execute(text("drop role narrow"))
+
+
+@contextmanager
+def connected(url: str, gate: Breaker | None = None) -> Iterator[Engine]:
+    engine = connect(url, gate=gate)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def test_where_the_server_gives_no_more_connections_those_there_are_go_round(pool: Engine, gate: Breaker) -> None:
+    failed = []
 
     def many() -> None:
         for _ in range(10):
@@ -140,52 +160,32 @@ def test_where_the_server_gives_no_more_connections_those_there_are_go_round(poo
             except ServiceUnavailable as error:
                 failed.append(error)
 
-    threads = [threading.Thread(target=many) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    try:
+    with limited(pool, 2) as url, connected(url, gate) as narrow:
+        threads = [threading.Thread(target=many) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         assert (failed, gate.state().failures, gate.state().circuit) == ([], 0, Circuit.CLOSED)
-    finally:
-        narrow.dispose()
-        with writing(pool) as connection:
-            connection.execute(text("drop role crowded"))
 
 
 def test_who_waits_in_vain_for_one_of_the_connections_there_are_is_told_as_where_the_pool_is_at_its_limit(pool: Engine, gate: Breaker) -> None:
-    with writing(pool) as connection:
-        connection.execute(text("create role alone login connection limit 1"))
-    narrow = connect(pool.url.set(username="alone").render_as_string(hide_password=False), gate=gate)
-    try:
+    with limited(pool, 1) as url, connected(url, gate) as narrow:
         with reading(narrow), pytest.raises(ServiceUnavailable, match="too many connections"), reading(narrow):
             pass
-    finally:
-        narrow.dispose()
-        with writing(pool) as connection:
-            connection.execute(text("drop role alone"))
 
 
 def test_a_server_that_gives_no_connection_at_all_is_away(pool: Engine, gate: Breaker) -> None:
-    with writing(pool) as connection:
-        connection.execute(text("create role nobody_more login connection limit 0"))
-    narrow = connect(pool.url.set(username="nobody_more").render_as_string(hide_password=False), gate=gate)
-    try:
+    with limited(pool, 0) as url, connected(url, gate) as narrow:
         with pytest.raises(ServiceUnavailable, match="too many connections"), reading(narrow):
             pass
         assert gate.state().circuit is Circuit.OPEN
-    finally:
+        # It is the gate of the other pool as well, which removes the role.
         gate.succeeded()
-        with writing(pool) as connection:
-            connection.execute(text("drop role nobody_more"))
 
 
 def test_a_lost_connection_that_a_full_server_does_not_replace_keeps_nobody_from_those_that_live(pool: Engine, gate: Breaker) -> None:
-    with writing(pool) as connection:
-        connection.execute(text("create role losing login connection limit 3"))
-    url = pool.url.set(username="losing").render_as_string(hide_password=False)
-    narrow, other = connect(url, gate=gate), connect(url)
-    try:
+    with limited(pool, 3) as url, connected(url, gate) as narrow, connected(url) as other:
         alive, lost = [narrow.raw_connection() for _ in range(2)], narrow.raw_connection()
         for connection in alive:
             connection.close()
@@ -196,11 +196,6 @@ def test_a_lost_connection_that_a_full_server_does_not_replace_keeps_nobody_from
                 with reading(narrow) as connection:
                     assert connection.execute(text("select 1")).scalar_one() == 1
         assert gate.state().failures == 0
-    finally:
-        narrow.dispose()
-        other.dispose()
-        with writing(pool) as connection:
-            connection.execute(text("drop role losing"))
 
 
 def full(pool: Engine) -> None:

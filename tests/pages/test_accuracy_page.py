@@ -18,6 +18,7 @@ from db.session import connect
 from engine import bootstrap
 from engine import policy as policies
 from engine.bootstrap import Engine
+from engine.domain import Policy
 from pages.parts import guard
 from tests.integration.test_rollups import decision, store
 
@@ -123,6 +124,20 @@ def test_the_reliability_diagram_holds_every_label_once_and_can_be_narrowed(page
     assert "n = 120 labels" in figure(page, 0)["layout"]["title"]["text"]
     page.selectbox(key="trust_department").set_value(SUPPORT).run()
     assert "No label for this choice yet." in [caption.value for caption in page.caption]
+
+
+def test_thresholds_are_derived_once_for_the_page_and_once_more_for_another_target(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, derived = [], policies.derived
+
+    def counted(policy: Policy, *given: object) -> object:
+        targets.append(policy.target_accuracy)
+        return derived(policy, *given)
+
+    monkeypatch.setattr(policies, "derived", counted)
+    page.run()
+    assert targets == [0.95]
+    page.slider(key="trust_target").set_value(90.0).run()
+    assert targets[1:] == [0.95, 0.9]
 
 
 def test_the_slider_says_what_a_target_would_do_and_what_none_can_promise(page: AppTest, labels: list[Label]) -> None:

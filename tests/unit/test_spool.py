@@ -241,6 +241,7 @@ def test_a_file_whose_name_is_not_on_the_disk_holds_no_ticket(spool: Spool, tmp_
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(NotAccepted, match="NOT accepted"):
         spool.keep(ticket(1))
+    assert not list((tmp_path / "spool").glob("*.spool"))
     spool.keep(ticket(2))
     assert there[:2] == [(tmp_path / "spool").stat().st_ino] * 2
     assert [one.id for one in drained(spool)] == [ticket(2).id]
@@ -258,12 +259,17 @@ def test_nobody_else_can_read_the_records(spool: Spool, tmp_path: Path) -> None:
     assert oct(os.stat(segment).st_mode)[-3:] == "600"
 
 
-def test_what_stays_behind_is_all_that_is_left_of_a_segment_and_its_broken_records_are_kept(spool: Spool, tmp_path: Path) -> None:
-    for number in range(4):
+def altered(spool: Spool, tmp_path: Path, *, tickets: int) -> None:
+    """A segment of so many tickets, in the last of which a digit was changed on the disk."""
+    for number in range(tickets):
         spool.keep(ticket(number))
     spool.close()
     (segment,) = (tmp_path / "spool").glob("*.spool")
-    segment.write_bytes(segment.read_bytes().replace(b"T-3", b"T-9"))
+    segment.write_bytes(segment.read_bytes().replace(f"T-{tickets - 1}".encode(), b"T-9"))
+
+
+def test_what_stays_behind_is_all_that_is_left_of_a_segment_and_its_broken_records_are_kept(spool: Spool, tmp_path: Path) -> None:
+    altered(spool, tmp_path, tickets=4)
     with spool.draining() as [path]:
         spool.remove(path, but=[ticket(2), ticket(0)])
     assert spool.waiting() == 2
@@ -274,11 +280,7 @@ def test_what_stays_behind_is_all_that_is_left_of_a_segment_and_its_broken_recor
 
 
 def test_broken_records_are_set_aside_once_also_when_every_ticket_stays_behind(spool: Spool, tmp_path: Path) -> None:
-    for number in range(2):
-        spool.keep(ticket(number))
-    spool.close()
-    (segment,) = (tmp_path / "spool").glob("*.spool")
-    segment.write_bytes(segment.read_bytes().replace(b"T-1", b"T-9"))
+    altered(spool, tmp_path, tickets=2)
     with spool.draining() as [path]:
         spool.remove(path, but=[ticket(0)])
         assert spool.read(path) == ([ticket(0)], [])
