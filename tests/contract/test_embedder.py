@@ -1,7 +1,11 @@
 """One battery for the embedder: the local model, and Gemini embeddings over real HTTP."""
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from engine.privacy import masked
 from tests.servers.faulty import Fault
 from tests.servers.gemini import GeminiServer
 
+ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["you took the money twice", "where is my parcel", "you took my money twice", "ünïcödé \U0001f600", "a", "word " * 3000]
 
 
@@ -109,3 +114,15 @@ def test_vectors_of_another_dimension_are_refused(remote: GeminiEmbeddings, serv
     server._embedding = lambda _: [0.1] * dimensions
     with pytest.raises(ServiceUnavailable, match="shape"):
         remote.embed(["text"])
+
+
+def test_the_local_model_leaves_no_identifier_and_no_reports_for_its_runtimes_maker(tmp_path: Path) -> None:
+    """The runtime keeps both in the user's cache before it sends them; in a test run of the maker's or a CI it never does."""
+    clean = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "OMP_NUM_THREADS")}
+    code = "from engine.adapters.minilm import MiniLM; print(len(MiniLM().embed(['where is my parcel'])))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**clean, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
