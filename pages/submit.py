@@ -28,7 +28,7 @@ with single:
         on_its_way.empty()
         if own.wanted:
             st.rerun()
-    with place.container():
+    with place.container(key="answer"):
         decision_view.answers(own, engine=engine, operator=operator.name)
 
 with many:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -23,6 +24,7 @@ from engine.web.headers import SecurityHeaders
 
 # Whoever watches the console must see it while its database is away: a token that was good within this time goes on.
 _SCRAPED = timedelta(hours=1)
+_SCRIPT = (Path(__file__).parent / "page.js").read_bytes()
 
 
 @asynccontextmanager
@@ -68,6 +70,7 @@ def routes() -> list[Route]:
         Route("/metrics", metrics, methods=["GET"]),
         # The first page lives at the root; its own name would be "page not found".
         Route("/submit", first_page, methods=["GET"]),
+        Route("/page.js", script, methods=["GET"]),
         *api.routes(),
         *files.routes(),
         *signin.routes(),
@@ -98,6 +101,11 @@ async def alive(_: Request) -> Response:
 def first_page(_: Request) -> Response:
     """To the page that the console opens with."""
     return RedirectResponse("/", status_code=307)
+
+
+async def script(_: Request) -> Response:
+    """The pages' own script; asked for anew each time, since a console may have been brought up to date."""
+    return Response(_SCRIPT, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 def ready(_: Request) -> Response:

@@ -19,6 +19,8 @@ from pages.parts import second_click
 
 # What the form holds at first. Text belongs to one customer and goes with the ticket; channel and priority stay.
 FIELDS = {"subject": "", "body": "", "channel": Channel.WEB, "priority": Priority.NORMAL, "customer_ref": ""}
+# The fields' names on the page. The dashboard has a filter called `channel`, which a value set here under that name would reach.
+KEYS = {name: name for name in FIELDS} | {"channel": "ticket_channel"}
 CLEARED = ("subject", "body", "customer_ref")
 # Two customers begin with the same few letters, not with so many.
 TELLING = 20
@@ -91,12 +93,12 @@ def form(own: Desk) -> None:
         # Another page was there in between, which drops the button; the fields, which the browser may have reported late, are drawn empty.
         own.wanted = own.typed | own.wanted
     for name, value in own.wanted.items():
-        st.session_state[name] = value
+        st.session_state[KEYS[name]] = value
     kept = {"on_change": _keep, "args": (own,)}
     st.text_input("Subject (optional)", key="subject", max_chars=200, **kept)
     st.text_area("What did the customer say?", key="body", height=220, placeholder="you took the money twice for my october bill", **kept)
     one, two, three = st.columns(3)
-    one.selectbox("Channel", list(Channel), format_func=str.capitalize, key="channel", **kept)
+    one.selectbox("Channel", list(Channel), format_func=str.capitalize, key=KEYS["channel"], **kept)
     two.selectbox("Priority", list(Priority), format_func=str.capitalize, key="priority", **kept)
     three.text_input("Customer reference", key="customer_ref", max_chars=64, **kept)
     st.button(
@@ -177,7 +179,7 @@ def _same(one: dict[str, str], other: dict[str, str]) -> bool:
 
 def _keep(own: Desk) -> None:
     now = st.session_state.to_dict()
-    own.typed |= {name: now[name] for name in FIELDS if name in now}
+    own.typed |= {name: now[key] for name, key in KEYS.items() if key in now}
 
 
 def _send(own: Desk) -> None:

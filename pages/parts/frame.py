@@ -56,6 +56,7 @@ if operator is None:
     guard.ask_to_sign_in()
 
 st.html(READABLE)
+st.html('<script src="/page.js"></script>', unsafe_allow_javascript=True)
 chosen = st.navigation({section: [page(*one) for one in pages] for section, pages in SECTIONS.items()})
 with st.sidebar:
     st.text(f"{operator.name} ({operator.role})")

@@ -113,6 +113,13 @@ def _forget_refusal() -> None:
 
 def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, place: str = "") -> None:
     """The ticket's text, what was decided, and the label's fields; `place` tells two of them on one page apart."""
+    # The pages' script (engine/web/page.js) finds the keyboard's next place by this name.
+    with st.container(key=f"labelled{place}"):
+        _ticket(row, engine=engine, place=place)
+        _fields(row, departments, engine=engine, operator=operator, place=place)
+
+
+def _ticket(row: Any, *, engine: Engine, place: str) -> None:
     with st.container(border=True, key=f"ticket{place}"):
         if row.subject:
             st.text(row.subject)
@@ -129,6 +136,9 @@ def one(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, 
         if row.actual_outcome:
             by = f" by {words.plain(row.reviewed_by)}" if row.reviewed_by else ""
             st.info(f"Labelled as {words.plain(row.actual_outcome)}{by} already; a new label replaces it.", icon=":material/history:")
+
+
+def _fields(row: Any, departments: Sequence[str], *, engine: Engine, operator: str, place: str) -> None:
     suggested = row.actual_outcome or row.overruled_to or row.department
     id_ = row.ticket_id
     _chosen_since(id_, row.chosen)

@@ -27,11 +27,14 @@ ROLES = {
 
 @dataclass(slots=True)
 class Note:
-    """What an action did, and the one-time password or token that it made. `ended`: seconds of the monotonic clock."""
+    """What an action did, and the one-time password or token that it made. `ended`: seconds of the monotonic clock; `clears`: the field
+    that is empty from then on.
+    """
 
     done: str
     secret: str
     ended: float
+    clears: str = ""
     shown: bool = False
 
 
@@ -46,6 +49,9 @@ def show_note() -> None:
     own = _notes()
     # A second click starts a run of its own, which must not take away what was just shown.
     own[:] = [note for note in own if second_click.near(note.ended) or not note.shown]
+    for note in own:
+        if note.clears and not note.shown:
+            st.session_state[note.clears] = ""
     # A place that is always there: where what is below moves up or down, the browser shows the first tab again.
     with st.container():
         for note in own:
@@ -56,10 +62,13 @@ def show_note() -> None:
             note.shown = True
 
 
-def did(what: str, action: Callable[[], Any]) -> None:
-    """Run an action and show the page again with what it did; a failure is said in place. The same again at once is a double click."""
+def did(what: str, action: Callable[[], Any], *, clears: str = "") -> None:
+    """Run an action and show the page again with what it did; a failure is said in place. The same again at once is a double click, and
+    so is another one while the field that the first has emptied, `clears`, still is.
+    """
     own = _notes()
-    if any(note.done == what and second_click.near(note.ended) for note in own):
+    emptied = bool(clears) and not st.session_state[clears]
+    if any((note.done == what or (emptied and note.clears == clears)) and second_click.near(note.ended) for note in own):
         return
     try:
         secret = action()
@@ -67,7 +76,7 @@ def did(what: str, action: Callable[[], Any]) -> None:
         st.error("That was not done.", icon=":material/block:")
         st.text(str(error))
         return
-    own.append(Note(what, secret if isinstance(secret, str) else "", time.monotonic()))
+    own.append(Note(what, secret if isinstance(secret, str) else "", time.monotonic(), clears))
     st.rerun()
 
 
@@ -107,7 +116,7 @@ def add(*, engine: Engine, by: str) -> None:
         name = st.text_input("Name", key="new_name", max_chars=120, help="Letters a-z, digits and . _ @ + -")
         role = st.selectbox("Role", list(Role), format_func=lambda r: f"{r}: {ROLES[r]}", key="new_role")
         if st.form_submit_button("Add the user", type="primary", key="add_user", icon=":material/person_add:"):
-            did(f"{name} is added as {role}.", lambda: engine.accounts.add(name, role=role, by=by)[1])
+            did(f"{name} is added as {role}.", lambda: engine.accounts.add(name, role=role, by=by)[1], clears="new_name")
 
 
 def token_table(tokens: Sequence[Any]) -> pd.DataFrame:

@@ -156,3 +156,16 @@ def test_a_manager_changes_a_rule_and_nonsense_is_refused(served: Served, admin:
     admin.locator(".st-key-save_rule button").click()
     expect(admin.get_by_text("The rule is in force from the next look").first).to_be_visible()
     assert next(r for r in served.engine.watch.alerts.rules() if r.name == "hit_rate_warning").threshold == 0.3
+
+
+def test_what_is_typed_on_submit_filters_nothing_here(served: Served, admin: Page) -> None:
+    admin.goto(f"{served.url}/submit")
+    settled(admin)
+    admin.locator(".st-key-body textarea").fill("my invoice shows a fee that nobody told me about")
+    admin.locator(".st-key-route button").click()
+    expect(admin.locator(".st-key-decision")).to_contain_text("my invoice shows a fee")
+    settled(admin)
+    admin.get_by_role("link", name="Dashboard").first.click()
+    expect(admin.locator(".js-plotly-plot")).to_have_count(6)
+    settled(admin)
+    assert urlsplit(admin.url).query == ""

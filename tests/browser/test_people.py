@@ -38,6 +38,7 @@ def added(admin: Page, served: Served, name: str, role: str) -> str:
     chosen(admin, "new_role", role)
     admin.locator(".st-key-add_user button").click()
     expect(admin.get_by_text("is added as").first).to_be_visible()
+    expect(admin.locator(".st-key-new_name input")).to_have_value("")
     return admin.locator("[data-testid=stCode]").first.inner_text().strip()
 
 

@@ -74,7 +74,7 @@ def test_who_types_on_before_the_form_is_empty_does_not_send_two_customers_words
     settled(admin)
     expect(field).to_have_value("my parcel was left in the rainwho pays for it")
     admin.keyboard.press("Control+Enter")
-    expect(admin.get_by_text("Not sent yet")).to_be_visible()
+    expect(admin.locator(".st-key-answer").get_by_text("Not sent yet")).to_be_visible()
     admin.locator(".st-key-take_out button").click()
     expect(field).to_have_value("who pays for it")
     field.focus()

@@ -56,11 +56,11 @@ def during(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, happens: C
 
 
 def test_what_was_stored_leaves_the_form_and_the_answer_shows_which_text_it_is_for(page: AppTest, console: Engine) -> None:
-    page.selectbox(key="channel").set_value("phone")
+    page.selectbox(key="ticket_channel").set_value("phone")
     page.selectbox(key="priority").set_value("high")
     send(page, f"{BILL}\n\n:red[**now**]\nthree\nfour\n{'x' * 900}", subject="Bill", customer="C-7")
     assert held(page) == ("", "", "")
-    assert (page.selectbox(key="channel").value, page.selectbox(key="priority").value) == ("phone", "high")
+    assert (page.selectbox(key="ticket_channel").value, page.selectbox(key="priority").value) == ("phone", "high")
     assert [text.value for text in page.text][0] == f"Bill\n{BILL}\n:red[**now**]\nthree\n…"
     row = console.decisions.latest(limit=1)[0]
     assert (row.subject, row.channel, row.priority, row.customer_ref) == ("Bill", "phone", "high", "C-7")
@@ -86,7 +86,7 @@ def test_what_was_not_stored_stays_in_the_form_and_no_answer_stands_beside_it(
     assert held(page) == ("Bill", "<p></p>" if fault == "refused" else BILL, "C-7")
     assert "text is still in the form" in said(page) and len(page.error) == 1
     assert not page.metric, "the first ticket's answer"
-    page.selectbox(key="channel").set_value("email").run()
+    page.selectbox(key="ticket_channel").set_value("email").run()
     assert len(page.error) == 1, "what became of it is still said while the form is mended"
     send(page, BILL)
     assert not page.error and page.metric
