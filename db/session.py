@@ -63,8 +63,8 @@ def connect(
 ) -> Engine:
     """A pool of `pool_size` to `pool_size + overflow` psycopg2 connections; nothing connects yet.
 
-    Every connection runs in UTC with a statement timeout of 15 s and a lock timeout of 5 s. A server that is there and
-    says nothing counts as lost after 17 s, or what `reading` and `writing` are told. Several hosts in the URL with
+    Every connection runs in UTC and UTF-8, reads what is committed, and has a statement timeout of 15 s and a lock timeout of 5 s. A
+    server that is there and says nothing counts as lost after 17 s, or what `reading` and `writing` are told. Several hosts in the URL with
     `target_session_attrs=read-write` find the new primary after a failover. Raises ConfigurationError that names `setting` for
     a URL that is none.
     """
@@ -74,6 +74,8 @@ def connect(
     options = (
         f"{given if isinstance(given, str) else ' '.join(given)} -c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} "
         f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
+        # What waits for a lock has to see what was done meanwhile, and storing a ticket is not tried again.
+        "-c default_transaction_isolation=read\\ committed "
         "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c hnsw.iterative_scan=strict_order "
         # For statements prepared by name, which are written so that no value changes their plan.
         "-c plan_cache_mode=force_generic_plan"
@@ -92,7 +94,7 @@ def connect(
         hide_parameters=True,
         execution_options={"gate": gate, "doubt": threading.Event()},
         connect_args={
-            "connect_timeout": 2, "application_name": name, "options": options, "tcp_user_timeout": 5_000,
+            "connect_timeout": 2, "application_name": name, "options": options, "tcp_user_timeout": 5_000, "client_encoding": "utf8",
             "connection_factory": WatchedConnection, "cursor_factory": WatchedCursor,
         },
     )

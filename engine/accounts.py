@@ -40,7 +40,7 @@ class AttemptStore(Protocol):
 
     def locked(self, key: str, *, now: datetime) -> float: ...
 
-    def give_back(self, key: str, *, now: datetime) -> None: ...
+    def give_back(self, key: str) -> None: ...
 
     def clear(self, *keys: str, now: datetime) -> None: ...
 
@@ -91,7 +91,7 @@ class Accounts:
         self._attempts.clear(account, now=now)
         if place:
             # Those who belong here must not use up the attempts of an address that many of them share.
-            self._attempts.give_back(place, now=now)
+            self._attempts.give_back(place)
         if self._passwords.is_old(user.password_hash):
             self._users.change(user.id, {"password_hash": self._passwords.hashed(password)}, noted=lambda *_: None)
         self.entered(user)

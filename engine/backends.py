@@ -19,7 +19,7 @@ from engine.breaker import Breaker
 from engine.domain import Department, Exemplar, Neighbour, Ticket
 from engine.entrance import IdentityProvider
 from engine.guarded import CountedIndex, GuardedEmbedder, GuardedIndex, GuardedLanguageModel, Services
-from engine.health import NOT_CONFIGURED, Check
+from engine.health import NOT_CONFIGURED, Check, Report
 from engine.lease import Lease, NoLease
 from engine.ports import DecisionLog, Embedder, ExemplarIndex, ExemplarStore, LanguageModel, ModelStore, Prompt
 from engine.privacy import masked
@@ -38,6 +38,7 @@ CONSEQUENCES = {
     "embedder": "Only the words of a ticket decide, not its meaning: more tickets are left to people.",
     "language_model": "Doubtful tickets are left to people instead of being asked about.",
     "worker": "Labels count at once, but nothing is fitted anew; missing vectors and changes for the remote index wait. Start `python -m engine worker`.",
+    "spool": "While the database is away, tickets are not accepted on this machine.",
     "model": "Every ticket goes to triage until something was learned.",
 }
 EMBEDDED_INDEX = "No similar tickets are found: only the learned router decides."
@@ -230,6 +231,12 @@ def checks(
     if settings.background_work == "worker":
         found.append(Check("worker", "configured", workers, needed=False, consequence=CONSEQUENCES["worker"], of_tickets=False))
     return found
+
+
+def tell_of(report: Report, log: DecisionLog) -> None:
+    """Write down at the start what nobody would notice before it is needed."""
+    if not report.ok:
+        log.event("service_unavailable", service=report.service, reason=report.detail)
 
 
 def identity_provider(settings: Settings) -> IdentityProvider | None:

@@ -189,7 +189,7 @@ def build(
                 settings, database=storage.version, replica=storage.replica_version, cache=cache.ping,
                 model=lambda: backends.model_version(state.current()),
                 index=index, embedders=embedders, gemini=gemini,
-                notes=lambda: f"{spool.waiting()} waiting, {len(spool.set_aside)} set aside",
+                notes=spool.state,
                 workers=lambda: watching.workers(storage.services, clock),
             ),
             stopwatch=time.perf_counter, states=services.states if working else lambda: watching.told(storage.services, clock),
@@ -209,6 +209,8 @@ def build(
             reindexer=index.reindexer, renew=renew, log=log, here=worker or settings.background_work == "console",
         )
         loops = (keeper, watch.upkeep, watch.notices, own_lookout, drainer, *preparation.loops, state) if working else ()
+        if working and not worker:
+            backends.tell_of(health.test("spool"), log)
         for loop in filter(None, loops):
             stack.callback(loop.close)
             loop.start()

@@ -110,7 +110,7 @@ class ConfigurationError(ConsoleError):
 
 
 class ServiceUnavailable(ConsoleError):
-    """A service did not answer; `service` is its name (database, replica, cache, index, embedder, language_model), `reason` why.
+    """A service did not answer; `service` is its name (database, replica, cache, index, embedder, language_model, spool), `reason` why.
 
     `retryable` says that the same call may succeed a moment later.
     """

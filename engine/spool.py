@@ -16,7 +16,7 @@ from pathlib import Path
 
 from engine import spool_record
 from engine.domain import Ticket
-from engine.errors import ConfigurationError, NotAccepted
+from engine.errors import ConfigurationError, NotAccepted, ServiceUnavailable
 from engine.safe_file import sync_folder, write_safely
 from engine.set_aside import SetAside
 
@@ -83,6 +83,13 @@ class Spool:
                 return 0
             self._counting = fd
         return number
+
+    def state(self) -> str:
+        """What lies there, for people. Raises ServiceUnavailable where the folder could take no ticket."""
+        there = next(one for one in (self._folder, *self._folder.parents) if os.path.lexists(one))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ServiceUnavailable("spool", f"tickets cannot be kept in {self._folder}: {there} is no folder that may be written to. DATA_DIR has to be one")
+        return f"{self.waiting()} waiting, {len(self.set_aside)} set aside"
 
     def empty(self) -> bool:
         """True when no segment holds anything; cheap enough for every second."""

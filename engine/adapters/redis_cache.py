@@ -87,9 +87,10 @@ class RedisCache:
             self._client().eval(_RELEASE, 1, f"{PREFIX}:{fingerprint}", f"{FLYING}{epoch}:{holder}")
 
     def ping(self) -> str:
-        """The server's version. Raises ServiceUnavailable."""
+        """The server's version. Raises ServiceUnavailable, also where it answers and keeps nothing: a replica, or one whose memory is full."""
         with translated():
             client = self._client()
+            client.set(f"{PREFIX}:ping", "", px=1000)
             info = client.info("server", target_nodes=redis.RedisCluster.RANDOM) if self._client.cluster else client.info("server")
             kind = " cluster" if self._client.cluster else ""
             return f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info.get('redis_version')}{kind}"

@@ -17,18 +17,15 @@ from engine.telemetry.log import DecisionLog
 APP = Path(__file__).resolve().parents[2] / "app.py"
 # Streamlit uses about four file descriptors for each open page.
 OPEN_FILES = 4096
+# Those of the console itself: its connections, its log, its servers.
+_OWN_FILES = 60
 
 
 def serve(_: Namespace) -> int:
     """Serve on PORT until stopped."""
-    import resource
-
     chosen = settings.load()
     port = chosen.port
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    few = open_files()
     _look(chosen)
     command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.address", chosen.host]
     # Standard output is the decision log's. (To find out what its greeting says Streamlit would also ask a server on the internet.)
@@ -39,9 +36,27 @@ def serve(_: Namespace) -> int:
     )
     place = "localhost" if chosen.host in ("127.0.0.1", "0.0.0.0", "::1", "::") else f"[{chosen.host}]" if ":" in chosen.host else chosen.host
     print(f"The console will be at http://{place}:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
+    if few:
+        print(few, file=sys.stderr, flush=True)
     os.chdir(APP.parent)
     # This process becomes the server, so that Ctrl-C and a service manager's signals reach what they are meant for.
     os.execve(sys.executable, command, environment)
+
+
+def open_files() -> str:
+    """Raise the number of files that this process may open as far as it may; what to say where that is not far enough, else nothing."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted == OPEN_FILES:
+        return ""
+    return (
+        f"The console may open {wanted} files, enough for about {max(0, wanted - _OWN_FILES) // 4} open pages; whoever comes then has to wait. "
+        f"Raise the hard limit to {OPEN_FILES} (`ulimit -Hn`, or LimitNOFILE of a service)."
+    )
 
 
 def _look(chosen: Settings) -> None:

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -32,6 +34,8 @@ async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
     """Build the engine before the first request, or go on trying while its database is away, and close it after the last."""
     tracebacks.without_messages()
     listening.answer_at_once()
+    listening.tell_now_and_then_when_full()
+    _hang_up_in_order()
     try:
         ignored = settings.without_serve()
         if ignored:
@@ -49,6 +53,12 @@ async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
         yield {}
     finally:
         await run_in_threadpool(bootstrap.stop)
+
+
+def _hang_up_in_order() -> None:
+    """A terminal that is closed ends the console as a service manager does: without that its embedded servers would run on. `nohup` stays what it is."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 def middleware(*, reload: bytes) -> list[Middleware]:

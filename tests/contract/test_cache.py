@@ -192,6 +192,19 @@ def test_the_server_says_its_version(cache: RedisCache) -> None:
     assert any(character.isdigit() for character in cache.ping())
 
 
+@pytest.mark.parametrize(
+    ("options", "said"), [(("--replicaof", "127.0.0.1 1"), "read only replica"), (("--maxmemory", "1kb", "--maxmemory-policy", "noeviction"), "maxmemory")]
+)
+def test_a_server_that_answers_and_keeps_nothing_is_unavailable(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    process, port = started(tmp_path, *options)
+    cache = cache_of(f"redis://127.0.0.1:{port}/0")
+    with pytest.raises(ServiceUnavailable, match=said):
+        cache.ping()
+    cache.close()
+    process.terminate()
+    process.wait()
+
+
 def test_a_broken_entry_is_a_miss(servers: EmbeddedServers) -> None:
     cache = cache_of(f"{servers.redis_url}?db=3")
     with redis.Redis.from_url(f"{servers.redis_url}?db=3") as client:

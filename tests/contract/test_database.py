@@ -17,6 +17,7 @@ from db.prepared import Prepared
 from db.session import connect, doubt, reading, transact, writing
 from engine.breaker import Breaker, Circuit
 from engine.errors import ServiceUnavailable
+from tests.contract.test_index import wait_until
 from tests.faults.conftest import socket_of, through
 from tests.servers.proxy import FaultyProxy
 
@@ -53,6 +54,21 @@ def test_every_connection_has_its_limits_and_lives_in_utc(pool: Engine) -> None:
     wanted = {"statement_timeout": "15s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "20s", "TimeZone": "UTC"}
     with reading(pool) as connection:
         assert {name: connection.execute(text(f"show {name}")).scalar_one() for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(("setting", "value"), [("default_transaction_isolation", "serializable"), ("client_encoding", "latin1")])
+def test_what_is_set_for_the_whole_database_makes_no_other_transactions_and_takes_no_letters(
+    databases, url: str, setting: str, value: str,  # noqa: ANN001
+) -> None:
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"alter database {databases.name(url)} set {setting} = '{value}'"))
+    admin.dispose()
+    made = connect(url)
+    with writing(made) as connection:
+        asked = text("select current_setting('transaction_isolation'), cast(:said as text)")
+        assert connection.execute(asked, {"said": "请退款 €"}).one() == ("read committed", "请退款 €")
+    made.dispose()
 
 
 def test_what_the_url_asks_of_the_server_holds_beside_the_limits(url: str) -> None:
@@ -191,11 +207,19 @@ def test_a_lost_connection_that_a_full_server_does_not_replace_keeps_nobody_from
             connection.close()
         lost.invalidate()
         lost.close()
+        # The server needs a moment to see that it is gone, and only then has a place for somebody else.
+        wait_until(lambda: places_taken(pool) == 2)
         with reading(other):
             for _ in range(3):
                 with reading(narrow) as connection:
                     assert connection.execute(text("select 1")).scalar_one() == 1
         assert gate.state().failures == 0
+
+
+def places_taken(pool: Engine) -> int:
+    """How many connections of the narrow role the server has."""
+    with reading(pool) as connection:
+        return connection.execute(text("select count(*) from pg_stat_activity where usename = 'narrow'")).scalar_one()
 
 
 def full(pool: Engine) -> None:

@@ -116,8 +116,24 @@ def test_attempts_at_the_same_moment_do_not_refuse_each_other(engine: Engine, cl
     late, early = clock.now + timedelta(seconds=1), clock.now
     attempts = Attempts(connect(engine.settings.postgres_url))
     assert [attempts.reserve("a", free=5, now=now) for now in (late, early, late, early)] == [1, 2, 3, 4]
-    attempts.give_back("a", now=late)
+    attempts.give_back("a")
     assert attempts.reserve("a", free=5, now=early) == 4
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=5), timedelta(days=1)], ids=["another instance's is behind", "it was ahead and is put right"])
+def test_whoever_signed_in_by_a_clock_that_was_ahead_locks_nobody_out(engine: Engine, clock: Clock, back: timedelta) -> None:
+    assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.5").name == "ann"
+    assert refused(engine, "root", address="10.0.0.5") == 0
+    clock.now -= back
+    assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.5").name == "ann"
+    assert engine.accounts.sign_in("root", GOOD, address="10.0.0.5").name == "root"
+
+
+def test_no_account_stays_locked_for_the_day_that_a_clock_was_ahead(engine: Engine, clock: Clock) -> None:
+    while not refused(engine, "ann", address="10.0.0.1"):
+        continue
+    clock.move(days=-1)
+    assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.1").name == "ann"
 
 
 def test_an_address_that_tries_many_names_is_locked_and_others_are_not(engine: Engine) -> None:

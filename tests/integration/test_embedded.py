@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+import requests
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from db.embedded import EmbeddedServers
+from db.session import reach
 from engine import bootstrap, settings
 from engine.domain import Decision, TicketDraft
 from engine.errors import Conflict, ConfigurationError, ServiceUnavailable
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
@@ -272,3 +276,48 @@ def test_a_console_starts_its_own_postgres_again_and_routes_on(folder: Path) -> 
             time.sleep(0.2)
     finally:
         console.close()
+
+
+@pytest.mark.parametrize("name", ["Daten für heute", "it's", "a+b", "100%41", "a$b"])
+def test_a_folder_that_the_embedded_postgres_cannot_lie_in_is_refused_with_its_reason(name: str) -> None:
+    # Under pytest's own folder the path would be too long for a socket, which is elsewhere then.
+    with tempfile.TemporaryDirectory() as short:
+        servers = EmbeddedServers(Path(short) / name, valkey=False)
+        with pytest.raises(ConfigurationError, match="DATA_DIR: the embedded Postgres cannot lie in .* may be in the path"):
+            servers.start()
+        servers.close()
+        assert not list((Path(short) / name / "postgres").iterdir()), "nothing was begun there"
+
+
+def test_a_folder_may_have_letters_of_every_script(folder: Path) -> None:
+    own = EmbeddedServers(folder.with_name("Größe-данные"), valkey=False).start()
+    reach(own.postgres_url)
+    own.close()
+
+
+def test_a_console_whose_terminal_is_closed_stops_what_it_has_started(folder: Path) -> None:
+    port = free_port()
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "DATA_DIR": str(folder), "PORT": str(port)}
+    with open(folder.with_name("log"), "wb") as log:
+        console = subprocess.Popen(
+            [sys.executable, "-m", "engine", "serve"], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            # Whoever runs the tests under `nohup` must not pass that on.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        )
+    try:
+        while console.poll() is None and not ready(port):
+            time.sleep(0.1)
+        assert len(running(folder)) == 2
+        console.send_signal(signal.SIGHUP)
+        console.wait(60)
+        assert running(folder) == []
+    finally:
+        console.kill()
+        console.wait()
+
+
+def ready(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
+    except requests.RequestException:
+        return False

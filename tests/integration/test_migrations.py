@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import traceback
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from db import migrate
 from db.charts import Charts
@@ -124,6 +125,52 @@ def test_a_database_of_a_newer_version_is_refused_in_one_line_and_left_as_it_is(
     with pytest.raises(ConfigurationError, match=f"schema 9999, and this version of the console knows up to {migrate.newest()}"):
         migrate.upgrade(database)
     assert migrate.current(database) == "9999"
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_new_database_that_is_not_in_utf8_is_refused_in_one_line(databases, encoding: str) -> None:
+    url = databases.make(f"template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'")
+    engine = connect(url)
+    with pytest.raises(ConfigurationError, match=f"encoding is {encoding}.*encoding 'UTF8' template template0"):
+        migrate.upgrade(engine)
+    assert migrate.current(engine) is None
+    engine.dispose()
+    databases.drop(url)
+
+
+def test_what_the_role_may_not_do_is_told_with_what_an_administrator_has_to_run(databases) -> None:
+    url = databases.make()
+    admin, weak = create_engine(url, isolation_level="AUTOCOMMIT"), connect(url.replace("postgres:@", "weak:@"))
+    with admin.connect() as connection:
+        connection.execute(text("create role weak login"))
+    with pytest.raises(ConfigurationError, match="create extension if not exists vector.*grant create on schema public"):
+        migrate.upgrade(weak)
+    with admin.connect() as connection:
+        connection.execute(text("create schema apart"))
+        connection.execute(text("create extension vector schema apart"))
+        connection.execute(text("grant create on schema public to weak"))
+    with pytest.raises(ConfigurationError, match="set search_path = public, SCHEMA"):
+        migrate.upgrade(weak)
+    with admin.connect() as connection:
+        connection.execute(text("drop schema apart cascade"))
+        connection.execute(text("create extension vector"))
+    assert migrate.upgrade(weak) == (None, migrate.newest())
+    with admin.connect() as connection:
+        connection.execute(text("drop owned by weak"))
+        connection.execute(text("drop role weak"))
+    weak.dispose()
+    admin.dispose()
+    databases.drop(url)
+
+
+def test_a_server_without_the_extension_is_told_as_such(database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        with database.begin() as connection:
+            connection.execute(text("create extension is_not_there"))
+
+    monkeypatch.setattr(migrate, "command", SimpleNamespace(upgrade=refused))
+    with pytest.raises(ConfigurationError, match="lacks the extension `vector`"):
+        migrate.upgrade(database)
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,28 @@
 """An accepted ticket survives whatever goes wrong while it is stored, holds up no other, and has a way back when it was set aside."""
 from __future__ import annotations
 
+import io
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine as Database
 from sqlalchemy import text
 
 from db.audit import AuditTable
 from db.session import connect
+from engine import bootstrap
 from engine.__main__ import main
 from engine.audit import seal
 from engine.bootstrap import Engine
 from engine.domain import Channel, Priority, Ticket, TicketDraft
 from engine.drain import IN_A_ROW, LONGEST_WAIT, Drainer
 from engine.errors import StatementRefused
+from engine.settings import Settings
 from tests.contract.test_index import wait_until
 from tests.heard import Heard
 from tests.integration.test_watching import task
@@ -224,3 +229,16 @@ def test_a_disk_that_takes_nothing_more_keeps_every_ticket_where_it_is(bench: Be
     bench.now += LONGEST_WAIT
     assert bench.drainer.drain() == 0
     assert (bench.engine.spool.waiting(), len(bench.engine.spool.set_aside)) == (0, 1)
+
+
+def test_a_console_that_could_keep_no_ticket_says_so_at_its_start_and_on_the_system_page(console_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    seen = io.StringIO()
+    given = {"data_dir": tmp_path / "file" / "data", "cookie_secret": SecretStr(secrets.token_hex(24))}
+    engine = bootstrap.build(console_settings.model_copy(update=given), log_stream=seen)
+    [told] = [line for line in map(json.loads, seen.getvalue().splitlines()) if line["event_type"] == "service_unavailable"]
+    assert told["service"] == "spool" and "DATA_DIR" in told["reason"]
+    report = engine.health.test("spool")
+    assert not report.ok and "not accepted" in report.consequence
+    assert engine.health.ready(), "with its database it routes all the same"
+    engine.close()

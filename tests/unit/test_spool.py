@@ -17,7 +17,7 @@ import pytest
 from engine import spool as spool_module
 from engine import spool_record
 from engine.domain import Channel, Priority, Ticket
-from engine.errors import NotAccepted
+from engine.errors import NotAccepted, ServiceUnavailable
 from engine.spool import Spool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -251,6 +251,13 @@ def test_a_folder_that_cannot_be_made_refuses_the_ticket(tmp_path: Path) -> None
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(NotAccepted, match="NOT accepted"):
         Spool(tmp_path / "file" / "spool").keep(ticket(1))
+
+
+def test_a_folder_that_could_take_no_ticket_says_so_before_there_is_one(spool: Spool, tmp_path: Path) -> None:
+    assert spool.state() == "0 waiting, 0 set aside"
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ServiceUnavailable, match="tickets cannot be kept in .*/file/spool: .*/file is no folder that may be written to. DATA_DIR"):
+        Spool(tmp_path / "file" / "spool").state()
 
 
 def test_nobody_else_can_read_the_records(spool: Spool, tmp_path: Path) -> None:
