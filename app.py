@@ -7,7 +7,7 @@ try:
     import streamlit as st
 
     from engine.web.console import lifespan, middleware, routes
-    from pages.parts import mishap, reload
+    from pages.parts import held, mishap, reload
 except ModuleNotFoundError as missing:
     sys.exit(f"error: {sys.executable} has no package {missing.name}. Start the console with `make run` or `.venv/bin/python -m engine serve`.")
 
@@ -15,5 +15,6 @@ if __name__ == "__main__":
     sys.exit("error: nothing is started by this file alone. Start the console with `make run` or `python -m engine serve`.")
 
 app = st.App(
-    "pages/parts/frame.py", routes=routes(), middleware=middleware(reload=reload.MESSAGE), lifespan=lifespan, on_script_error=mishap.shown,
+    "pages/parts/frame.py", routes=routes(), middleware=middleware(reload=reload.MESSAGE, held=held.by_visit), lifespan=lifespan,
+    on_script_error=mishap.shown,
 )

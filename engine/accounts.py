@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -75,7 +76,7 @@ class Accounts:
         user = self._users.by_name(name) if _NAME.fullmatch(name) else None
         # With another password, or a new one-time one, a browser's count begins anew.
         account = _key("device", f"{device}:{name}:{user.password_hash if user else ''}") if device else _key("account", name)
-        place = "" if device else _key("address", address)
+        place = "" if device else _key("address", _network(address))
         wait = self._attempts.locked(place, now=now) if place else 0.0
         if wait:
             raise SignInRefused(wait=wait)
@@ -235,6 +236,17 @@ def _role(value: str) -> Role:
         return Role(value)
     except ValueError:
         raise AccountRejected(f"role: one of {', '.join(Role)}; found {str(value)[:40]!r}. Nothing was changed.") from None
+
+
+def _network(address: str) -> str:
+    """Where attempts come from. Of IPv6 the network of 64 bits: whoever has one address of it has all 2^64 (RFC 4291, RFC 6177)."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4 or found.ipv4_mapped is not None:
+        return str(found if found.version == 4 else found.ipv4_mapped)
+    return str(ipaddress.ip_network((int(found), 64), strict=False))
 
 
 def _key(kind: str, value: str) -> str:

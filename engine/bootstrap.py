@@ -127,7 +127,8 @@ def build(
             # Nothing is started beside a database that is away.
             reach(postgres_url)
         if postgres_url is None or redis_url is None:
-            embedded = EmbeddedServers(settings.data_dir, postgres=postgres_url is None, valkey=redis_url is None)
+            bare = settings_module.bare_environment()
+            embedded = EmbeddedServers(settings.data_dir, postgres=postgres_url is None, valkey=redis_url is None, environment=bare)
             stack.callback(embedded.close)
             embedded.start()
             keeper = backends.keeper(embedded, log)
@@ -232,7 +233,7 @@ def migrate_only(settings: Settings) -> tuple[str | None, str | None]:
             connect(settings.analytics_url, setting="ANALYTICS_DATABASE_URL").dispose()
         url = settings.postgres_url
         if url is None:
-            embedded = EmbeddedServers(settings.data_dir, valkey=False)
+            embedded = EmbeddedServers(settings.data_dir, valkey=False, environment=settings_module.bare_environment())
             stack.callback(embedded.close)
             url = embedded.start().postgres_url
         database = connect(url)
@@ -242,7 +243,7 @@ def migrate_only(settings: Settings) -> tuple[str | None, str | None]:
 
 def archive(settings: Settings) -> Archive:
     """What backs the database up and restores it; opens nothing yet."""
-    return Archive(settings.postgres_url, settings.data_dir, environment=settings_module.child_environment(), seal=audit_module.seal)
+    return Archive(settings.postgres_url, settings.data_dir, environment=settings_module.bare_environment(), seal=audit_module.seal)
 
 
 _lookouts: list[telling.Lookout] = []

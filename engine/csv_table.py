@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from engine.errors import InputRejected
 
 SEPARATORS = ",;\t"
+# Each row has a cell for every column: with a hundred thousand of them a small file would keep the console busy for hours.
+MOST_COLUMNS = 1_000
 # The reader's own limit names neither the field nor the ticket's limit: whoever uses a cell checks its length.
 _LONGEST_CELL = 2**31 - 1
+# So many characters of the columns' names are repeated in a message.
+_TOLD = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ def rows(content: bytes, *, columns: Sequence[str], refused: Callable[[str], Inp
 
     UTF-8, or UTF-16 with its mark; comma, semicolon or tab, whichever gives the columns. Columns without a name at the
     end of the header are none. Raises what `refused` makes of the problem, a sentence without its full stop: binary data,
-    another encoding, a missing column, one that is there twice, broken quoting.
+    another encoding, more than `MOST_COLUMNS`, a missing column, one that is there twice, broken quoting.
     """
     text = _decoded(content, refused)
     csv.field_size_limit(_LONGEST_CELL)
@@ -44,13 +48,15 @@ def rows(content: bytes, *, columns: Sequence[str], refused: Callable[[str], Inp
     fitting = [separator for separator, names in headers.items() if set(columns) <= set(names)]
     separator = fitting[0] if fitting else max(headers, key=lambda sign: len(headers[sign]))
     names = headers[separator]
+    if len(names) > MOST_COLUMNS:
+        raise refused(f"at most {MOST_COLUMNS:,} columns; found {len(names):,}")
     if not fitting:
         missing = [column for column in columns if column not in names]
         which = f"column {missing[0]} is" if len(missing) == 1 else f"columns {', '.join(missing)} are"
-        raise refused(f"the {which} missing; found {', '.join(names) or 'an empty file'}")
+        raise refused(f"the {which} missing; found {', '.join(names)[:_TOLD] or 'an empty file'}")
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
-        raise refused(f"the column {twice} is there twice; give each column a name of its own")
+        raise refused(f"the column {twice[:_TOLD]} is there twice; give each column a name of its own")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     line = 1
     try:

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
 
+# Names under which programs are handed what is secret.
+SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|(^|_)KEY(_|$)", re.IGNORECASE)
+
+
 def http_url(example: str) -> Callable[[str], None]:
     """A check for an http or https URL with a host."""
     def check(text: str) -> None:

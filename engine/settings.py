@@ -283,6 +283,17 @@ def child_environment(**more: str) -> dict[str, str]:
     return {**os.environ, **more}
 
 
+def bare_environment() -> dict[str, str]:
+    """The environment for Postgres, its programs and Valkey, without the product's settings and without what others call a secret (an AWS
+    key, say): Postgres may run as another user, who reads all of it. What libpq reads stays.
+    """
+    own = {name.upper() for name in Settings.model_fields}
+    return {
+        name: value for name, value in os.environ.items()
+        if name.startswith("PG") or not (name.upper() in own or name.startswith("STREAMLIT_") or setting_forms.SECRET.search(name))
+    }
+
+
 def announce(**variables: str) -> None:
     """Put variables into this process' environment, for libraries that read nothing else."""
     os.environ.update(variables)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from engine.bootstrap import Engine
 from engine.errors import AccountRejected, ConfigurationError, ServiceUnavailable
 from engine.telemetry.metrics import CONTENT_TYPE
 from engine.web import api, files, listening, oidc, signin, tracebacks
-from engine.web.gate import Gate
+from engine.web.gate import LONGEST_MESSAGE, Gate
 from engine.web.headers import SecurityHeaders
 
 # Whoever watches the console must see it while its database is away: a token that was good within this time goes on.
@@ -61,15 +61,20 @@ def _hang_up_in_order() -> None:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
-def middleware(*, reload: bytes) -> list[Middleware]:
-    """Middleware around pages and routes, outermost first. `reload` is the message that makes an open page load again."""
+def middleware(*, reload: bytes, held: Callable[[str], int]) -> list[Middleware]:
+    """Middleware around pages and routes, outermost first. `reload` and `held` as of the gate."""
     return [
         Middleware(SecurityHeaders),
         Middleware(
             Gate, sessions=lambda: bootstrap.running().sessions, token=lambda token: bootstrap.running().tokens.find_again(token, within=_SCRAPED),
-            away=bootstrap.away, reload=reload,
+            away=bootstrap.away, reload=reload, held=held, longest=_longest_message,
         ),
     ]
+
+
+def _longest_message() -> int:
+    # Four bytes for each sign of a text, and as much for what stands beside it.
+    return max(LONGEST_MESSAGE, 8 * bootstrap.running().settings.ticket_max_characters)
 
 
 def routes() -> list[Route]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
@@ -23,6 +23,8 @@ IDENTITY = b"x-console-"
 POLICY_VIOLATION = 1008
 # Seconds after which somebody who was told "not now" may ask again.
 ASK_AGAIN = 5
+# In bytes: what an open page may say at once. A ticket's text is a tenth of it as a rule, and what people type is cleaned before it is cut.
+LONGEST_MESSAGE = 1_048_576
 
 # Open without a session. Routes under /api/ ask for a token themselves; no websocket is ever open.
 _OPEN = frozenset({"/healthz", "/readyz", "/favicon.png", "/_stcore/health", "/_stcore/host-config"})
@@ -52,18 +54,36 @@ def bearer_of(headers: Headers) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+def host_of(address: str) -> str | None:
+    """Host and port of an address that a browser says it comes from, None where it is no address."""
+    try:
+        return urlsplit(address).netloc or None
+    except ValueError:
+        return None
+
+
+def from_here(headers: Headers) -> bool:
+    """False where a browser says that a page of another address asks. The port counts too: cookies go to every port of a host."""
+    origin = headers.get("origin")
+    return origin is None or host_of(origin) == headers.get("host", "")
+
+
 class Gate:
     """Checks the session of every request, websocket and websocket message. `sessions` and `token` are asked late, so that
     the gate can be made before the engine runs; `away` names the service without which it cannot run yet. `reload` is the
-    message that makes an open page load again; it is the last one that a page gets when its session or its role is over."""
+    message that makes an open page load again; it is the last one that a page gets when its session or its role is over.
+    `held` says how many bytes of uploaded files are kept for a visit, `longest` how many a page's message has at most."""
 
     def __init__(
         self, app: ASGIApp, *, sessions: Callable[[], Sessions], token: Callable[[str], Bearer | None],
-        away: Callable[[], str | None] = lambda: None, reload: bytes = b"",
+        away: Callable[[], str | None] = lambda: None, reload: bytes = b"", held: Callable[[str], int] = lambda _: 0,
+        longest: Callable[[], int] = lambda: LONGEST_MESSAGE,
     ) -> None:
         _stands.set()
         self._app = app
         self._reload = reload
+        self._shares = uploads.Shares(held)
+        self._longest = longest
         self._away = away
         self._sessions = sessions
         self._token = token
@@ -75,6 +95,10 @@ class Gate:
         kept = [(name, value) for name, value in scope["headers"] if not name.lower().startswith(IDENTITY)]
         scope = {**scope, "headers": kept}
         is_http, headers = scope["type"] == "http", Headers(scope=scope)
+        if not is_http and not from_here(headers):
+            # The pages' framework looks at the host's name alone.
+            await _refuse(receive, send)
+            return
         if self._away() is not None and not (is_http and is_always_open(scope["path"])):
             await (_not_now(scope, headers, starting=True)(scope, receive, send) if is_http else _refuse(receive, send))
             return
@@ -98,15 +122,22 @@ class Gate:
             *kept, (b"x-console-user", session.name.encode()), (b"x-console-role", session.role.encode()),
             (b"x-console-sid", session.key.encode()),
         ]
-        if is_http:
-            if uploads.is_upload(scope):
-                receive, name = await uploads.named(headers, receive)
-                if not uploads.allowed(name):
-                    await PlainTextResponse(uploads.REFUSAL, 415, {"Cache-Control": "no-store"})(scope, receive, send)
-                    return
-            await self._app(scope, receive, send)
-        else:
+        if not is_http:
             await self._watched(session, scope, receive, send)
+        elif uploads.is_upload(scope):
+            await self._upload(session, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _upload(self, session: Session, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        with self._shares.room(session.name, scope["path"], uploads.size(headers)) as fits:
+            receive, name = await uploads.named(headers, receive)
+            if uploads.allowed(name) and fits:
+                await self._app(scope, receive, send)
+                return
+        text, status = (uploads.TOO_MUCH, 413) if uploads.allowed(name) else (uploads.REFUSAL, 415)
+        await PlainTextResponse(text, status, {"Cache-Control": "no-store"})(scope, receive, send)
 
     def _find(self, cookie: str) -> Session | None:
         sessions = self._sessions()
@@ -126,7 +157,8 @@ class Gate:
         """Every message starts a run of a page or of a part of it, so each one asks for the session again.
 
         When it has ended, or the role is another one than at the opening, nothing of the page runs any more: what it holds
-        was made for that role. The page is told to load again, and pages never resume what another role has opened.
+        was made for that role. Nor does it after a message that is longer than what a page can have to say.
+        The page is told to load again, and pages never resume what another role has opened.
         """
         closed = False
 
@@ -137,9 +169,11 @@ class Gate:
                 return message
             try:
                 session = await run_in_threadpool(lambda: self._sessions().find(opened.key, touch=False))
-                if session is not None and not session.must_change and session.role == opened.role:
+                too_long = len(message.get("bytes") or message.get("text") or b"") > self._longest()
+                if session is not None and not session.must_change and session.role == opened.role and not too_long:
                     return message
-                reason, last = "the session has ended" if session is None else "the role has changed", self._reload
+                ended = "the session has ended" if session is None else "the role has changed"
+                reason, last = "the message is too long" if too_long else ended, self._reload
             except ServiceUnavailable:
                 # What was typed stays on the screen, and the page connects again when the database is back.
                 reason, last = "the database does not answer", b""

@@ -39,7 +39,7 @@ def page_policy() -> str:
 
 
 class SecurityHeaders:
-    """Adds the headers to every HTTP answer; an answer that brings its own policy keeps it."""
+    """Adds the headers to every HTTP answer; an answer that brings its own keeps that."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -51,6 +51,8 @@ class SecurityHeaders:
             "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
             "Cross-Origin-Opener-Policy": "same-origin",
             "Cross-Origin-Resource-Policy": "same-origin",
+            # Of what says nothing of it: what pages offer to take home, figures, errors.
+            "Cache-Control": "no-store",
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

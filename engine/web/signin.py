@@ -5,7 +5,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from engine.sessions import Session
 from engine.web import forms
 from engine.web.body import read
 from engine.web.desk import Busy, Desk
-from engine.web.gate import ASK_AGAIN, COOKIE
+from engine.web.gate import ASK_AGAIN, COOKIE, from_here
 
 CSRF = "console_csrf"
 BROWSER = "console_browser"
@@ -256,5 +256,4 @@ def _with_token(request: Request, page: Callable[[str], Response]) -> Response:
 
 
 def _same_origin(request: Request) -> bool:
-    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
-    return site in ("same-origin", "none") and (origin is None or urlsplit(origin).netloc == request.headers.get("host"))
+    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none") and from_here(request.headers)

@@ -1,7 +1,10 @@
-"""What may be uploaded to a page, told by the file's name before any of the file is taken."""
+"""What may be uploaded to a page, told by the file's name and size before any of the file is taken."""
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
@@ -9,6 +12,14 @@ from starlette.types import Message, Receive, Scope
 # What the pages' upload fields ask for; the browser asks politely, the gate insists.
 ALLOWED = (".csv",)
 REFUSAL = f"Only files named {', '.join('*' + one for one in ALLOWED)} are taken. Nothing was stored."
+
+# In bytes: the largest file (`maxUploadSize`), and what the files of one user's open pages may come to. The page for departments takes three.
+LARGEST = 50 * 1024 * 1024
+MOST_HELD = 3 * LARGEST
+TOO_MUCH = (
+    f"Your open pages hold {MOST_HELD // 1024 ** 2} MB of uploaded files, or would with this one. Nothing was stored. "
+    "Close them, and try again in a few minutes."
+)
 
 _UNDER = "/_stcore/upload_file/"
 _BOUNDARY = re.compile(r'multipart/form-data;\s*boundary="?([0-9A-Za-z\'()+_,./:=? -]{1,70})"?\s*', re.IGNORECASE)
@@ -26,6 +37,38 @@ def is_upload(scope: Scope) -> bool:
 def allowed(name: str) -> bool:
     """True when a file of this name is taken."""
     return name.lower().endswith(ALLOWED)
+
+
+def size(headers: Headers) -> int:
+    """How many bytes a request brings; the most there may be where it does not say so."""
+    declared = headers.get("content-length", "")
+    return int(declared) if declared.isdecimal() else LARGEST
+
+
+class Shares:
+    """What the uploads of each user come to in this process' memory, where they stay until their page is closed.
+
+    `held` says how many bytes are kept for a visit. Used by the event loop alone.
+    """
+
+    def __init__(self, held: Callable[[str], int]) -> None:
+        self._held = held
+        self._visits: dict[str, set[str]] = {}
+        self._coming: Counter[str] = Counter()
+
+    @contextmanager
+    def room(self, user: str, path: str, coming: int) -> Iterator[bool]:
+        """True where so many bytes more fit beside what the user's pages hold; inside they count as held. `path` is the upload's."""
+        visit = path.removeprefix(_UNDER).partition("/")[0]
+        there = {one: self._held(one) for one in self._visits.get(user, set()) | {visit}}
+        self._visits[user] = {one for one, bytes_ in there.items() if bytes_}
+        fits = sum(there.values()) + self._coming[user] + coming <= MOST_HELD
+        self._coming[user] += coming if fits else 0
+        try:
+            yield fits
+        finally:
+            self._coming[user] -= coming if fits else 0
+            self._visits[user].add(visit)
 
 
 async def named(headers: Headers, receive: Receive) -> tuple[Receive, str]:

@@ -46,14 +46,17 @@ _SYSTEMS = (
     ("Windows", "Windows"), ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Mac OS", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux"),
 )
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+# What makes a link of an address is looked for after the escapes are gone. The joiner is not seen, and goes away where a text comes in.
+_ADDRESS = re.compile(r"(?i)(?<=www)(?=\.)|(?<=https:)(?=//)|(?<=http:)(?=//)|(?<=@)(?=[\w-])")
+_JOINER = "\u2060"
 
 
 def plain(text: str) -> str:
     """A name for an element that reads Markdown (headings, captions, buttons, boxes), where it shows as what it is.
 
-    Names are chosen by people: unescaped, one could format the page, or load a picture from elsewhere.
+    Names are chosen by people: unescaped, one could format the page, load a picture from elsewhere, or lead there.
     """
-    return _PUNCTUATION.sub(r"\\\1", text)
+    return _PUNCTUATION.sub(r"\\\1", _ADDRESS.sub(_JOINER, text))
 
 
 def standing(decision: Any, *, chosen: str | None, labelled: str | None) -> tuple[str, str, str]:

@@ -107,6 +107,22 @@ def test_payloads_are_shown_for_review_as_what_they_are(served: Served, watched:
     assert watch.seen == []
 
 
+def test_a_ticket_number_that_is_an_address_leads_nowhere(served: Served, watched: tuple[Page, Watch]) -> None:
+    """Numbers come from other systems: the page that shows one must not offer a way out of the console."""
+    page, watch = watched
+    go(page, served, "")
+    for number in ("www.xss.invalid/reset", "http://xss.invalid/reset", "https://www.xss.invalid"):
+        served.engine.router.route(TicketDraft(body=f"hello there {number}", ticket_id=number, created_by="admin"))
+        page.get_by_placeholder("Open by ticket number").fill(number)
+        page.keyboard.press("Enter")
+        opened = page.locator(".st-key-opened")
+        opened.get_by_text(f"hello there {number}").first.wait_for(timeout=30_000)
+        page.wait_for_selector(READY, timeout=60_000)
+        assert opened.inner_text().replace("\u2060", "").count(f"icket {number}") == 2
+        assert opened.locator("a").count() == 0
+    assert watch.seen == []
+
+
 def test_every_payload_typed_as_a_name_comes_back_escaped(served: Served) -> None:
     from html.parser import HTMLParser
 

@@ -143,6 +143,21 @@ def test_an_address_that_tries_many_names_is_locked_and_others_are_not(engine: E
     assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.1").name == "ann"
 
 
+def test_an_ipv6_network_counts_as_one_address(engine: Engine) -> None:
+    """Whoever has one address of it has as many as there are wrong passwords."""
+    waits = [refused(engine, f"somebody{i}", address=f"2001:db8::{i:x}") for i in range(60)]
+    assert waits[:50] == [0.0] * 50 and max(waits) > 0
+    assert refused(engine, "ann", GOOD, address="2001:db8::ffff:1") > 0
+    assert engine.accounts.sign_in("ann", GOOD, address="2001:db8:0:1::1").name == "ann", "the neighbours' network is another one"
+
+
+def test_an_ipv4_address_written_as_ipv6_is_itself(engine: Engine) -> None:
+    for i in range(60):
+        refused(engine, f"somebody{i}", address="::ffff:10.0.0.9")
+    assert refused(engine, "ann", GOOD, address="10.0.0.9") > 0
+    assert engine.accounts.sign_in("ann", GOOD, address="::ffff:10.0.0.1").name == "ann"
+
+
 def test_many_people_behind_one_address_do_not_lock_it_by_signing_in(engine: Engine) -> None:
     for _ in range(60):
         assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.5").name == "ann"

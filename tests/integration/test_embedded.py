@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,12 +10,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_IMODE
 
 import psutil
 import pytest
 import redis
 import requests
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from db.embedded import EmbeddedServers
@@ -238,6 +240,32 @@ def test_what_has_ended_is_kept_and_what_runs_is_left_alone(folder: Path, progra
     with redis.Redis.from_url(servers.redis_url) as client:
         assert client.ping()
     servers.close()
+
+
+def test_the_servers_are_not_given_what_is_secret(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started by root, Postgres runs as a user of its own, who may read what its processes were started with."""
+    secrets = {"ADMIN_PASSWORD": "quiet-river-marimba", "SMTP_PASSWORD": "quiet-river-tuba", "AWS_SECRET_ACCESS_KEY": "quiet-river-oboe",
+               "STREAMLIT_SERVER_COOKIE_SECRET": 4 * "quiet-river"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LC_TIME", "C")
+    servers = EmbeddedServers(folder, environment=settings.bare_environment()).start()
+    given = [process.environ() for process in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(process.info["cmdline"] or [])]
+    servers.close()
+    assert len(given) == 2 and any(one.get("LC_TIME") == "C" for one in given), "the rest is as it was"
+    assert not [one for one in given if "quiet-river" in str(one)]
+
+
+def test_no_other_user_reaches_a_postgres_whose_socket_lies_in_a_folder_of_everybody(folder: Path) -> None:
+    """A socket's path has about a hundred characters at most, and Postgres asks for no password."""
+    servers = EmbeddedServers(folder / "a-folder-with-a-long-name" / ("deep-" * 12), valkey=False).start()
+    place = Path(make_url(servers.postgres_url).query["host"])
+    try:
+        assert not place.is_relative_to(folder)
+        assert S_IMODE((place / ".s.PGSQL.5432").stat().st_mode) == 0o700
+    finally:
+        servers.close()
+        shutil.rmtree(place)
 
 
 def test_a_cache_that_cannot_be_copied_to_the_disk_ends_all_the_same(folder: Path) -> None:

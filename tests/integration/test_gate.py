@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection
 
 from engine.access import PAGES, Role, opens
 from engine.domain import TicketDraft
-from engine.web.gate import COOKIE
+from engine.web.gate import COOKIE, LONGEST_MESSAGE
 from tests import signin, websocket
 from tests.serving import ROOT, Served
 
@@ -219,6 +219,15 @@ def test_a_new_role_counts_in_parts_that_refresh_by_themselves(served: Served, p
     assert shown.headings[0] not in again.headings and "metric" not in " ".join(again.texts)
 
 
+def test_a_message_longer_than_any_page_has_to_say_is_dropped(served: Served) -> None:
+    """What people type is cleaned in time that grows with its length, so twenty megabytes would keep the console busy for minutes."""
+    cookie = cookie_of(served.sign_in(Role.AGENT))
+    with websocket.opened(served.url, cookie) as socket:
+        assert websocket.run(socket, page="x" * (LONGEST_MESSAGE - 1_000)).not_found
+        came, code = websocket.until_closed(socket, websocket.wanted(page="x" * LONGEST_MESSAGE))
+    assert (told_to_load_again(came), code) == (True, 1008)
+
+
 def test_parts_that_refresh_by_themselves_stand_where_the_test_above_finds_them() -> None:
     found = {path.stem for path in (ROOT / "pages").rglob("*.py") if re.search(r"\bfragment\b", path.read_text())}
     # What the dashboard shows while the database is away stands in a file of its own; it shows no figure.
@@ -278,7 +287,8 @@ def test_forms_from_elsewhere_do_nothing(served: Served, path: str) -> None:
     assert status(data=fields) == 403
     assert status(data={**fields, "csrf": token[::-1]}) == 403
     assert status(data={**fields, "csrf": token}, headers={"Origin": "https://elsewhere.invalid"}) == 403
-    assert status(data={**fields, "csrf": token}, headers={"Origin": "null"}) == 403
+    for origin in ("null", "http://[", "http://[::1"):
+        assert status(data={**fields, "csrf": token}, headers={"Origin": origin}) == 403
     assert status(data={**fields, "csrf": token}, headers={"Sec-Fetch-Site": "cross-site"}) == 403
     assert status(data={**fields, "csrf": token, "more": "x" * 20_000}) == 413
     assert refused(served, cookie_of(http)) == 101
@@ -317,7 +327,20 @@ def test_every_answer_carries_the_security_headers(served: Served, path: str) ->
 
 
 def test_a_foreign_origin_gets_no_websocket_even_with_a_cookie(served: Served) -> None:
-    assert refused(served, cookie_of(served.sign_in(Role.AGENT)), Origin="https://elsewhere.invalid") == 403
+    cookie = cookie_of(served.sign_in(Role.AGENT))
+    # A cookie goes to every port of its host, so another program's page there would bring it along.
+    for origin in ("https://elsewhere.invalid", "http://127.0.0.1:9", "http://127.0.0.1", f"http://localhost:{served.port}", "null", "http://["):
+        assert refused(served, cookie, Origin=origin) == 403
+    assert refused(served, cookie, Origin=served.url) == 101
+
+
+def test_a_file_that_a_page_offers_stays_in_no_cache(served: Served) -> None:
+    http = served.sign_in(Role.AGENT)
+    with websocket.opened(served.url, cookie_of(http)) as socket:
+        [address] = {found[0] for text in websocket.run(socket).texts if (found := re.search(r"/media/\w+\.csv", text))}
+        answer = http.get(served.url + address, timeout=30)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert "max-age" in http.get(f"{served.url}/favicon.png", timeout=30).headers["cache-control"]
 
 
 # The last test stops and starts the process.

@@ -26,8 +26,8 @@ class Sender:
     def __call__(self, name: str, content: bytes = b"body\nwhere is my parcel\n", method: str = "PUT") -> int:
         return self.raw(method, files={"file": (name, content, "text/csv")})
 
-    def raw(self, method: str = "PUT", headers: dict[str, str] | None = None, **more: object) -> int:
-        url = f"{self._url}/one"
+    def raw(self, method: str = "PUT", headers: dict[str, str] | None = None, number: str = "one", **more: object) -> int:
+        url = f"{self._url}/{number}"
         return self._http.request(method, url, headers={**self._headers, **(headers or {})}, timeout=120, **more).status_code
 
 
@@ -98,6 +98,23 @@ def test_files_that_are_too_large_are_refused(send: Sender) -> None:
     assert send("a.csv", b"x" * (LIMIT + 1)) == 413
     assert status(data=chunks(), headers=kind) == 413
     assert send("a.csv") == 204, "the console goes on"
+
+
+def test_what_one_user_uploads_does_not_fill_the_memory(served: Served) -> None:
+    """The framework keeps every file until its page is closed, whether a page asked for it or not."""
+    large = {"file": ("a.csv", bytes(LIMIT - 1_000_000), "text/csv")}
+    http = served.sign_in(Role.MANAGER)
+    with websocket.opened(served.url, http.cookies[COOKIE]) as one, websocket.opened(served.url, http.cookies[COOKIE]) as two:
+        first, second = (Sender(served, http, websocket.run(socket).session) for socket in (one, two))
+        assert [first.raw(number="a", files=large), first.raw(number="b", files=large), second.raw(number="a", files=large)] == [204] * 3
+        assert first.raw(number="c", files=large) == 413
+        assert second.raw(number="b", files=large) == 413, "another page of the same user is no way round"
+        assert second("a.csv") == 204, "what is small fits"
+        others = served.sign_in(Role.SUPERVISOR)
+        with websocket.opened(served.url, others.cookies[COOKIE]) as socket:
+            assert Sender(served, others, websocket.run(socket).session).raw(files=large) == 204
+        assert first.raw("DELETE", number="a") == 204
+        assert first.raw(number="c", files=large) == 204, "what was taken away counts no more"
 
 
 def test_strangers_upload_nothing(served: Served) -> None:

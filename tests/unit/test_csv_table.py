@@ -43,6 +43,25 @@ def test_a_column_without_a_name_in_front_is_left_alone() -> None:
     assert read(b",body\n0,where is it\n")[0].cells["body"] == "where is it"
 
 
+def test_a_file_has_a_thousand_columns_at_most() -> None:
+    """Each row gives a cell to each of them."""
+    def wide(columns: int) -> bytes:
+        return ",".join(["body", *map(str, range(1, columns))]).encode() + b"\nwhere is it\n"
+
+    assert len(read(wide(1_000))[0].cells) == 1_000
+    with pytest.raises(ImportRejected, match="at most 1,000 columns; found 1,001"):
+        read(wide(1_001))
+
+
+def test_a_message_repeats_the_beginning_of_long_names() -> None:
+    with pytest.raises(ImportRejected) as missing:
+        read(b"x" * 1_000_000 + b",note\nhi,a\n")
+    assert str(missing.value) == f"the column body is missing; found {'x' * 1_000}"
+    with pytest.raises(ImportRejected) as twice:
+        read(b"body," + b",".join([b"x" * 1_000_000] * 2) + b"\nhi,a,b\n")
+    assert str(twice.value).startswith(f"the column {'x' * 1_000} is there twice")
+
+
 def test_a_cell_of_any_length_is_given_to_whoever_checks_it() -> None:
     assert len(read(b"body\n" + b"x" * 11_000_000 + b"\n")[0].cells["body"]) == 11_000_000
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from engine import markup
 from engine.fingerprint import normalised
 from engine.privacy import masked
-from engine.sanitize import plain_text
+from engine.sanitize import plain_text, remark
 from engine.unicode_forms import normal_form
 
 LONG = 60_000
@@ -91,6 +91,12 @@ def test_a_text_of_blanks_behind_the_word_password_is_not_divided_in_every_way()
 def test_a_tag_of_ten_thousand_attributes_is_one_tag() -> None:
     assert plain_text(f"before <a {'x=1 ' * 10_000}>after") == "before after"
     assert plain_text(f"before <a =\"x>{'y ' * 10_000}\">after") == "before after"
+
+
+def test_of_a_remark_of_megabytes_the_beginning_is_looked_at() -> None:
+    """Names of columns, numbers of tickets and notes come as long as somebody likes."""
+    assert remark("a" + "<b>" * 1_000 + " b", maximum=64) == "a b"
+    assert remark("a" + "<b>" * 1_000_000 + " b", maximum=64) == "a"
 
 
 def test_a_number_of_thousands_of_digits_within_a_torn_tag_raises_nothing() -> None:
