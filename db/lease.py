@@ -26,8 +26,13 @@ class ConnectionLease:
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        if self._connection is None or not self._connection.is_valid:
-            self._connection = self._taken()
+        try:
+            if self._connection is None or not self._connection.is_valid:
+                self._connection = self._taken()
+        except BaseException:
+            # No block begins that would end: whoever releases the lease must not wait for it.
+            self._lock.release()
+            raise
         _thread.held = self._engine, self._connection
 
     def __exit__(self, *_: object) -> None:

@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -91,7 +91,8 @@ class Sessions:
         """The living session, None when it is unknown, ended, idle for too long or its user disabled.
 
         With `touch` it counts as used now. While the database is away, a session that was found within the last ten
-        minutes is still found, so that tickets can go on coming in. Raises ServiceUnavailable for others then.
+        minutes, and used within the idle limit, is still found, so that tickets can go on coming in. Raises ServiceUnavailable
+        for others then.
         """
         if not key:
             return None
@@ -106,10 +107,12 @@ class Sessions:
         except ServiceUnavailable:
             with self._lock:
                 known = self._last.get(key)
-            if known is None or now >= min(known[1] + GRACE, known[0].expires_at):
-                raise
+                if known is None or now >= min(known[1] + GRACE, known[0].expires_at, known[0].seen_at + self._idle):
+                    raise
+                if touch:
+                    self._last[key] = replace(known[0], seen_at=now), known[1]
             return known[0]
-        session = _session(row)
+        session = replace(_session(row), seen_at=now) if touch else _session(row)
         with self._lock:
             self._last[key] = (session, now)
             self._last.move_to_end(key)

@@ -81,6 +81,12 @@ def key(text: str) -> None:
         raise ValueError("holds a blank, a line break or a letter that no key has; copy it again")
 
 
+def mail_login(text: str) -> None:
+    """What the mail library can send: it signs in with these letters alone."""
+    if not text.isascii():
+        raise ValueError("holds a letter that is not ASCII, with which no mail can be sent; choose another one at the mail server")
+
+
 def mail_address(text: str) -> None:
     """One address. It is first used when the first alert is told."""
     if not re.fullmatch(r"[!#-'*+/-9=?A-Z^-~-]+(\.[!#-'*+/-9=?A-Z^-~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", text):
@@ -182,6 +188,8 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "alert_mail_to": mail_addresses,
     "alert_mail_from": mail_address,
     "smtp_host": host("mail.example"),
+    "smtp_user": mail_login,
+    "smtp_password": mail_login,
     "otel_endpoint": http_url("http://collector.example:4318"),
     "trusted_proxies": networks,
     "host": filled,

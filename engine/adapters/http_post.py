@@ -29,6 +29,7 @@ def post_json(url: str, body: object, *, headers: dict[str, str] | None = None, 
     except HTTPError as error:
         with error:
             raise ServiceUnavailable("notification", f"the receiver answered {error.code}") from None
-    except (URLError, OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
+    except (URLError, OSError, http.client.HTTPException, UnicodeError) as error:
+        # The last where the address has letters that no request can hold.
+        reason = error.reason if isinstance(error, URLError) else error
         raise ServiceUnavailable("notification", f"the receiver cannot be reached ({type(reason).__name__})") from None

@@ -42,7 +42,8 @@ class Mail:
                 if self._user:
                     server.login(self._user, self._password or "")
                 server.send_message(self._message(notice), self._sender, self._receivers)
-        except (smtplib.SMTPException, OSError) as error:
+        except (smtplib.SMTPException, OSError, UnicodeError) as error:
+            # The last where the user's name or the password has letters that the library cannot send.
             code = f" {error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else ""
             raise ServiceUnavailable("notification", f"the mail server did not take it ({type(error).__name__}{code})") from None
 

@@ -98,14 +98,20 @@ class OpenIdProvider:
         address = self._known()["jwks_uri"]
         with self._lock:
             if fresh or self._keys is None:
-                self._keys = KeySet.import_key_set(_json(address))
+                try:
+                    self._keys = KeySet.import_key_set(_json(address))
+                except (JoseError, ValueError) as error:
+                    raise ServiceUnavailable("identity provider", "its keys cannot be read") from error
             return self._keys
 
 
-def _json(address: str) -> Any:
+def _json(address: str) -> dict[str, Any]:
     answer = requests.get(address, timeout=TIMEOUT)
     answer.raise_for_status()
-    return answer.json()
+    found = answer.json()
+    if not isinstance(found, dict):
+        raise ServiceUnavailable("identity provider", "it answers something else than a JSON object")
+    return found
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from engine.errors import ConsoleError, InputRejected, ServiceUnavailable
 from engine.sessions import Session
 from engine.timeline import DEFAULT_SPAN, SPANS, ChartWindow
 from engine.web import forms
-from engine.web.gate import host_of
+from engine.web.origin import is_own
 
 _FROM_HERE = ("same-origin", "none")
 
@@ -86,7 +86,7 @@ def _told(title: str, text: str, *, status: int) -> Response:
 def _from_elsewhere(request: Request) -> bool:
     # Without TLS browsers say nothing of the first; of the second only what the page they come from lets them.
     site, page = request.headers.get("sec-fetch-site", "same-origin"), request.headers.get("referer")
-    return site not in _FROM_HERE or (page is not None and host_of(page) != request.headers.get("host", ""))
+    return site not in _FROM_HERE or (page is not None and not is_own(page, request.headers))
 
 
 def _answer(request: Request, path: str) -> Response:

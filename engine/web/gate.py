@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
@@ -16,6 +16,7 @@ from engine.errors import ServiceUnavailable
 from engine.sessions import Session, Sessions
 from engine.tokens import Bearer
 from engine.web import forms, uploads
+from engine.web.origin import from_here
 
 COOKIE = "console_session"
 # How the gate tells the pages whose session it is; the same headers from outside are dropped.
@@ -52,20 +53,6 @@ def bearer_of(headers: Headers) -> str:
     """The token of an Authorization header, empty when there is none."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def host_of(address: str) -> str | None:
-    """Host and port of an address that a browser says it comes from, None where it is no address."""
-    try:
-        return urlsplit(address).netloc or None
-    except ValueError:
-        return None
-
-
-def from_here(headers: Headers) -> bool:
-    """False where a browser says that a page of another address asks. The port counts too: cookies go to every port of a host."""
-    origin = headers.get("origin")
-    return origin is None or host_of(origin) == headers.get("host", "")
 
 
 class Gate:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -21,16 +21,35 @@ from engine.bootstrap import Engine
 from engine.errors import AccountRejected, Conflict, ServiceUnavailable, SignInRefused
 from engine.secret import cookie_secret
 from engine.web import forms, signin
+from engine.web.desk import Busy, Desk
+from engine.web.gate import ASK_AGAIN
 
 STATE = "console_oidc"
 STATE_SECONDS = 600
+# So many wait for the provider at a time, which may say nothing until the time is up.
+AT_ONCE = 8
+_DESK = Desk(at_once=AT_ONCE, waiting=60, patience=5.0)
 _AWAY = "The identity provider does not answer. Try again soon, or ask an admin."
 _REFUSED = "The identity provider did not let you in, or your account has no role here. Ask an admin."
 
 
 def routes() -> list[Route]:
     """The two routes; without a configured provider they say so."""
-    return [Route("/auth/oidc", start, methods=["GET"]), Route("/auth/oidc/callback", callback, methods=["GET"])]
+    return [Route("/auth/oidc", _apart(start), methods=["GET"]), Route("/auth/oidc/callback", _apart(callback), methods=["GET"])]
+
+
+def _apart(handler: Callable[[Request], Response]) -> Callable[[Request], object]:
+    """Answer on a thread of the desk's: one that waits for the provider is none that the gate runs on."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await _DESK.run(handler, request)
+        except Busy:
+            page = forms.message("Sign in", _AWAY, status=503)
+            page.headers["Retry-After"] = str(ASK_AGAIN)
+            return page
+
+    return answered
 
 
 def start(request: Request) -> Response:

@@ -20,7 +20,8 @@ from engine.sessions import Session
 from engine.web import forms
 from engine.web.body import read
 from engine.web.desk import Busy, Desk
-from engine.web.gate import ASK_AGAIN, COOKIE, from_here
+from engine.web.gate import ASK_AGAIN, COOKIE
+from engine.web.origin import from_here
 
 CSRF = "console_csrf"
 BROWSER = "console_browser"

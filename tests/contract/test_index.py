@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from db.exemplars import Exemplars
 from db.models import tickets
-from db.outbox import Outbox
+from db.outbox import Outbox, close_all
 from db.retention import Retention
 from engine.adapters.pinecone_index import PineconeIndex
 from engine.backends import REMOTE_INDEX
@@ -141,6 +141,42 @@ def test_the_remote_index_ends_equal_to_postgres_after_any_change(database: Engi
     assert (found.different, found.surplus, found.waiting) == (1, 1, 2)
     reindexer.run()
     assert reindexer.compare().equal
+
+
+def test_two_consoles_with_different_indexes_do_not_take_the_outbox_from_each_other_for_ever(database: Engine, server: PineconeServer) -> None:
+    Exemplars(database, embedder=NAME, dimensions=DIMENSIONS).add([Exemplar(text=f"text {n}", department="Billing") for n in range(3)], unit(3))
+    one, other = (
+        Reindexer(notes=Outbox(database, embedder=NAME, place=place), index=remote(server), log=Quiet()) for place in ("one", "other")
+    )
+    assert (one.run(), other.run()) == (3, 3), "whoever begins with it notes everything for its own"
+    assert (one.run(), other.run()) == (0, 0)
+    close_all(database)
+    assert (one.run(), other.run()) == (3, 0), "what was closed meanwhile is opened by one of them"
+
+
+def test_what_is_missing_there_and_what_is_too_much_there_do_not_make_up_for_each_other(
+    database: Engine, server: PineconeServer, reindexer: Reindexer
+) -> None:
+    ids, index = Exemplars(database, embedder=NAME, dimensions=DIMENSIONS).add([Exemplar(text="a", department="Billing")] * 5, unit(5)), remote(server)
+    reindexer.run()
+    index.upsert([(ids[-1] + 1000, unit(1, seed=7)[0], {"department": "Billing", "topic": "", "source": "seed"})])
+    found = reindexer.compare()
+    assert (found.missing, found.different, found.surplus, found.waiting, found.equal) == (0, 0, 1, 0, False)
+    index.delete([ids[0]])
+    found = reindexer.compare()
+    assert (found.missing, found.different, found.surplus, found.waiting, found.equal) == (1, 0, 1, 0, False)
+    index.delete([ids[-1] + 1000])
+    Outbox(database, embedder=NAME).note([ids[0]])
+    reindexer.run()
+    assert reindexer.compare().equal
+    Outbox(database, embedder=NAME).note([ids[0]])
+    found = reindexer.compare()
+    assert (found.missing, found.different, found.surplus, found.waiting, found.equal) == (0, 0, 0, 1, False)
+    reindexer.run()
+    near = unit(5)[0] + 0.05 * unit(1, seed=8)[0]
+    index.upsert([(ids[0], near / np.linalg.norm(near), {"department": "Billing", "topic": "", "source": "seed"})])
+    found = reindexer.compare()
+    assert (found.missing, found.different, found.surplus, found.waiting, found.equal) == (0, 1, 0, 0, False)
 
 
 @pytest.mark.parametrize("fault", [Fault("status", 500), Fault("status", 429), Fault("cut"), Fault("garbage"), Fault("half")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from db.lease import ConnectionLease
 from db.prepared import Prepared
@@ -100,6 +100,37 @@ def test_without_a_database_the_statement_says_so_itself() -> None:
         _pid(nowhere)
     lease.release()
     nowhere.dispose()
+
+
+@pytest.mark.parametrize("deed", ["take", "release"])
+def test_whoever_enters_or_gives_it_back_waits_for_the_thread_that_uses_it(database: Engine, deed: str) -> None:
+    lease = ConnectionLease(database)
+    other = threading.Thread(target=getattr(lease, deed))
+    with lease:
+        other.start()
+        other.join(0.2)
+        assert other.is_alive() and database.pool.checkedout() == 1
+        assert _pid(database) > 0
+    other.join()
+    lease.release()
+    assert database.pool.checkedout() == 0
+
+
+def test_a_block_that_cannot_begin_holds_neither_the_connection_nor_those_who_come_next(database: Engine) -> None:
+    """By an error that is none of the database's."""
+    lease = ConnectionLease(database)
+
+    def odd(*_: object) -> None:
+        raise RuntimeError("an error that nobody foresaw")
+
+    event.listen(database, "checkout", odd)
+    with pytest.raises(RuntimeError):
+        lease.take()
+    event.remove(database, "checkout", odd)
+    assert not lease._lock.locked() and database.pool.checkedout() == 0
+    with lease:
+        assert _pid(database) > 0
+    lease.release()
 
 
 def test_a_connection_found_closed_is_left_to_nobody_and_nothing_is_complained_about(database: Engine, caplog: pytest.LogCaptureFixture) -> None:

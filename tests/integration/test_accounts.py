@@ -16,6 +16,7 @@ from db.session import connect
 from engine import bootstrap
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, Conflict, NotFound, ServiceUnavailable, SignInRefused, TooManyRequests
+from engine.sessions import Sessions
 from engine.settings import Settings
 from tests.integration.test_watching import task
 from tests.unit.test_metrics import value
@@ -139,8 +140,10 @@ def test_no_account_stays_locked_for_the_day_that_a_clock_was_ahead(engine: Engi
 def test_an_address_that_tries_many_names_is_locked_and_others_are_not(engine: Engine) -> None:
     waits = [refused(engine, f"somebody{i}", address="10.0.0.9") for i in range(60)]
     assert waits[:50] == [0] * 50 and waits[-1] > 0
-    assert refused(engine, "ann", GOOD, address="10.0.0.9") > 0
-    assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.1").name == "ann"
+    assert all(refused(engine, "ann", GOOD, address="10.0.0.9") > 0 for _ in range(10))
+    known = engine.sessions.known_browser("root")
+    assert engine.accounts.sign_in("root", GOOD, address="10.0.0.9", known_browser=known).name == "root", "whoever works there still comes in"
+    assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.1").name == "ann", "what a locked address asks for is not counted for the account"
 
 
 def test_an_ipv6_network_counts_as_one_address(engine: Engine) -> None:
@@ -161,6 +164,12 @@ def test_an_ipv4_address_written_as_ipv6_is_itself(engine: Engine) -> None:
 def test_many_people_behind_one_address_do_not_lock_it_by_signing_in(engine: Engine) -> None:
     for _ in range(60):
         assert engine.accounts.sign_in("ann", GOOD, address="10.0.0.5").name == "ann"
+
+
+def test_who_came_in_has_all_free_attempts_again_and_a_name_may_be_typed_in_capitals(engine: Engine) -> None:
+    for _ in range(3):
+        assert [refused(engine, "ann") for _ in range(4)] == [0] * 4
+        assert engine.accounts.sign_in(" Ann ", GOOD).name == "ann"
 
 
 def test_known_and_unknown_names_are_refused_in_the_same_words_and_lock_alike(engine: Engine) -> None:
@@ -211,6 +220,40 @@ def test_unused_sessions_and_old_sessions_end(engine: Engine, clock: Clock) -> N
         clock.move(hours=1)
         found = sessions.find(key)
     assert found is None, "twelve hours are the end, however busy"
+    assert sessions.of_user(user.id) == []
+
+
+def test_use_is_written_every_half_minute_and_only_where_it_is_use(engine: Engine, clock: Clock) -> None:
+    sessions, began = engine.sessions, clock.now
+    key = sessions.key_of(sessions.open(engine.accounts.named("ann").id))
+    for seconds, touch, written in ((29, True, 0), (1, False, 0), (0, True, 30), (29, True, 30)):
+        clock.move(seconds=seconds)
+        assert sessions.find(key, touch=touch) is not None
+        assert sessions._store.find(key).seen_at == began + timedelta(seconds=written)
+
+
+def test_how_a_session_came_to_its_end_is_said_to_its_own_cookie(engine: Engine, clock: Clock) -> None:
+    sessions, user = engine.sessions, engine.accounts.named("ann").id
+    left, busy, out = (sessions.open(user) for _ in range(3))
+    sessions.end(sessions.key_of(out))
+    assert [sessions.ended(cookie) for cookie in (left, busy, out, "", f"x{left}")] == [None, None, "", None, None]
+    for _ in range(12):
+        clock.move(minutes=59, seconds=59)
+        assert sessions.ended(busy) is None and sessions.find(sessions.key_of(busy)) is not None
+        assert sessions.ended(left) == (None if clock.now < datetime(2026, 3, 1, 11, tzinfo=UTC) else "idle")
+    clock.move(seconds=12)
+    assert [sessions.ended(cookie) for cookie in (left, busy)] == ["old", "old"]
+    again = sessions.open(user)
+    clock.move(seconds=7200)
+    assert sessions.ended(again) == "idle"
+    engine.accounts.disable("ann", by="root")
+    assert sessions.ended(again) == ""
+
+
+def test_a_browser_that_says_much_of_itself_comes_in_too(engine: Engine) -> None:
+    sessions = engine.sessions
+    found = sessions.find(sessions.key_of(sessions.open(engine.accounts.named("ann").id, address="f" * 100, browser="Mozilla/5.0 " * 50)))
+    assert (len(found.address), len(found.browser)) == (64, 200)
 
 
 def test_a_session_goes_on_for_a_while_without_the_database_and_no_new_one_begins(engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +268,9 @@ def test_a_session_goes_on_for_a_while_without_the_database_and_no_new_one_begin
     assert sessions.find(here).name == "ann"
     with pytest.raises(ServiceUnavailable):
         sessions.find(elsewhere)
-    clock.move(minutes=10)
+    clock.move(minutes=9)
+    assert sessions.find(here).name == "ann"
+    clock.move(minutes=1)
     with pytest.raises(ServiceUnavailable):
         sessions.find(here)
 
@@ -239,12 +284,13 @@ def test_a_session_that_opens_while_its_user_is_disabled_is_none(engine: Engine)
 def test_an_ended_session_does_not_come_back_while_the_database_is_away(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     sessions, ann, root = engine.sessions, engine.accounts.named("ann").id, engine.accounts.named("root").id
     keys = [sessions.key_of(sessions.open(user)) for user in (ann, ann, root)]
-    assert all(sessions.find(key) for key in keys)
+    mine, others = (sessions.key_of(sessions.open(user)) for user in (root, engine.accounts.add("joe", role="agent", by="root")[0].id))
+    assert all(sessions.find(key) for key in (*keys, mine, others))
     sessions.end(keys[0])
     # By another instance.
     sessions._store.remove(keys[1])
     assert sessions.find(keys[1]) is None
-    sessions.end_all(root)
+    sessions.end_all(root, but=mine)
 
     def away(_: str) -> None:
         raise ServiceUnavailable("database", "it is away")
@@ -253,6 +299,22 @@ def test_an_ended_session_does_not_come_back_while_the_database_is_away(engine: 
     for key in keys:
         with pytest.raises(ServiceUnavailable):
             sessions.find(key)
+    assert sessions.find(mine) is not None and sessions.find(others) is not None
+
+
+def test_of_many_sessions_those_used_last_go_on_without_the_database(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.sessions.REMEMBERED", 2)
+    sessions, ann = engine.sessions, engine.accounts.named("ann").id
+    first, second, third = (sessions.key_of(sessions.open(ann)) for _ in range(3))
+    assert all(sessions.find(key) for key in (first, second, first, third))
+
+    def away(_: str) -> None:
+        raise ServiceUnavailable("database", "it is away")
+
+    monkeypatch.setattr(sessions._store, "find", away)
+    assert sessions.find(first) is not None and sessions.find(third) is not None
+    with pytest.raises(ServiceUnavailable):
+        sessions.find(second)
 
 
 def test_twelve_hours_are_the_end_without_the_database_too(engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +333,29 @@ def test_twelve_hours_are_the_end_without_the_database_too(engine: Engine, clock
     clock.move(minutes=1)
     with pytest.raises(ServiceUnavailable):
         sessions.find(key)
+
+
+def test_a_short_idle_limit_counts_without_the_database_too_and_so_does_use(engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, ann = engine.sessions._store, engine.accounts.named("ann").id
+    sessions = Sessions(store, secret="only for this test, and long enough", clock=clock, idle=120, absolute=43_200)
+    used, left = (sessions.key_of(sessions.open(ann)) for _ in range(2))
+    clock.move(seconds=100)
+    assert sessions.find(used) is not None and sessions.find(left) is not None
+
+    def away(_: str) -> None:
+        raise ServiceUnavailable("database", "it is away")
+
+    monkeypatch.setattr(store, "find", away)
+    clock.move(seconds=119)
+    assert sessions.find(used) is not None and sessions.find(left, touch=False) is not None
+    clock.move(seconds=1)
+    with pytest.raises(ServiceUnavailable):
+        sessions.find(left)
+    clock.move(seconds=118)
+    assert sessions.find(used) is not None
+    clock.move(seconds=120)
+    with pytest.raises(ServiceUnavailable):
+        sessions.find(used)
 
 
 def test_a_changed_password_ends_the_other_sessions(engine: Engine) -> None:
@@ -316,6 +401,8 @@ def test_passwords_have_twelve_to_256_characters(engine: Engine) -> None:
             engine.accounts.change_password("ann", now, long[:length])
     assert engine.accounts.sign_in("ann", now).name == "ann"
     refused(engine, "ann", long[:257])
+    with pytest.raises(AccountRejected, match="old password"):
+        engine.accounts.change_password("ann", long[:257], GOOD)
 
 
 def test_a_hash_of_a_lower_cost_is_made_anew_at_the_next_sign_in(engine: Engine, few: Settings) -> None:
@@ -336,6 +423,54 @@ def test_weak_passwords_are_refused(engine: Engine, password: str) -> None:
     with pytest.raises(AccountRejected):
         engine.accounts.change_password("ann", GOOD, password)
     assert engine.accounts.sign_in("ann", GOOD).name == "ann"
+
+
+def test_a_password_that_is_reset_ends_the_sessions_unlocks_the_account_and_must_be_changed(engine: Engine) -> None:
+    accounts, sessions = engine.accounts, engine.sessions
+    key = sessions.key_of(sessions.open(accounts.named("ann").id))
+    for _ in range(8):
+        refused(engine, "ann")
+    with pytest.raises(AccountRejected, match="found 5"):
+        accounts.reset_password("ann", by="root", password="short")
+    assert sessions.find(key) is not None and not accounts.named("ann").must_change
+    new = accounts.reset_password("ann", by="root")
+    assert sessions.find(key) is None and accounts.named("ann").must_change
+    assert accounts.sign_in("ann", new).name == "ann"
+    accounts.disable("ann", by="root")
+    with pytest.raises(AccountRejected, match="ann is disabled"):
+        accounts.reset_password("ann", by="root")
+    assert refused(engine, "ann", new) == 0
+
+
+def test_sessions_of_a_disabled_user_do_not_come_back_with_the_user(engine: Engine) -> None:
+    sessions = engine.sessions
+    key = sessions.key_of(sessions.open(engine.accounts.named("ann").id))
+    engine.accounts.disable("ann", by="root")
+    engine.accounts.enable("ann", by="root")
+    assert sessions.find(key) is None
+    assert engine.accounts.sign_in("ann", GOOD).name == "ann"
+
+
+def test_every_deed_about_a_user_is_noted_with_what_was_before(engine: Engine) -> None:
+    accounts, sessions = engine.accounts, engine.sessions
+    began = accounts.add("joe", role="agent", by="root", password=GOOD, must_change=False)[0]
+    mine, other = (sessions.key_of(sessions.open(began.id)) for _ in range(2))
+    accounts.set_role("joe", "manager", by="root")
+    accounts.change_password("joe", GOOD, "seven-quiet-boats", keep_session=mine)
+    assert sessions.find(other) is None
+    sessions.open(began.id)
+    assert accounts.sign_out_everywhere("joe", by="joe", but=mine) == 1 and sessions.find(mine) is not None
+    accounts.disable("joe", by="root")
+    accounts.enable("joe", by="root")
+    accounts.reset_password("joe", by="root", password="three-warm-stones")
+    accounts.sign_in("joe", "three-warm-stones")
+    agent, manager, out = ({"role": role, "disabled": gone, "source": "local"} for role, gone in (("agent", False), ("manager", False), ("manager", True)))
+    assert [(row.actor, row.action, row.before, row.after) for row in reversed(engine.audit.find(limit=20, words="joe"))] == [
+        ("root", "user_added", None, agent), ("root", "role_changed", agent, manager), ("joe", "password_changed", manager, manager),
+        ("joe", "signed_out_everywhere", None, {"sessions": 1}), ("root", "user_disabled", manager, out), ("root", "user_enabled", out, manager),
+        ("root", "password_reset", manager, manager), ("joe", "signed_in", None, None),
+    ]
+    assert accounts.named("joe").signed_in_at is not None
 
 
 def test_the_last_admin_stays(engine: Engine) -> None:
@@ -380,6 +515,12 @@ def test_the_first_admin_is_made_once_even_by_two_starts_at_a_time(build: Callab
         words = list(threads.map(lambda e: e.accounts.add_first_admin(), [one, two]))
     assert sorted(word is None for word in words) == [False, True]
     assert one.accounts.named("admin").must_change
+
+
+def test_a_first_admins_own_password_stays(build: Callable[..., Engine]) -> None:
+    engine = build()
+    assert engine.accounts.add_first_admin(name="boss", password=GOOD) == GOOD
+    assert not engine.accounts.named("boss").must_change
 
 
 def test_tokens_hold_their_scopes_as_long_as_role_time_and_owner_allow(engine: Engine, clock: Clock) -> None:

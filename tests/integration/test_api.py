@@ -209,6 +209,23 @@ def test_bodies_that_are_no_json_are_refused(served: Served, tokens: dict[Role, 
     assert requests.post(f"{served.url}/api/v1/tickets", data=data, headers=headers, timeout=30).status_code == 422
 
 
+@pytest.mark.parametrize("chunks", [False, True], ids=["with its length", "in chunks"])
+def test_a_body_has_128_kib_at_most_however_it_is_sent(served: Served, tokens: dict[Role, str], chunks: bool) -> None:
+    headers = {"Authorization": f"Bearer {tokens[Role.AGENT]}"}
+    for size, status in ((131_072, 422), (131_073, 413)):
+        data = b"x" * size
+        answer = requests.post(f"{served.url}/api/v1/tickets", data=iter([data[:70_000], data[70_000:]]) if chunks else data, headers=headers, timeout=30)
+        assert answer.status_code == status
+
+
+def test_a_label_that_comes_by_a_token_is_noted_with_where_from(served: Served, tokens: dict[Role, str], own_ticket: dict[Role, str]) -> None:
+    ticket_id, department = own_ticket[Role.SUPERVISOR], served.engine.taxonomy.departments()[0].name
+    answer = Client(served, tokens[Role.SUPERVISOR])("POST", "/api/v1/outcomes", {"ticket_id": ticket_id, "department": department})
+    assert answer.status_code == 201
+    row = served.engine.audit.find(limit=1, words=ticket_id)[0]
+    assert (row.actor, row.address) == ("supervisor", "127.0.0.1")
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [
     ("GET", "/api", 401), ("GET", "/api/", 404), ("GET", "/api/v1", 404), ("GET", "/api/v2/tickets", 404), ("POST", "/api/v1/nothing", 404),
     ("DELETE", "/api/v1/tickets", 405), ("PUT", "/api/v1/users", 405), ("GET", "/api/v1/outcomes", 405), ("GET", "/auth/nothing", 404),

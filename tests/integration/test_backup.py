@@ -27,6 +27,8 @@ from engine import bootstrap, settings
 from engine.__main__ import main
 from engine.domain import TicketDraft
 from engine.errors import ConfigurationError
+from engine.spool import Spool
+from tests.made_up import ticket
 from tests.servers.postgres import SitePostgres
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -403,6 +405,33 @@ def test_a_file_is_replaced_only_when_asked_and_only_by_a_whole_backup(run: Run,
         run("backup", "--replace", file, DATABASE_URL=filled)
     assert {*folder.glob("*.new")} == {folder / f"{file.name}.1.new", *others}, "what a killed one left is gone, whatever else is there stays"
     assert file.read_bytes()[:5] == b"PGDMP"
+
+
+def test_a_backup_says_what_it_leaves_out_and_a_restore_what_follows(
+    run: Run, folder: Path, filled: str, databases, monkeypatch: pytest.MonkeyPatch  # noqa: ANN001
+) -> None:
+    monkeypatch.chdir(folder)
+    data = folder / "data"
+    assert json.loads(run("backup", folder / "bare.dump", DATABASE_URL=filled).out)["keep_with_it"] == []
+    spool = Spool(data / "spool")
+    spool.keep(ticket())
+    spool.set_aside.refuse(ticket(), "another ticket with this id is stored")
+    spool.close()
+    (data / "cookie.secret").write_text("c" * 64)
+    (folder / ".env").write_text("")
+    kept = json.loads(run("backup", folder / "good.dump", DATABASE_URL=filled).out)["keep_with_it"]
+    assert kept == [
+        f"{folder / '.env'}: the settings", f"{data / 'cookie.secret'}: without it everybody is signed out",
+        f"{data / 'spool'}: 2 accepted tickets that are not in the database",
+    ]
+    with_its_own = json.loads(run("backup", folder / "own.dump", DATABASE_URL=filled, COOKIE_SECRET="s" * 64).out)["keep_with_it"]
+    assert [line.partition(":")[0] for line in with_its_own] == [str(folder / ".env"), str(data / "spool")]
+
+    for more, said in (({}, False), ({"PINECONE_API_KEY": "k"}, True), ({"PINECONE_API_KEY": "k", "PINECONE_OFF": "true"}, False)):
+        url = databases.make()
+        follows = json.loads(run("restore", folder / "good.dump", DATABASE_URL=url, **more).out)["what_follows"]
+        assert any("reindex" in line for line in follows) is said and follows[-1] == "Start the console."
+        databases.drop(url)
 
 
 def test_a_backup_of_an_audit_log_that_was_altered_is_made_and_says_so(run: Run, folder: Path, filled: str, empty: str) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
 
 from db.embedded import EmbeddedServers
 from engine.adapters.redis_cache import RedisCache
 from engine.adapters.redis_client import RedisClient
 from engine.domain import Candidate
 from engine.errors import ServiceUnavailable
-from engine.flights import FIRST_LOOK, LONGEST_LOOK, Boarding, Flights
+from engine.flights import FIRST_LOOK, LONGEST, LONGEST_LOOK, Boarding, Flights
 from engine.ports import CachedRoute
 from engine.resilience import Deadline
 from tests.servers.faulty import refused_port
@@ -106,6 +107,13 @@ def test_a_claim_of_a_killed_process_holds_nobody_up_for_more_than_half_of_its_t
     assert flights.board("print", "e", deadline=Deadline(260.0, lambda: now[0])) == Boarding()
     assert sum(slept) == pytest.approx(3.0)
     assert (slept[0], max(slept)) == (FIRST_LOOK, LONGEST_LOOK), "an answer is never noticed later than that"
+
+
+def test_what_a_killed_process_has_claimed_is_forgotten_when_nobody_waits_for_it_any_more(cache: RedisCache, servers: EmbeddedServers) -> None:
+    Flights(cache).board("print", "e", deadline=soon())
+    with redis.Redis.from_url(f"{servers.redis_url}?db=4") as client:
+        [left] = [client.pttl(name) for name in client.keys("route:*")]
+    assert 0 < left <= 1000 * LONGEST
 
 
 def test_an_entry_of_an_earlier_policy_still_lets_one_process_decide_once(cache: RedisCache) -> None:

@@ -1,30 +1,43 @@
 """The gate of a served console: who gets in, by which door, with which cookie; over HTTP and by a raw websocket."""
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
 from itsdangerous import Signer
+from sqlalchemy import text
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
+from db.session import connect
 from engine.access import PAGES, Role, opens
 from engine.domain import TicketDraft
 from engine.web.gate import COOKIE, LONGEST_MESSAGE
+from engine.web.signin import BROWSER, CSRF
 from tests import signin, websocket
 from tests.serving import ROOT, Served
 
 HTML = {"Accept": "text/html,*/*;q=0.8"}
+TLS = {"X-Forwarded-Proto": "https"}
 EXISTING = [name for name in PAGES if (ROOT / "pages" / f"{name}.py").exists()]
 
 
 def get(served: Served, path: str, **more: object) -> requests.Response:
     return requests.get(f"{served.url}{path}", allow_redirects=False, timeout=30, **more)
+
+
+def cookies_of(answer: requests.Response) -> dict[str, str]:
+    """How the answer sets its cookies, by their names."""
+    lines = [line.split("; ") for line in answer.raw.headers.getlist("set-cookie")]
+    return {first.partition("=")[0]: "; ".join(sorted(one for one in more if not one.startswith("expires="))) for first, *more in lines}
 
 
 def cookie_of(http: requests.Session) -> str:
@@ -289,7 +302,12 @@ def test_forms_from_elsewhere_do_nothing(served: Served, path: str) -> None:
     assert status(data={**fields, "csrf": token}, headers={"Origin": "https://elsewhere.invalid"}) == 403
     for origin in ("null", "http://[", "http://[::1"):
         assert status(data={**fields, "csrf": token}, headers={"Origin": origin}) == 403
-    assert status(data={**fields, "csrf": token}, headers={"Sec-Fetch-Site": "cross-site"}) == 403
+    for site in ("cross-site", "same-site"):
+        assert status(data={**fields, "csrf": token}, headers={"Sec-Fetch-Site": site}) == 403
+    http.cookies.pop(CSRF)
+    assert status(data=fields) == status(data={**fields, "csrf": ""}) == 403, "no token is no token that fits"
+    http.cookies.set(CSRF, token)
+    assert status(data={**fields, "csrf": token, **{f"more{n}": "x" for n in range(9)}}) == 400
     assert status(data={**fields, "csrf": token, "more": "x" * 20_000}) == 413
     assert refused(served, cookie_of(http)) == 101
 
@@ -308,12 +326,17 @@ def test_cookies_are_closed_to_scripts_and_secure_behind_tls(served: Served) -> 
     plain = signin.post_form(requests.Session(), f"{served.url}/auth/login", name="agent", password=served.words[Role.AGENT])
     line = plain.headers["set-cookie"]
     assert "HttpOnly" in line and "SameSite=lax" in line and "Secure" not in line
-    http = requests.Session()
-    http.headers["X-Forwarded-Proto"] = "https"
-    form = http.get(f"{served.url}/auth/login", timeout=30)
-    assert "Secure" in form.headers["set-cookie"]
+    form = requests.get(f"{served.url}/auth/login", headers=TLS, timeout=30)
+    fields = {"csrf": signin.csrf_of(form.text), "name": "agent", "password": served.words[Role.AGENT]}
+    sent = {**TLS, "Cookie": f"{CSRF}={form.cookies[CSRF]}"}
+    entered = requests.post(f"{served.url}/auth/login", data=fields, headers=sent, allow_redirects=False, timeout=30)
+    served.secrets.append(entered.cookies[COOKIE])
+    given = {name: line for answer in (form, entered) for name, line in cookies_of(answer).items()}
+    strict = "HttpOnly; Path=/auth; SameSite=strict; Secure"
+    assert given == {CSRF: strict, COOKIE: "HttpOnly; Path=/; SameSite=lax; Secure", BROWSER: "HttpOnly; Max-Age=31536000; Path=/auth; SameSite=strict; Secure"}
     assert form.headers["strict-transport-security"].startswith("max-age=31536000")
     assert "strict-transport-security" not in plain.headers
+    assert plain.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("path", ["/", "/auth/login", "/healthz", "/api/v1/tickets", "/nothing/here", "/static/nothing.js"])
@@ -324,6 +347,9 @@ def test_every_answer_carries_the_security_headers(served: Served, path: str) ->
     assert "script-src 'self' 'unsafe-inline'" not in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "same-origin"
+    assert headers["x-frame-options"] == "DENY" and "camera=()" in headers["permissions-policy"]
+    assert headers["cross-origin-opener-policy"] == headers["cross-origin-resource-policy"] == "same-origin"
+    assert "object-src 'none'" in headers["content-security-policy"] or "default-src 'none'" in headers["content-security-policy"]
 
 
 def test_a_foreign_origin_gets_no_websocket_even_with_a_cookie(served: Served) -> None:
@@ -341,6 +367,87 @@ def test_a_file_that_a_page_offers_stays_in_no_cache(served: Served) -> None:
         answer = http.get(served.url + address, timeout=30)
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
     assert "max-age" in http.get(f"{served.url}/favicon.png", timeout=30).headers["cache-control"]
+
+
+def test_paths_that_are_no_page_say_so(served: Served) -> None:
+    assert [get(served, f"/auth/{path}", headers=HTML).status_code for path in ("nothing", "login/x")] == [404, 404]
+    answer = served.sign_in(Role.AGENT).get(f"{served.url}/submit", allow_redirects=False, timeout=30)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/")
+    assert requests.post(f"{served.url}/dashboard", headers=HTML, allow_redirects=False, timeout=30).status_code == 401, "what was sent is not taken along"
+
+
+def test_who_is_signed_in_goes_on_and_a_second_form_keeps_the_first_ones_token(served: Served) -> None:
+    http = served.sign_in(Role.AGENT)
+    answer = http.get(f"{served.url}/auth/login?next=/account", allow_redirects=False, timeout=30)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/account")
+    tokens = {signin.csrf_of(http.get(f"{served.url}/auth/{form}", timeout=30).text) for form in ("logout", "password", "logout")}
+    assert len(tokens) == 1
+
+
+def test_signing_out_takes_the_cookie_and_is_noted_with_where_from(served: Served) -> None:
+    http = served.sign_in(Role.SUPERVISOR)
+    answer = signin.post_form(http, f"{served.url}/auth/logout")
+    assert (answer.status_code, answer.headers["location"], answer.headers["clear-site-data"]) == (303, "/auth/login?out=1", '"cache"')
+    assert COOKIE not in http.cookies
+    row = served.engine.audit.find(limit=1, action="signed_out")[0]
+    assert (row.actor, row.object, row.address) == ("supervisor", "supervisor", "127.0.0.1")
+
+
+def until_locked(attempt: Callable[[], requests.Response], wrong: int) -> list[requests.Response]:
+    """The answers to attempts, `wrong` being the status of those that were looked at, until the delay is longer than an attempt takes."""
+    answers = []
+    for _ in range(20):
+        answers.append(attempt())
+        if answers[-1].status_code != wrong:
+            break
+    return answers
+
+
+def test_a_locked_account_is_told_when_to_come_back_and_opens_in_the_owners_browser(served: Served) -> None:
+    served.engine.accounts.add("guessed", role=Role.AGENT, by="test", password="tall-lamp-and-coin", must_change=False)
+    owner, stranger = signin.signed_in(served.url, "guessed", "tall-lamp-and-coin"), requests.Session()
+    assert [session.address for session in served.engine.sessions.of_user(served.engine.accounts.named("guessed").id)] == ["127.0.0.1"]
+    answers = until_locked(lambda: signin.post_form(stranger, f"{served.url}/auth/login", name="guessed", password="not-this-one-either"), 401)
+    assert len(answers) > 5 and answers[-1].status_code == 429
+    assert int(answers[-1].headers["retry-after"]) >= 1 and "retry-after" not in answers[0].headers
+    events = [json.loads(line) for line in served.logged().splitlines() if line.startswith("{")]
+    assert {event["address"] for event in events if event["event_type"] == "sign_in_refused"} == {"127.0.0.1"}
+    signin.post_form(owner, f"{served.url}/auth/logout")
+    assert signin.post_form(owner, f"{served.url}/auth/login", name="guessed", password="tall-lamp-and-coin").status_code == 303
+    served.secrets.append(cookie_of(owner))
+
+
+def test_a_new_password_is_typed_twice_and_the_old_one_is_not_guessed_for_ever(served: Served) -> None:
+    served.engine.accounts.add("changer", role=Role.AGENT, by="test", password="tall-lamp-and-coin", must_change=False)
+    http = signin.signed_in(served.url, "changer", "tall-lamp-and-coin")
+
+    def changed(old: str, new: str, again: str) -> requests.Response:
+        return signin.post_form(http, f"{served.url}/auth/password", old=old, new=new, again=again)
+
+    differ = changed("tall-lamp-and-coin", "seven-quiet-boats", "seven-quiet-goats")
+    assert (differ.status_code, "The two new passwords differ" in differ.text) == (422, True)
+    answers = until_locked(lambda: changed("not-this-one-either", "seven-quiet-boats", "seven-quiet-boats"), 422)
+    assert len(answers) > 5 and answers[-1].status_code == 429
+    assert served.engine.accounts.sign_in("changer", "tall-lamp-and-coin").name == "changer"
+
+
+def test_a_part_that_refreshes_by_itself_is_no_use_of_the_session_and_a_page_is(served: Served) -> None:
+    http, pool = served.sign_in(Role.MANAGER), connect(served.settings.postgres_url)
+    key, then = served.engine.sessions.key_of(cookie_of(http)), datetime.now(UTC) - timedelta(minutes=5)
+
+    def seen() -> datetime:
+        with pool.connect() as connection:
+            return connection.execute(text("select seen_at from sessions where key = :key"), {"key": key}).scalar_one()
+
+    with websocket.opened(served.url, cookie_of(http)) as socket:
+        shown = websocket.run(socket, page="alerts")
+        with pool.begin() as connection:
+            connection.execute(text("update sessions set seen_at = :then where key = :key"), {"then": then, "key": key})
+        websocket.run(socket, page="alerts", fragment=min(shown.fragments))
+        assert seen() == then
+        websocket.run(socket, page="alerts")
+        assert seen() > then
+    pool.dispose()
 
 
 # The last test stops and starts the process.

@@ -7,7 +7,8 @@ import pytest
 
 from db import decisions
 from engine import imports
-from engine.errors import ImportRejected, TooManyRequests
+from engine.domain import Channel, Origin, TicketDraft
+from engine.errors import Conflict, ImportRejected, TooManyRequests
 from tests.integration.test_accounts import Clock
 
 GOOD = b"ticket_id,body,channel\nA-1,where is my parcel,chat\nA-2,\"i forgot my password, help\",email\nA-3,someone stole my card,phone\n"
@@ -26,7 +27,10 @@ def load(console, content: bytes, **more):
 def test_a_good_file_is_routed_and_stored(console) -> None:
     result = load(console, GOOD)
     assert [d.department for d in result.decisions] == ["Orders and Delivery", "Account Access", "Fraud and Security"]
-    assert console.decisions.find("A-2")[0].body == "i forgot my password, help"
+    ticket = console.decisions.find("A-2")[0]
+    assert (ticket.body, ticket.channel, ticket.origin) == ("i forgot my password, help", Channel.EMAIL, Origin.IMPORT)
+    load(console, b"body\nwhere is my refund\n", created_by="ann")
+    assert len(console.decisions.latest(created_by="ann")) == 1
 
 
 def test_the_same_file_again_stores_nothing_twice(console) -> None:
@@ -50,9 +54,57 @@ def test_an_interrupted_import_goes_on_where_it_stopped(console, monkeypatch) ->
 
 
 def test_tickets_without_ids_are_recognised_by_file_and_line(console) -> None:
-    content = b"body\nwhere is my parcel\nwhere is my parcel\n"
-    assert len(load(console, content).decisions) == 2
+    content = b"body\nwhere is my parcel\n\nwhere is my parcel\n"
+    # The ids of files that earlier versions have stored: another form, and the same file counted twice.
+    assert [d.ticket_id for d in load(console, content).decisions] == ["I-fa431fcbc018-1", "I-fa431fcbc018-2"]
     assert load(console, content).already_stored == 2
+    assert len(load(console, content.replace(b"parcel", b"refund")).decisions) == 2, "another file of the same name"
+
+
+def test_tickets_that_another_run_of_the_file_stores_meanwhile_are_passed_over(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = imports.read(GOOD, name="tickets.csv", router=console.router)
+    route, others, seen = console.router.route_tickets, [file.tickets[:2]], []
+
+    def routed(tickets):  # noqa: ANN001, ANN202
+        if others:
+            route(others.pop())
+        return route(tickets)
+
+    monkeypatch.setattr(console.router, "route_tickets", routed)
+    result = imports.run(file, router=console.router, store=console.decisions, progress=lambda *far: seen.append(far))
+    assert [d.ticket_id for d in result.decisions] == ["A-3"] and result.already_stored == 2 and seen == [(3, 3)]
+    assert len(console.decisions.latest()) == 3
+
+
+def test_an_id_that_another_ticket_takes_meanwhile_ends_the_import_and_says_how_far_it_came(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "FIRST", 1)
+    load(console, GOOD[: GOOD.index(b"A-2")])
+    file = imports.read(GOOD, name="tickets.csv", router=console.router)
+
+    def taken(done: int, _: int) -> None:
+        if done == 2:
+            console.router.route(TicketDraft(body="a quite different text", ticket_id="A-3"))
+
+    with pytest.raises(ImportRejected, match="A-3 belongs to another ticket .* 2 tickets of the file are stored, the others are not"):
+        imports.run(file, router=console.router, store=console.decisions, progress=taken)
+    assert len(console.decisions.latest()) == 3
+
+
+def test_a_conflict_that_no_stored_ticket_explains_ends_the_import(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    def conflict(_):  # noqa: ANN001, ANN202
+        raise Conflict("nobody knows why")
+
+    monkeypatch.setattr(console.router, "route_tickets", conflict)
+    with pytest.raises(Conflict, match="nobody knows why"):
+        load(console, GOOD)
+
+
+def test_a_file_of_too_many_bytes_is_refused_before_it_is_read(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "MAX_BYTES", len(GOOD) - 1)
+    with pytest.raises(ImportRejected, match=f"tickets.csv: at most {len(GOOD) - 1} bytes; found {len(GOOD)}. Split the file. Nothing was stored."):
+        load(console, GOOD)
+    monkeypatch.setattr(imports, "MAX_BYTES", len(GOOD))
+    assert len(load(console, GOOD).decisions) == 3
 
 
 @pytest.mark.parametrize(

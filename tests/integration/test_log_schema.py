@@ -5,6 +5,7 @@ import io
 import json
 import resource
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,3 +148,44 @@ def test_where_the_file_cannot_be_turned_over_lines_go_on_into_it_and_into_nothi
     log.event("something", number=3)
     assert lines(path.read_text())[-1]["number"] == 3
     log.close()
+
+
+def test_each_line_has_its_own_time_with_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, now = io.StringIO(), [0.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    log = DecisionLog(stream=seen)
+    for now[0] in (1_772_000_000.0, 1_772_000_000.0055, 1_772_000_000.9999, 1_772_000_061.25):
+        log.event("something")
+    times = [line["@timestamp"] for line in lines(seen.getvalue())]
+    assert [at[-10:] for at in times] == ["13:20.000Z", "13:20.005Z", "13:20.999Z", "14:21.250Z"]
+
+
+def test_a_duration_is_in_nanoseconds_and_an_audit_agrees_with_the_same_department() -> None:
+    seen = io.StringIO()
+    log = DecisionLog(stream=seen)
+    for other in (None, "Billing", "Sales"):
+        log.decision(ticket(), decision(method="cached", audit_department=other))
+    found = lines(seen.getvalue())
+    assert [(line["audited"], line["audit_agrees"]) for line in found] == [(False, None), (True, True), (True, False)]
+    assert found[0]["event.duration"] == 1_000_000 * found[0]["total_ms"] > 0
+
+
+def test_each_line_leaves_the_process_at_once_and_each_time_that_the_file_takes_none_is_told_once(tmp_path: Path) -> None:
+    class Pipe(io.StringIO):
+        left = ""
+
+        def flush(self) -> None:
+            self.left = self.getvalue()
+
+    seen = Pipe()
+    log = DecisionLog(tmp_path / "x.log", stream=seen)
+    takes = iter([False, False, True, False, True])
+    log._file.write = lambda line: next(takes)
+    for number in range(5):
+        log.event("something", number=number)
+        assert f'"number":{number}' in seen.left
+    assert [line["event_type"] for line in lines(seen.left)].count("log_lines_lost") == 2
+    log.close()
+    log._file.write = lambda line: False
+    log.event("something", number=5)
+    assert [line["event_type"] for line in lines(seen.left)].count("log_lines_lost") == 2, "a log that is closed has lost nothing"

@@ -28,7 +28,7 @@ from engine.adapters.webhook import Webhook
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
 from engine.errors import NotFound, ServiceUnavailable
-from engine.notify import Notifier, Sent
+from engine.notify import Channel, Notifier, Sent
 from tests.servers import certificates
 from tests.servers.certificates import Certificate
 from tests.unit.test_alerts import Quiet, unnoted
@@ -280,6 +280,63 @@ def test_alertmanager_hears_again_and_again_of_what_is_open_and_of_nothing_else(
     assert scene.notifier.repeat() == 0
 
 
+def test_a_receiver_that_failed_is_asked_again_after_ten_seconds_then_after_twice_as_long_each_time(database: Engine, receiver: Receiver) -> None:
+    """A fifth more or less, so that many do not ask together."""
+    scene = Scene(database, {"webhook": Webhook(receiver.url)})
+    receiver.status = 500
+    scene.open()
+    for wait in (10, 20, 40):
+        assert scene.notifier.send_due() == Sent(0, 1)
+        scene.now += timedelta(seconds=0.79 * wait)
+        assert scene.notifier.send_due() == Sent(0, 0)
+        scene.now += timedelta(seconds=0.42 * wait)
+    assert len({scene.notifier._wait(1) for _ in range(9)}) == 9
+
+
+def test_a_channel_that_is_not_set_up_any_more_is_said_to_be_and_holds_up_no_other(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {"pigeon": Webhook(receiver.url), "webhook": Webhook(receiver.url)})
+    scene.open()
+    later = Scene(database, {"webhook": Webhook(receiver.url)})
+    assert later.notifier.send_due() == Sent(1, 1)
+    assert later.table.latest()[0].undelivered == "pigeon: notification is not available: the channel pigeon is not set up any more"
+
+
+def test_more_than_twenty_notices_go_in_several_rounds(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {"webhook": Webhook(receiver.url)})
+    for number in range(23):
+        scene.open(f"department {number}")
+    assert [scene.notifier.send_due() for _ in range(3)] == [Sent(20, 0), Sent(3, 0), Sent(0, 0)]
+
+
+def test_an_opening_that_arrives_late_is_still_told_as_one(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {})
+    scene = Scene(database, {"alertmanager": Alertmanager(receiver.url, clock=lambda: scene.now)})
+    receiver.status = 503
+    scene.open()
+    scene.notifier.send_due()
+    scene.now += timedelta(minutes=1)
+    scene.resolve()
+    over, receiver.status = scene.now, 200
+    for _ in range(2):
+        scene.notifier.send_due()
+        scene.now += timedelta(minutes=1)
+    _, opened, ended = (datetime.fromisoformat(body[0]["endsAt"]) for _, _, body in receiver.posts)
+    assert opened > over >= ended
+
+
+def test_a_receiver_that_fails_at_the_repeats_is_left_alone_until_the_next(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {})
+    scene = Scene(database, {"alertmanager": Alertmanager(receiver.url, clock=lambda: scene.now)})
+    scene.open("Sales")
+    scene.open("Returns")
+    scene.notifier.send_due()
+    told, receiver.status = len(receiver.posts), 500
+    for _ in range(2):
+        scene.now += timedelta(minutes=3)
+        assert scene.notifier.repeat() == 0 == scene.notifier.repeat()
+    assert len(receiver.posts) == told + 2
+
+
 def test_after_an_outage_the_opening_arrives_before_the_end(database: Engine, receiver: Receiver) -> None:
     scene = Scene(database, {"webhook": Webhook(receiver.url)})
     receiver.status = 503
@@ -386,9 +443,26 @@ def test_a_mail_server_without_starttls_is_not_spoken_to_in_the_clear(postman: P
     assert [line.split()[0].upper() for line in postman.heard] == ["EHLO"] and postman.mails == []
 
 
-def told(mail: Mail) -> None:
-    """Send a test by mail."""
-    Notifier(store=None, channels={"mail": mail}, page="x", clock=lambda: START, log=Quiet(), chance=random.Random(1)).test("mail", by="kim")
+def test_letters_that_no_request_and_no_sign_in_can_hold_are_a_receiver_that_is_away(
+    database: Engine, receiver: Receiver, certificate: Certificate
+) -> None:
+    """And cost nobody else his notice."""
+    with Postman(certificate=certificate, word="hush-1") as postman:
+        mail = mail_to(postman, encryption="tls", user="console", password="h\u00fcsh")
+        webhook = Webhook(f"{receiver.url}/h\u00f6k")
+        for channel in (mail, webhook):
+            with pytest.raises(ServiceUnavailable, match="UnicodeEncodeError") as refused:
+                told(channel)
+            assert "h\u00fcsh" not in str(refused.value) and "h\u00f6k" not in str(refused.value)
+        scene = Scene(database, {"mail": mail, "webhook": webhook, "alertmanager": Alertmanager(receiver.url, clock=lambda: START)})
+        scene.open()
+        assert scene.notifier.send_due() == Sent(1, 2)
+        postman.shutdown()
+
+
+def told(channel: Channel) -> None:
+    """Send a test this way."""
+    Notifier(store=None, channels={"mail": channel}, page="x", clock=lambda: START, log=Quiet(), chance=random.Random(1)).test("mail", by="kim")
 
 
 def test_a_receiver_that_says_nothing_costs_one_wait_a_round_and_the_others_are_told(database: Engine, receiver: Receiver) -> None:

@@ -2,20 +2,23 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from itsdangerous import TimestampSigner
 from joserfc.jwk import OctKey, RSAKey
 
 from engine.access import Role
 from engine.adapters.oidc import OpenIdProvider
-from engine.errors import SignInRefused
+from engine.errors import AccountRejected, ServiceUnavailable, SignInRefused
 from engine.web.gate import COOKIE
-from engine.web.oidc import STATE, role_map, role_of
+from engine.web.oidc import AT_ONCE, STATE, _signer, role_map, role_of
 from tests import websocket
 from tests.serving import Served
 from tests.servers.identity import CLIENT, SECRET, IdentityProvider
@@ -93,6 +96,22 @@ def test_a_slash_behind_the_issuer_does_not_matter_where_tokens_name_it_as_the_p
         provider.overrides = {"iss": provider.issuer.rstrip("/") + ("" if own else "/")}
         with pytest.raises(SignInRefused):
             signed_in()
+    finally:
+        provider.close()
+
+
+@pytest.mark.parametrize(("path", "content"), [
+    ("/.well-known/openid-configuration", []), ("/keys", []), ("/keys", {}), ("/keys", {"keys": [1]}), ("/keys", {"keys": [{"kty": "RSA"}]}),
+])
+def test_a_provider_whose_answers_make_no_sense_counts_as_away(monkeypatch: pytest.MonkeyPatch, path: str, content: object) -> None:
+    provider = IdentityProvider()
+    try:
+        answered = provider.get
+        monkeypatch.setattr(provider, "get", lambda asked, query: (200, content) if asked == path else answered(asked, query))
+        client = OpenIdProvider(issuer=provider.url, client_id=CLIENT, client_secret=SECRET, redirect="http://127.0.0.1:1/back")
+        with pytest.raises(ServiceUnavailable):
+            way = requests.get(client.start(state="s", nonce="n", verifier="v" * 43), timeout=30, allow_redirects=False).headers["Location"]
+            client.finish(code=parse_qs(urlsplit(way).query)["code"][0], nonce="n", verifier="v" * 43)
     finally:
         provider.close()
 
@@ -188,11 +207,120 @@ def test_what_comes_back_must_belong_to_this_browser_and_works_once(served: Serv
     assert requests.get(f"{served.url}/auth/oidc/callback?code=a&state=b", timeout=30).status_code == 403
 
 
+@pytest.mark.parametrize(("age", "status"), [(590, 303), (601, 403)])
+def test_the_way_to_the_provider_may_take_ten_minutes(served: Served, monkeypatch: pytest.MonkeyPatch, age: int, status: int) -> None:
+    http, signer = requests.Session(), _signer(served.engine)
+    to_provider = http.get(f"{served.url}/auth/oidc", allow_redirects=False, timeout=30).headers["location"]
+    back = http.get(to_provider, allow_redirects=False, timeout=30).headers["location"]
+    began = int(time.time()) - age
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: began)
+    older = signer.dumps(signer.loads(http.cookies[STATE]))
+    assert requests.get(back, cookies={STATE: older}, allow_redirects=False, timeout=30).status_code == status
+
+
+def test_what_must_come_back_is_closed_to_scripts_and_secure_behind_tls(served: Served) -> None:
+    plain, tls = (
+        requests.get(f"{served.url}/auth/oidc", headers={"X-Forwarded-Proto": scheme}, allow_redirects=False, timeout=30).headers["set-cookie"]
+        for scheme in ("http", "https")
+    )
+    assert all("HttpOnly" in line and "SameSite=lax" in line and "Path=/auth/oidc" in line and "Max-Age=600" in line for line in (plain, tls))
+    assert ("Secure" in plain, "Secure" in tls) == (False, True)
+
+
+def test_who_comes_from_the_provider_is_noted_with_where_from_and_known_by_the_providers_own_number(served: Served, provider: IdentityProvider) -> None:
+    provider.claims |= {"sub": "s-2", "preferred_username": "kim@corp.example"}
+    enter(served)
+    provider.claims["realm"] = {"groups": ["console-bosses"]}
+    enter(served)
+    rows = served.engine.audit.find(limit=9, words="kim@corp.example")
+    assert [(row.actor, row.action) for row in rows] == [
+        ("kim@corp.example", "signed_in"), ("identity provider", "role_changed"), ("kim@corp.example", "signed_in"), ("identity provider", "user_added"),
+    ]
+    assert {row.address for row in rows} == {"127.0.0.1"}
+    assert served.engine.accounts.named("kim@corp.example").subject == f"{provider.issuer}|s-2"
+    # The same person under another name stays who they were; another one of the same name does not come in.
+    provider.claims["preferred_username"] = "kim-smith@corp.example"
+    http, _ = enter(served)
+    assert any("kim@corp.example (admin)" in one for one in shown(served, http))
+    provider.claims |= {"sub": "s-3", "preferred_username": "kim@corp.example"}
+    assert enter(served)[1].status_code == 403
+
+
+def test_a_disabled_user_gets_no_new_role_either(served: Served, provider: IdentityProvider) -> None:
+    provider.claims |= {"sub": "s-4", "preferred_username": "lee@corp.example"}
+    enter(served)
+    served.engine.accounts.disable("lee@corp.example", by="test")
+    provider.claims["realm"] = {"groups": ["console-bosses"]}
+    assert enter(served)[1].status_code == 403
+    assert served.engine.accounts.named("lee@corp.example").role == "agent"
+
+
+@pytest.mark.parametrize("name", ["Zo\u00eb M\u00fcller", "zoe mueller", "z", "<b>zoe</b>", "", 7])
+def test_a_name_that_no_user_can_have_lets_nobody_in(served: Served, provider: IdentityProvider, name: object) -> None:
+    provider.claims |= {"sub": "s-5", "preferred_username": name}
+    http, answer = enter(served)
+    assert answer.status_code == 403 and COOKIE not in http.cookies
+
+
+def test_a_password_of_the_providers_is_none_to_change_here(served: Served) -> None:
+    enter(served)
+    accounts = served.engine.accounts
+    with pytest.raises(AccountRejected, match="signs in with the identity provider"):
+        accounts.change_password("zoe@corp.example", "", "seven-quiet-boats")
+    with pytest.raises(AccountRejected, match="signs in with the identity provider"):
+        accounts.reset_password("zoe@corp.example", by="test")
+    assert accounts.named("zoe@corp.example").password_hash is None
+
+
+def test_two_who_come_first_under_one_number_at_the_same_moment_are_told_to_try_again(served: Served, provider: IdentityProvider) -> None:
+    """Such a number is stored up to 512 characters, and one that goes on behind them is taken when it is stored."""
+    for end, status in (("a", 200), ("b", 409)):
+        provider.claims |= {"sub": "s" * 512 + end, "preferred_username": f"{end * 3}@corp.example"}
+        assert enter(served)[1].status_code == status
+
+
 def test_passwords_do_not_open_a_providers_account(served: Served) -> None:
     from tests import signin
 
     enter(served)
     assert signin.post_form(requests.Session(), f"{served.url}/auth/login", name="zoe@corp.example", password="").status_code == 401
+
+
+def test_a_provider_that_does_not_answer_is_said_to_be_away(served: Served, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    http = requests.Session()
+    to_provider = http.get(f"{served.url}/auth/oidc", allow_redirects=False, timeout=30).headers["location"]
+    back = http.get(to_provider, allow_redirects=False, timeout=30).headers["location"]
+    monkeypatch.setattr(provider, "token", lambda *_: None)
+    answer = http.get(back, timeout=30)
+    assert (answer.status_code, "does not answer" in answer.text) == (503, True) and COOKIE not in http.cookies
+
+
+def test_who_waits_for_the_provider_holds_up_nobody_who_is_signed_in(served: Served, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    within, most, lock, go, answered = 0, 0, threading.Lock(), threading.Event(), provider.token
+    http = served.sign_in(Role.AGENT)
+
+    def slow(*given: object) -> tuple[int, object]:
+        nonlocal within, most
+        with lock:
+            within += 1
+            most = max(most, within)
+        go.wait(30)
+        with lock:
+            within -= 1
+        return answered(*given)
+
+    def coming(_: int) -> int:
+        return enter(served)[1].status_code
+
+    monkeypatch.setattr(provider, "token", slow)
+    with ThreadPoolExecutor(48) as pool:
+        sent = [pool.submit(coming, number) for number in range(48)]
+        while within < AT_ONCE:
+            time.sleep(0.01)
+        assert http.get(f"{served.url}/", timeout=60).status_code == 200
+        go.set()
+        assert {one.result() for one in sent} <= {200, 503}
+    assert most == AT_ONCE
 
 
 def test_the_sign_in_page_offers_the_provider(served: Served) -> None:

@@ -28,6 +28,7 @@ from engine.bootstrap import Engine
 from engine.domain import Spooled, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.notice import Notice, Told
+from engine.notify import FIRST_WAIT, LONGEST_WAIT
 from engine.outage import SHORTEST, Outage
 from tests.faults.conftest import socket_of, through
 from tests.integration.test_notify import Receiver, until_closed
@@ -48,13 +49,13 @@ def receiver() -> Iterator[Receiver]:
 class Scene:
     """A database that answers or not, one webhook, and a clock that is moved by hand."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, *, hook: str = "hook") -> None:
         self.now, self.answers = START, True
         self.receiver = receiver
         self.log = Quiet()
         self.outage = Outage(
             answers=lambda: self.answers, rule=RULE, page="https://console.example/alerts", instance="host:1", clock=lambda: self.now,
-            log=self.log, channels={"webhook": Webhook(f"{receiver.url}/hook"), "am": Alertmanager(receiver.url, clock=lambda: self.now)},
+            log=self.log, channels={"webhook": Webhook(f"{receiver.url}/{hook}"), "am": Alertmanager(receiver.url, clock=lambda: self.now)},
         )
 
     def look(self, **after: float) -> list[str]:
@@ -78,6 +79,14 @@ def test_an_outage_is_told_once_and_its_end_once(receiver: Receiver) -> None:
     assert scene.look(minutes=5) == []
     ((_, headers, body), *_), (*_, (_, last, _)) = receiver.posts, [post for post in receiver.posts if post[0] == "/hook"]
     assert "host:1" in body["text"] and headers["Idempotency-Key"].startswith("database-host:1-") and last != headers
+
+
+def test_an_address_that_no_request_can_hold_keeps_no_other_channel_from_hearing(receiver: Receiver) -> None:
+    scene = Scene(receiver, hook="h\u00f6k")
+    scene.answers = False
+    scene.look()
+    scene.look(minutes=1)
+    assert [path for path, *_ in receiver.posts] == ["/api/v2/alerts"]
 
 
 def test_alertmanager_hears_of_an_outage_as_long_as_it_lasts(receiver: Receiver) -> None:
@@ -110,6 +119,50 @@ def test_a_receiver_that_is_away_as_well_hears_of_it_later_and_of_no_end_without
     receiver.status = 200
     assert scene.look(minutes=1) == ["[CRITICAL"], "the second try arrives"
     assert scene.look(minutes=30) == []
+
+
+def test_the_end_of_an_outage_is_told_to_whoever_heard_of_that_outage_and_not_of_one_before(receiver: Receiver) -> None:
+    scene = Scene(receiver)
+    for status, heard in ((200, ["[CRITICAL", "[RESOLVED"]), (500, []), (200, ["[CRITICAL", "[RESOLVED"])):
+        scene.answers, receiver.status = False, status
+        before = len(receiver.posts)
+        scene.look()
+        scene.look(minutes=1)
+        receiver.status = 200
+        scene.answers = True
+        scene.look(seconds=1)
+        scene.look(hours=1)
+        assert [body["text"].split("]")[0] for path, _, body in receiver.posts[before:] if path == "/hook" and status == 200] == heard
+        kept: list[Told] = []
+        scene.outage.settle(kept.append)
+        everybody, nobody = frozenset({"webhook", "am"}), frozenset()
+        assert [(told.heard, told.missed) for told in kept] == [(everybody, nobody) if heard else (nobody, everybody)]
+    keys = [headers["Idempotency-Key"] for path, headers, _ in receiver.posts if path == "/hook"]
+    assert len(set(keys)) == len(keys), "each notice is another one"
+    paths = [path for path, *_ in receiver.posts]
+    assert paths.count("/api/v2/alerts") == paths.count("/hook") == 5, "an end is told once to whoever hears of a beginning again and again"
+
+
+def test_tries_to_tell_of_an_outage_come_at_growing_pauses_that_begin_anew_once_one_arrives(receiver: Receiver) -> None:
+    scene = Scene(receiver)
+    first, longest = FIRST_WAIT.total_seconds(), LONGEST_WAIT.total_seconds()
+
+    def pushed(**after: float) -> int:
+        """Alertmanager's share of what is tried then."""
+        before = len(receiver.posts)
+        scene.look(**after)
+        return [path for path, *_ in receiver.posts[before:]].count("/api/v2/alerts")
+
+    scene.answers, receiver.status = False, 500
+    scene.look()
+    assert pushed(minutes=1) == 1
+    for pause in (first, 2 * first, 4 * first, 8 * first, 16 * first, 32 * first, 64 * first, longest, longest):
+        assert (pushed(seconds=pause - 1), pushed(seconds=1)) == (0, 1), pause
+    receiver.status = 200
+    assert pushed(seconds=longest) == 1
+    receiver.status = 500
+    for pause in (EVERY.total_seconds(), first, 2 * first):
+        assert (pushed(seconds=pause - 1), pushed(seconds=1)) == (0, 1), pause
 
 
 def test_a_longer_hold_a_rule_that_is_off_and_a_silence_count(receiver: Receiver) -> None:
@@ -290,6 +343,22 @@ def test_whoever_knows_of_an_open_alert_is_not_told_again_but_alertmanager_goes_
     assert scene.outage.settle(kept.append) and scene.outage.settle(kept.append)
     assert [(told.heard, told.missed) for told in kept] == [(frozenset(), frozenset())]
     assert len(receiver.posts) == 3, "the alert ends by itself"
+    scene.outage.learn(RULE, quiet_until=None)
+    scene.answers = False
+    scene.look()
+    assert scene.look(minutes=2) == ["[CRITICAL"], "of the next outage nobody knows yet"
+
+
+def test_the_end_is_told_of_what_was_told_to_begin_whatever_was_changed_meanwhile(receiver: Receiver) -> None:
+    scene = Scene(receiver)
+    scene.answers = False
+    scene.look()
+    assert scene.look(minutes=1) == ["[CRITICAL"]
+    scene.outage.learn(RULE.edited({"severity": "warning", "enabled": False}), quiet_until=None)
+    scene.answers = True
+    assert scene.look(seconds=5) == ["[RESOLVED"]
+    labels = [body[0]["labels"] for path, _, body in receiver.posts if path == "/api/v2/alerts"]
+    assert labels[0] == labels[-1] and labels[0]["severity"] == "critical", "another severity is another alert there, and this one would stay open"
 
 
 def test_an_outage_that_cannot_be_stored_yet_is_stored_later(receiver: Receiver) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
+from db import rollups as rollups_module
 from db.charts import Charts, pieces
 from db.locks import Lock
+from db.rollup_columns import KEPT
 from db.rollups import Rollups
 from db.trained import TrainedModels
 from db.users import Users
@@ -102,12 +104,25 @@ def same(left: Tally, right: Tally) -> bool:
                else getattr(left, name) == getattr(right, name) for name in names)
 
 
+def flows_agree(engine: Engine, charts: Charts, window: ChartWindow) -> bool:
+    """Which departments were corrected to which, against the same counted from the raw rows."""
+    shown = charts.overview(window, ChartWindow(window.start - timedelta(days=1), window.start), bar=Level.FOUR_HOURS).flows
+    with engine.connect() as connection:
+        stored = connection.execute(
+            text("select department, actual_outcome, count(*) from routing_history where actual_outcome <> department "
+                 "and created_at >= :start and created_at < :end group by 1, 2"), {"start": window.start, "end": window.end},
+        ).all()
+    assert stored
+    return {(row.department, row.actual): row.n for row in shown} == {(department, actual): n for department, actual, n in stored}
+
+
 WINDOWS = [
     ChartWindow(NOW - timedelta(hours=1), NOW + timedelta(minutes=1)),
     ChartWindow(NOW - timedelta(hours=24), NOW),
     ChartWindow(NOW - timedelta(days=7, seconds=11), NOW - timedelta(hours=3)),
     ChartWindow(NOW - timedelta(days=60), NOW - timedelta(days=1, minutes=7), demo=False),
     ChartWindow(NOW - timedelta(days=400), NOW, departments=("D1", "D3"), channels=("chat",), policies=(2,)),
+    ChartWindow(NOW - timedelta(days=30), NOW, policies=(2,)),
     ChartWindow(NOW - timedelta(seconds=20), NOW),
 ]
 
@@ -135,11 +150,12 @@ def test_a_label_a_change_of_label_and_an_overrule_move_the_figures_at_once(data
                    "audit_department = 'D9'"):
         with database.begin() as connection:
             connection.execute(text(f"update routing_history set {change} where id % 3 = 0"))
-        assert same(charts.totals(window), raw(database, window))
+        assert same(charts.totals(window), raw(database, window)) and flows_agree(database, charts, window)
         if change.startswith("actual_outcome = d"):
             rollups.roll()
+            assert flows_agree(database, charts, window)
     rollups.roll()
-    assert same(charts.totals(window), raw(database, window))
+    assert same(charts.totals(window), raw(database, window)) and flows_agree(database, charts, window)
 
 
 def test_bars_departments_and_flows_add_up_to_the_totals(database: Engine) -> None:
@@ -156,12 +172,9 @@ def test_bars_departments_and_flows_add_up_to_the_totals(database: Engine) -> No
         bar = ChartWindow(max(start, window.start), min(start + timedelta(hours=4), window.end))
         assert same(sum((t for at, _, t in seen.bars if at == start), start=Tally()), raw(database, bar))
     assert [bar for bar, _, _ in seen.bars] == sorted(bar for bar, _, _ in seen.bars)
-    with database.connect() as connection:
-        wrong = connection.execute(
-            text("select department, actual_outcome, count(*) from routing_history where actual_outcome <> department "
-                 "and created_at >= :start and created_at < :end group by 1, 2"), {"start": window.start, "end": window.end},
-        ).all()
-    assert {(r.department, r.actual): r.n for r in seen.flows} == {(d, a): n for d, a, n in wrong}
+    assert flows_agree(database, charts, window)
+    rollups.roll()
+    assert flows_agree(database, charts, window)
 
 
 def test_late_commits_several_writers_and_several_rollers_lose_nothing(database: Engine) -> None:
@@ -221,9 +234,9 @@ def test_a_rebuild_gives_what_rolling_gave_and_loses_no_later_fact(database: Eng
     window = ChartWindow(NOW - timedelta(days=400), NOW)
     some(database, 500)
     rollups.roll()
-    query = text("select * from rollups order by 1, 2, 3, 4, 5, 6, 7, 8")
+    queries = [text("select * from rollups order by 1, 2, 3, 4, 5, 6, 7, 8"), text("select * from rollup_flows order by 1, 2, 3, 4, 5, 6, 7, 8")]
     with database.connect() as connection:
-        before = connection.execute(query).all()
+        before = [connection.execute(query).all() for query in queries]
     with database.begin() as connection:
         connection.execute(text("update rollups set n = 0, l03 = 9 where level > 2"))
     some(database, 50, seed=5, first=500)
@@ -232,9 +245,48 @@ def test_a_rebuild_gives_what_rolling_gave_and_loses_no_later_fact(database: Eng
     with database.begin() as connection:
         connection.execute(text("delete from routing_history where ticket_id in (select 'T-' || n from generate_series(500, 549) n)"))
         connection.execute(text("delete from rollups"))
+        connection.execute(text("update rollup_flows set n = n + 1"))
     rollups.rebuild()
     with database.connect() as connection:
-        assert connection.execute(query).all() == before
+        assert [connection.execute(query).all() for query in queries] == before
+
+
+def test_facts_that_are_more_than_a_batch_are_all_rolled_and_nobody_rolls_beside_another(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups_module, "_ROLL", rollups_module._ROLL.replace(f"limit {rollups_module.BATCH}", "limit 30"))
+    monkeypatch.setattr(rollups_module, "BATCH", 30)
+    rollups, charts = Rollups(database, clock=lambda: NOW), Charts(database, clock=lambda: NOW)
+    window = ChartWindow(NOW - timedelta(days=70), NOW)
+    some(database, 100)
+    with database.begin() as other:
+        other.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.ROLLING})
+        assert rollups.roll() is None and rollups.pending() == 100
+    assert rollups.roll() == 100 and rollups.pending() == 0
+    assert same(charts.totals(window), raw(database, window)) and flows_agree(database, charts, window)
+
+
+def test_fine_buckets_go_when_their_time_is_over_and_the_months_stay(database: Engine) -> None:
+    some(database, 200)
+    Rollups(database, clock=lambda: NOW).roll()
+
+    def oldest() -> dict[tuple[str, int], datetime]:
+        with database.connect() as connection:
+            return {
+                (table, level): at for table in ("rollups", "rollup_flows")
+                for level, at in connection.execute(text(f"select level, min(bucket) from {table} group by 1"))
+            }
+
+    months = {table: oldest()[table, Level.MONTH] for table in ("rollups", "rollup_flows")}
+    later = NOW + timedelta(days=2)
+    assert Rollups(database, clock=lambda: later).prune() > 0
+    found = oldest()
+    for (table, level), at in found.items():
+        kept = KEPT.get(Level(level))
+        assert kept is None or at >= later - kept, (table, level)
+    assert {table: found[table, Level.MONTH] for table in months} == months
+    assert {level for _, level in found} >= {Level.MINUTE, Level.HALF_HOUR, Level.MONTH}, "only what is over goes"
+    assert Rollups(database, clock=lambda: later).prune() == 0
 
 
 def test_a_rebuild_that_waits_for_a_roller_sees_what_it_did(database: Engine) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 import io
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 from pydantic import SecretStr
@@ -15,13 +17,13 @@ from sqlalchemy import text
 
 from db.audit import AuditTable
 from db.session import connect
-from engine import bootstrap
+from engine import bootstrap, drain
 from engine.__main__ import main
 from engine.audit import seal
 from engine.bootstrap import Engine
-from engine.domain import Channel, Priority, Ticket, TicketDraft
+from engine.domain import Channel, Decision, Priority, Ticket, TicketDraft
 from engine.drain import IN_A_ROW, LONGEST_WAIT, Drainer
-from engine.errors import StatementRefused
+from engine.errors import Conflict, ServiceUnavailable, StatementRefused, TicketRejected
 from engine.settings import Settings
 from tests.contract.test_index import wait_until
 from tests.heard import Heard
@@ -157,6 +159,116 @@ def test_tickets_that_fail_hold_up_no_others_of_their_segment_or_a_later_one(ben
     assert len(bench.stored()) == later + 1 + len(poison)
     assert set(bench.stored().values()) == {1}
     assert bench.engine.spool.empty()
+
+
+def test_failures_between_tickets_that_can_be_stored_keep_none_of_these_for_later(bench: Bench) -> None:
+    """Only so many in a row are taken for a fault of the whole."""
+    bench.sql("alter table tickets add constraint no_poison check (body not like 'poison%') not valid")
+    for number in range(2 * IN_A_ROW):
+        bench.keep(f"P-{number}", body="poison")
+        bench.keep(f"G-{number}")
+    assert bench.drainer.drain() == 2 * IN_A_ROW
+    assert bench.engine.spool.waiting() == 2 * IN_A_ROW
+
+
+def test_a_drain_that_is_ended_stops_after_its_batch_and_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "BATCH", 2)
+    bench.keep("A", "B", "C", "D", "E")
+    route = bench.engine.router.route_tickets
+
+    def ending(tickets: Sequence[Ticket]) -> list[Decision]:
+        bench.drainer.close()
+        return route(tickets)
+
+    bench.drainer._route = ending
+    assert bench.drainer.drain() == 2
+    assert bench.stored() == {"A": 1, "B": 1}
+    assert Bench(bench.engine, bench.database).drainer.drain() == 3
+    assert bench.stored() == dict.fromkeys("ABCDE", 1) and bench.engine.spool.empty()
+
+
+def test_a_database_that_goes_away_is_nobodys_failure_and_the_tickets_are_stored_as_soon_as_it_is_back(bench: Bench) -> None:
+    bench.keep("A", "B")
+    route, stored = bench.engine.router.route_tickets, bench.engine.decisions.stored
+
+    def away(*_: object) -> NoReturn:
+        raise ServiceUnavailable("database", "went away")
+
+    def conflict(tickets: Sequence[Ticket]) -> NoReturn:
+        if [ticket.id for ticket in tickets] == ["B"]:
+            bench.drainer._store = SimpleNamespace(stored=away)
+        raise Conflict("taken meanwhile")
+
+    for failing in (away, conflict):
+        bench.drainer._route, bench.drainer._store = failing, SimpleNamespace(stored=stored)
+        with pytest.raises(ServiceUnavailable):
+            bench.drainer.drain()
+    assert bench.log.named("spooled_tickets_left") == []
+    bench.drainer._route, bench.drainer._store = route, SimpleNamespace(stored=stored)
+    assert bench.drainer.drain() == 2, "without a pause"
+    assert bench.stored() == {"A": 1, "B": 1} and bench.engine.spool.empty()
+
+
+def test_records_that_cannot_be_read_are_told_and_set_aside_and_hold_up_no_ticket(bench: Bench) -> None:
+    bench.keep("A")
+    bench.engine.spool.close()
+    [segment] = bench.engine.settings.spool_folder.glob("*.spool")
+    segment.write_bytes(segment.read_bytes() + b"torn\n")
+    assert bench.drainer.drain() == 1 and bench.stored() == {"A": 1}
+    assert bench.log.named("spool_records_broken") == [{"segment": segment.name, "records": 1}]
+    assert len(bench.engine.spool.set_aside) == 1 and bench.engine.spool.empty()
+
+
+def test_a_conflict_loses_no_ticket_that_is_not_stored_and_keeps_none_that_is(bench: Bench) -> None:
+    bench.keep("A", "B")
+    route = bench.engine.router.route_tickets
+
+    def conflict(tickets: Sequence[Ticket]) -> NoReturn:
+        if tickets[0].id == "B":
+            route(tickets)
+        raise Conflict("taken meanwhile")
+
+    bench.drainer._route = conflict
+    assert bench.drainer.drain() == 0
+    assert bench.stored() == {"B": 1} and bench.engine.spool.waiting() == 1
+    assert bench.log.named("spooled_tickets_left") == [{"tickets": 1, "error": "Conflict", "attempt": 1, "again_in": 1.0}]
+    bench.now += 1.0
+    bench.drainer._route = route
+    assert bench.drainer.drain() == 1 and bench.stored() == {"A": 1, "B": 1}
+
+
+def test_a_ticket_that_breaks_a_rule_is_set_aside_with_the_rule(bench: Bench) -> None:
+    bench.keep("A", "B")
+    route = bench.engine.router.route_tickets
+
+    def stricter(tickets: Sequence[Ticket]) -> list[Decision]:
+        for ticket in tickets:
+            if ticket.id == "A":
+                raise TicketRejected("body", limit="at most 3 characters", found="20")
+        return route(tickets)
+
+    bench.drainer._route = stricter
+    assert bench.drainer.drain() == 1
+    assert bench.stored() == {"B": 1} and bench.engine.spool.empty()
+    [record] = bench.engine.spool.set_aside.records()
+    assert record.ticket_id == "A" and "at most 3 characters" in record.reason
+    assert bench.log.named("spooled_ticket_refused") == [{"ticket_id": "A", "reason": "TicketRejected"}]
+
+
+def test_a_segment_that_cannot_be_removed_is_read_again_after_a_pause_and_counts_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.keep("A", "B")
+
+    def full(*_: object, **__: object) -> NoReturn:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.engine.spool, "remove", full)
+        assert bench.drainer.drain() == 2
+        assert bench.drainer.drain() == 0, "not before its time"
+    assert [(fields["tickets"], fields["error"]) for fields in bench.log.named("spooled_tickets_left")] == [(2, "OSError")]
+    bench.now += 1.0
+    assert bench.drainer.drain() == 0 and bench.engine.spool.empty()
+    assert bench.stored() == {"A": 1, "B": 1}
 
 
 def test_a_ticket_whose_id_is_taken_is_set_aside_listed_and_brought_back_by_the_command(

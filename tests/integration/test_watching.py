@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -23,6 +24,7 @@ from engine.bootstrap import Engine
 from engine.breaker import Breaker
 from engine.domain import TicketDraft
 from engine.outcome import Outcome
+from engine.readings import ALIVE
 from engine.reliability import debiased_calibration_error
 from engine.errors import NotFound, ServiceUnavailable, StatementRefused
 from engine.spool import Spool
@@ -59,6 +61,7 @@ def test_the_spools_of_all_instances_are_waiting_and_one_shared_folder_counts_on
     for name, engine in (("one", one), ("other", other)):
         table.beat(name, memory_share=0.5, spooled=engine.spool.share(), now=now)
     table.beat("machine 2", memory_share=0.5, spooled=4, now=now)
+    table.beat("a machine that has gone", memory_share=0.5, spooled=9, now=now - ALIVE - timedelta(seconds=1))
     assert far.watch.waiting() == 7
     assert read(far, Measure.WAITING) == [(7, 1)]
     assert read(far, Measure.SPOOLED)[0][0] == 7
@@ -86,6 +89,14 @@ def test_the_gauge_counts_this_machines_spool_even_while_nobody_can_be_asked(con
     # No gauge has been read from the database since then.
     assert gauge(console, "routing_tickets_waiting") == gauge(console, "routing_tickets_spooled") == 1
     assert console.watch.waiting() == 1
+
+
+def test_gauges_of_this_process_tell_its_memory_and_its_pool(build: Callable[..., Engine]) -> None:
+    engine = build({"database_pool_size": 3, "database_pool_overflow": 4}, working=False)
+    engine.health.test("database")
+    pool = {state: gauge(engine, f'routing_database_pool_connections{{state="{state}"}}') for state in ("in_use", "idle", "most")}
+    assert (pool["in_use"], pool["most"]) == (0, 7) and 1 <= pool["idle"] <= 7
+    assert 0 < gauge(engine, "routing_memory_used_ratio") <= 1
 
 
 def test_no_ticket_is_ever_stored_without_its_decision_so_only_the_spool_waits(console: Engine) -> None:
@@ -165,10 +176,16 @@ def test_the_calibration_error_is_that_of_the_labels(console: Engine) -> None:
     pool = connect(console.settings.postgres_url)
     with pool.begin() as connection:
         connection.execute(text("update routing_history set review_wanted = true, review_probability = 1"))
-    pool.dispose()
     ((value, labels),) = read(console, Measure.CALIBRATION_ERROR)
     assert labels == 12
     assert value == pytest.approx(debiased_calibration_error(shown, right))
+    with pool.begin() as connection:
+        connection.execute(text("update routing_history set review_probability = case when id % 2 = 0 then 1 else 0.25 end"))
+        weights = connection.execute(text("select 1 / review_probability from routing_history order by id")).scalars().all()
+    pool.dispose()
+    ((value, labels),) = read(console, Measure.CALIBRATION_ERROR)
+    assert labels == 9, "six that stand for one each and six for four are worth 30 ** 2 / 102"
+    assert value == pytest.approx(debiased_calibration_error(shown, right, weights=np.array(weights, dtype=float)))
     task(console, "gauges")()
     assert math.isnan(gauge(console, "routing_calibration_error_ratio")), "12 labels say too little for a gauge that others alert on"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from engine import access
-from engine.access import API, PAGES, TABLE, Permission, Role, allowed, may_run, opens
+from engine.access import API, COMMANDS, FILES, PAGES, TABLE, Permission, Role, allowed, may_run, opens
 from engine.errors import NotAllowed
 from engine.web import resources
 
@@ -25,6 +25,29 @@ def test_each_role_holds_what_the_one_before_holds_and_more() -> None:
 ])
 def test_pages_of_each_role(role: str, pages: set[str]) -> None:
     assert {page for page in PAGES if opens(role, page)} == pages
+
+
+@pytest.mark.parametrize(("role", "gains"), [
+    ("agent", {"POST /tickets", "GET /tickets", "GET /tickets/{ticket_id:path}", "POST /overrules", "GET /departments"}),
+    ("supervisor", {"POST /outcomes", "GET /accuracy"}),
+    ("manager", {"GET /figures", "GET /policy", "GET /alerts", "GET /metrics"}),
+    ("admin", {"GET /users", "GET /health", "GET /audit"}),
+])
+def test_routes_that_each_role_holds_more_than_the_one_before(role: str, gains: set[str]) -> None:
+    def routes(of: str) -> set[str]:
+        return {f"{method} {path.removeprefix('/api/v1')}" for (method, path), needed in API.items() if allowed(of, needed)}
+
+    number = list(Role).index(Role(role))
+    assert routes(role) - (routes(list(Role)[number - 1]) if number else set()) == gains
+
+
+def test_files_and_commands_of_each_role() -> None:
+    files = {path: [role.value for role in Role if opens(role, page)] for path, page in FILES.items()}
+    assert files == {"/files/decisions.csv": ["manager", "admin"], "/files/audit.csv": ["admin"]}
+    least = {command: next(role.value for role in Role if allowed(role, needed)) for command, needed in COMMANDS.items()}
+    assert least == {
+        "route": "agent", "import": "agent", "evaluate": "supervisor", "load": "admin", "user": "admin", "token": "admin", "audit": "admin",
+    }
 
 
 def test_unknown_roles_permissions_and_pages_open_nothing() -> None:

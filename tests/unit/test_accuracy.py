@@ -247,6 +247,12 @@ def test_from_ten_labels_on_the_share_of_right_ones_gates(right: int, wrong: int
     assert f"{right / (right + wrong):.1%} accurate so far, under 80.0%" in gate.reason or not gated
 
 
+@pytest.mark.parametrize("rate", [1.0, 0.3, 0.05])
+def test_thirty_even_labels_are_judged_by_what_they_prove(rate: float) -> None:
+    gate = gate_of(24, 6, rate=rate)
+    assert gate.gated and "at least 62.7% accurate is proven, under 80.0%" in gate.reason
+
+
 @given(st.integers(1, 60), st.floats(0, 1), st.sampled_from([1.0, 0.3, 0.05]), st.data())
 def test_more_right_answers_of_as_many_never_close_the_gate(n: int, threshold: float, rate: float, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n - 1))

@@ -47,6 +47,24 @@ def test_work_goes_on_after_any_error_and_each_outage_is_told_once() -> None:
     assert log.events == [("upkeep_failed", {"task": "work", "error": "ValueError"}), ("upkeep_failed", {"task": "work", "error": "KeyError"})]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_pauses_are_those_that_were_asked_for(at_once: bool) -> None:
+    """`interval` after what succeeded, `after_failure` after what did not; none before the first time where it is wanted at once."""
+    pauses: list[float | None] = []
+    background = Background(
+        "work", Failing(None, ValueError("x"), ValueError("x"), None), log=Heard(), interval=7.0, after_failure=3.0, at_once=at_once,
+    )
+
+    class Stopped(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout)
+            return len(pauses) == 5
+
+    background._stopped = Stopped()
+    background._go()
+    assert pauses == [0.0 if at_once else 7.0, 7.0, 3.0, 3.0, 7.0]
+
+
 def test_work_may_close_its_own_background_and_is_not_done_again() -> None:
     done: list[int] = []
     background = Background("work", lambda: (done.append(1), background.close()), log=Heard(), interval=0.001, at_once=True)

@@ -30,6 +30,7 @@ def test_a_row_with_more_text_than_columns_is_said_to_be_one_and_the_others_are_
     found = read(b"body\ncancel it, please\ncancel it\nstop,\n")
     assert [row.problem for row in found] == ["2 cells, 1 column; put the text in quotes", "", ""]
     assert found[2].cells == {"body": "stop"}, "a separator at the end holds no text"
+    assert read(b"body\nstop, \n")[0].problem == "", "neither does a blank behind it"
     assert read(b"body,note,\na,b,c\n")[0].problem == "3 cells, 2 columns; put the text in quotes"
 
 
@@ -41,6 +42,13 @@ def test_capital_letters_and_blanks_around_the_names_of_columns_do_not_matter() 
 
 def test_a_column_without_a_name_in_front_is_left_alone() -> None:
     assert read(b",body\n0,where is it\n")[0].cells["body"] == "where is it"
+    assert read(b",,body\n0,x,where is it\n")[0].cells["body"] == "where is it", "two of them are no column that is there twice"
+
+
+def test_lines_may_end_as_old_spreadsheets_end_them() -> None:
+    assert read(b"body,note\rwhere is it,x\rlost it,y\r") == [
+        CsvRow(2, {"body": "where is it", "note": "x"}), CsvRow(3, {"body": "lost it", "note": "y"}),
+    ]
 
 
 def test_a_file_has_a_thousand_columns_at_most() -> None:
@@ -73,6 +81,7 @@ def test_a_cell_of_any_length_is_given_to_whoever_checks_it() -> None:
         (b"text;note\nhi;a\n", "the column body is missing; found text, note"),
         (b"body,note, note\nhi,a,b\n", "the column note is there twice"),
         (b'body\nhi\n"never closed\nand so on\n', r"line 3: not a valid CSV \(unexpected end of data\)"),
+        (b"body\n" + b"where is it\n" * 20_000 + b"\x00\n", "binary data"),
         (b"PK\x03\x04\x00\x00", "binary data. A spreadsheet's table is saved as “CSV UTF-8”"),
         ("body\nhi\n".encode("utf-16-le"), "binary data"),
         (b"\xef\xbb\xbfbody\nhi\n\xe4\n", "line 3 is not"),

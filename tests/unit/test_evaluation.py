@@ -252,6 +252,13 @@ def test_a_labelled_csv_is_read_with_its_usual_separators(separator: str) -> Non
     assert found.texts == ("lost, my card", "rate") and found.labels == ("cards", "loans")
 
 
+@pytest.mark.parametrize("label", ["Caf\u00e9 loans", "Cafe\u0301 loans", "Caf\u00e9  loans", " Caf\u00e9\u00a0loans "])
+def test_a_label_is_the_same_however_it_is_written(label: str) -> None:
+    assert labelled_csv.read(f"text,category\nmy rate,{label}\n".encode(), name="a.csv").labels == ("Caf\u00e9 loans",)
+    found = labelled_csv.parents(json.dumps({label: label}).encode(), name="p.json")
+    assert found == {"Caf\u00e9 loans": "Caf\u00e9 loans"}
+
+
 def test_columns_of_a_labelled_csv_are_found_with_capital_letters_as_well() -> None:
     found = labelled_csv.read(b"Text,Category\nmy bill,Bills\n", name="a.csv")
     assert (found.texts, found.labels) == (("my bill",), ("Bills",))
@@ -259,9 +266,9 @@ def test_columns_of_a_labelled_csv_are_found_with_capital_letters_as_well() -> N
 
 
 def test_rows_without_text_or_label_are_left_out_and_counted() -> None:
-    found = labelled_csv.read(b"id,text,category\n1,,cards\n2,hello,\n3, ,\n4,hello,cards\n5,short\n", name="a.csv")
+    found = labelled_csv.read(b"id,text,category\n1,,cards\n2,hello,\n3, ,\n4,hello,cards\n5,short\n6,longer, \n", name="a.csv")
     assert found.texts == ("hello",)
-    assert found.skipped == {"no label": 2, "no text": 2}
+    assert found.skipped == {"no label": 3, "no text": 2}
 
 
 def test_other_column_names_are_taken_and_a_missing_one_is_named_with_those_found() -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.alerts import Reading
 from engine.breaker import Circuit, ServiceState
 from engine.errors import ConfigurationError
+from engine.telemetry import shared
 from engine.telemetry.fanout import Telemetry
 from engine.telemetry.metrics import Metrics
 from engine.usage import Usage
@@ -137,6 +139,35 @@ def test_a_gauge_that_cannot_be_read_does_not_break_the_scrape() -> None:
     metrics = Metrics()
     metrics.on_render(lambda: 1 / 0)
     assert b"routing_decisions" in metrics.render()
+    assert value(metrics, "routing_events_total", event="gauge_failed") == 2, "once for each scrape"
+
+
+def test_only_an_audited_hit_that_the_learned_router_sends_elsewhere_is_a_disagreement() -> None:
+    metrics = Metrics()
+    metrics.decision(ticket(), decision(method="cached", audit_department="Billing"))
+    assert (value(metrics, "routing_audited_hits_total"), value(metrics, "routing_audit_disagreements_total")) == (1, 0)
+    metrics.decision(ticket(), decision(method="learned", audit_department="Sales"))
+    assert (value(metrics, "routing_audited_hits_total"), value(metrics, "routing_audit_disagreements_total")) == (1, 0)
+
+
+def test_lost_lines_and_unchecked_requests_are_counted_once() -> None:
+    metrics = Metrics()
+    for total in (3, 3, 5):
+        metrics.lines_lost(total)
+    assert value(metrics, "routing_log_lines_lost_total") == 5
+    for kind in ("api", "submit", "api"):
+        metrics.event("rate_limit_unchecked", service="cache", kind=kind)
+    assert value(metrics, "routing_rate_limit_unchecked_total", kind="api") == 2
+
+
+def test_a_process_of_another_user_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shared._lives(os.getpid())
+
+    def forbidden(pid: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    assert shared._lives(1)
 
 
 def test_a_broken_sink_loses_no_ticket_and_no_other_sink() -> None:
@@ -153,6 +184,20 @@ def test_a_broken_sink_loses_no_ticket_and_no_other_sink() -> None:
     telemetry.event("ticket_spooled")
     assert telemetry.failures == 2
     assert value(metrics, "routing_decisions_total") == value(metrics, "routing_spooled_tickets_total") == 1
+    telemetry.decision(ticket(), decision(), store_ms=2.0)
+    assert value(metrics, "routing_stage_seconds_sum", stage="store", method="learned") == 0.002
+
+
+def test_what_is_open_is_closed_in_reverse_and_one_that_fails_keeps_no_other_open() -> None:
+    closed: list[str] = []
+
+    def failing() -> None:
+        closed.append("second")
+        raise OSError("disk full")
+
+    telemetry = Telemetry([], closing=[lambda: closed.append("first"), failing, lambda: closed.append("third")])
+    telemetry.close()
+    assert closed == ["third", "second", "first"] and telemetry.failures == 1
 
 
 def test_what_services_were_asked_is_counted_once_however_often_it_is_read() -> None:
@@ -176,6 +221,7 @@ def test_several_processes_add_up(tmp_path: Path) -> None:
         ).stdout
 
     run("m.decision(ticket(), decision()); m.waiting.set(5); m.close()")
+    assert not list(tmp_path.glob("gauge_live*")), "what has ended in order leaves no gauge, also while nobody else begins"
     run("m.decision(ticket(), decision()); m.decision(ticket(), decision())")
     shown = run("print(m.render().decode())")
     assert 'routing_decisions_total{automation="auto",channel="web",department="Billing",method="learned"} 3.0' in shown

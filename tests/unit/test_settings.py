@@ -239,6 +239,8 @@ def test_settings_cannot_be_changed_after_they_were_read() -> None:
         ({"SMTP_HOST": "mail.example", "ALERT_MAIL_TO": ","}, "ALERT_MAIL_TO"),
         ({"SMTP_HOST": "mail.example", "ALERT_MAIL_TO": "a@b.example", "ALERT_MAIL_FROM": "Console <a@b.example>"}, "ALERT_MAIL_FROM"),
         ({"SMTP_HOST": "mail.example:25", "ALERT_MAIL_TO": "a@b.example"}, "SMTP_HOST"),
+        ({"SMTP_HOST": "mail.example", "ALERT_MAIL_TO": "a@b.example", "SMTP_USER": "console", "SMTP_PASSWORD": "hush\u00e4"}, "SMTP_PASSWORD"),
+        ({"SMTP_HOST": "mail.example", "ALERT_MAIL_TO": "a@b.example", "SMTP_USER": "hush\u00e4", "SMTP_PASSWORD": "x"}, "SMTP_USER"),
         ({"DATA_DIR": " "}, "DATA_DIR"), ({"HOST": " "}, "HOST"), ({"ROUTING_LOG_PATH": " "}, "ROUTING_LOG_PATH"),
         ({"PROMETHEUS_MULTIPROC_DIR": " "}, "PROMETHEUS_MULTIPROC_DIR"),
         *(({name: "9" * 40}, name) for name in (
@@ -267,6 +269,7 @@ def test_a_value_of_no_usable_form_is_refused_by_name_and_never_repeated(
         {"DATABASE_URL": "postgresql://u:p/w:1@[::1]:5432/d?sslmode=require"}, {"ANALYTICS_DATABASE_URL": "postgresql://h"},
         {"DATABASE_URL": "postgresql://u:p@/d?host=one,two&port=5432,5433"}, {"PINECONE_API_KEY": "k", "PINECONE_HOST": "pinecone.example"},
         {"SMTP_HOST": "10.0.0.5", "ALERT_MAIL_TO": "a.b+c@d.example, ops@localhost", "ALERT_MAIL_FROM": "o'neill@x-y.example"},
+        {"SMTP_HOST": "mail.example", "ALERT_MAIL_TO": "a@b.example", "SMTP_USER": "Console, the 1st", "SMTP_PASSWORD": "a b/c@d:e\"f"},
         {"CLOUDWATCH_ACCESS_KEY": "a/b+c=", "CLOUDWATCH_SECRET_KEY": "b", "CLOUDWATCH_REGION": "us-gov-west-1"}, {"HOST": "0.0.0.0"},
         {"TRUSTED_PROXIES": "*"}, {"TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8,::1,"}, {"TRUSTED_PROXIES": ""},
     ],

@@ -264,6 +264,9 @@ def test_nobody_else_can_read_the_records(spool: Spool, tmp_path: Path) -> None:
     spool.keep(ticket(1))
     (segment,) = (tmp_path / "spool").glob("*.spool")
     assert oct(os.stat(segment).st_mode)[-3:] == "600"
+    spool.set_aside.refuse(ticket(2), "taken")
+    refused = tmp_path / "spool" / "refused"
+    assert [oct(path.stat().st_mode)[-3:] for path in (refused, *refused.iterdir())] == ["700", "600"]
 
 
 def altered(spool: Spool, tmp_path: Path, *, tickets: int) -> None:
@@ -355,10 +358,43 @@ def test_of_two_spools_of_one_folder_one_counts_what_is_set_aside(spool: Spool, 
 
 
 def test_a_torn_record_that_nobody_can_read_stays_set_aside_and_one_that_somebody_can_comes_back(spool: Spool, tmp_path: Path) -> None:
-    spool.set_aside.broken("0000000001-1-ab", [b"torn", spool_record.written(ticket(5)).strip()])
-    assert len(spool.set_aside) == 2
-    assert spool.set_aside.put_back(spool.keep) == 1
-    assert [one.id for one in drained(spool)] == ["T-5"]
+    spool.set_aside.broken("0000000001-1-ab", [spool_record.written(ticket(4)).strip(), b"torn", spool_record.written(ticket(5)).strip()])
+    assert len(spool.set_aside) == 3
+    assert spool.set_aside.put_back(spool.keep) == 2
+    assert [one.id for one in drained(spool)] == ["T-4", "T-5"]
     assert [record.ticket_id for record in spool.set_aside.records()] == [""]
     assert spool.set_aside.put_back(spool.keep) == 0
     assert len(spool.set_aside) == 1
+
+
+def test_records_that_are_broken_later_in_the_same_segment_take_no_others_place(spool: Spool) -> None:
+    for line in (b"torn", b"altered"):
+        spool.set_aside.broken("0000000001-1-ab", [line])
+    assert len(spool.set_aside) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"words"', b"{}", b'{"ticket": [1]}', b'{"ticket": {"id": "T-1"}}'])
+def test_a_file_that_holds_no_ticket_is_listed_and_stays_until_somebody_looks_at_it(spool: Spool, tmp_path: Path, content: bytes) -> None:
+    folder = tmp_path / "spool" / "refused"
+    folder.mkdir(parents=True)
+    (folder / "0a1b.json").write_bytes(content)
+    # What a crash leaves of a file that was being written is none.
+    (folder / "0c2d.json.99.new").write_bytes(b"half")
+    assert [(record.ticket_id, record.reason, record.file) for record in spool.set_aside.records()] == [("", "unreadable", "0a1b.json")]
+    assert len(spool.set_aside) == 1 and spool.set_aside.put_back(spool.keep) == 0
+    assert (folder / "0a1b.json").read_bytes() == content
+
+
+def test_two_that_bring_back_the_same_tickets_do_not_stop_each_other(spool: Spool, tmp_path: Path) -> None:
+    for number in range(3):
+        spool.set_aside.refuse(ticket(number), "taken")
+    other = Spool(tmp_path / "spool")
+
+    def keep(one: Ticket) -> None:
+        spool.keep(one)
+        other.set_aside.put_back(other.keep)
+
+    assert spool.set_aside.put_back(keep) == 1, "the others were gone meanwhile"
+    assert len(spool.set_aside) == 0 and spool.set_aside.records() == []
+    other.close()
+    assert {one.id for one in drained(spool)} == {"T-0", "T-1", "T-2"}

@@ -113,6 +113,17 @@ def test_a_labelled_file_alone_makes_a_whole_taxonomy() -> None:
     ]
 
 
+def test_a_name_may_have_120_characters_and_a_purpose_is_plain_text() -> None:
+    [found] = departments(f"department,purpose\n{'x' * 120},<b>Bills</b> & fees < 5\n".encode())
+    assert (found.name, found.purpose) == ("x" * 120, "Bills & fees < 5")
+
+
+@pytest.mark.parametrize(("content", "said"), [("x", "at least 2 characters"), ("x" * 20_001, "at most 20,000 characters"), ("", "at least 2")])
+def test_a_labelled_file_with_a_text_that_is_no_tickets_is_refused(content: str, said: str) -> None:
+    with pytest.raises(TaxonomyRejected, match=f"labels.csv line 2: text: {said}"):
+        from_exemplars(f"text,category\n{content},b\n".encode(), text_column="text", label_column="category", parents={}, name="labels.csv")
+
+
 def test_a_labelled_file_without_a_label_on_a_line_is_refused() -> None:
     with pytest.raises(TaxonomyRejected, match="labels.csv line 3"):
         from_exemplars(b"text,category\na bill,b\nno label,\n", text_column="text", label_column="category", parents={}, name="labels.csv")
@@ -123,7 +134,9 @@ def test_rows_come_with_the_line_they_begin_on() -> None:
     assert rows == [(2, {"a": "1\n2", "b": "x"}), (4, {"a": "3", "b": "y"})]
 
 
-@pytest.mark.parametrize(("value", "meant"), [("true", True), ("Yes", True), ("1", True), ("FALSE", False), ("no", False), ("0", False), ("", False)])
+@pytest.mark.parametrize(
+    ("value", "meant"), [("true", True), ("Yes", True), ("1", True), (" yes ", True), ("FALSE", False), ("no", False), ("0", False), ("", False)]
+)
 def test_the_mark_for_triage_is_yes_or_no_in_the_words_that_tables_use(value: str, meant: bool) -> None:
     [found] = departments(f"department,purpose,triage\nSales,Offers.,{value}\n".encode())
     assert found.triage is meant

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
 from engine.accuracy import AccuracySnapshot, AccuracyTracker, ReviewedLabel
-from engine.domain import Automation, Candidate, Channel, Decision, Department, Method, Neighbour, Policy, Priority, Thresholds, Ticket
+from engine.domain import Automation, Candidate, Channel, Decision, Department, Limits, Method, Neighbour, Policy, Priority, Thresholds, Ticket
 from engine.model import Prediction
 from engine.ports import LanguageModelAnswer
 from engine.semantic import CACHED_PRIOR, Vote
@@ -90,6 +91,64 @@ def test_what_neighbours_send_alone_stays_theirs_however_sure_the_router_is_of_t
     assert surest(work, state).method is Method.CACHED
 
 
+def test_the_router_answers_in_place_of_neighbours_only_with_the_same_department() -> None:
+    state = SimpleNamespace(policy=Policy(), accuracy=AccuracySnapshot.empty(NOW), model=SimpleNamespace(number=1))
+    for department, given in (("Billing", Method.LEARNED), ("Sales", Method.CACHED)):
+        work = SimpleNamespace(verdict=sure(Method.CACHED, 0.87), prediction=Prediction(Candidate(department, 0.99), 0.9, "", {}))
+        assert (surest(work, state).method, surest(work, state).department) == (given, "Billing")
+
+
+def test_a_departments_own_accuracy_counts_for_it_and_the_decision_says_why_it_waits_for_a_click() -> None:
+    policy = Policy(accuracy=0.8, limits={"Billing": Limits(accuracy=0.88)})
+    work = Work(TICKET, "", verdict=sure(Method.LEARNED, 0.97), degraded_by=["index"])
+    decision = decided(work, unlearned(policy, accuracy=labelled(92, 8)), now=NOW, chance=random.Random(1))
+    assert (decision.automation, decision.degraded_by) == (Automation.PRESELECT, ("index",))
+    assert decision.gated_by.startswith("Held back for a click: 92 of 100 reviewed learned decisions for Billing were right")
+
+
+@pytest.mark.parametrize(("repeats", "labels", "automation"), [
+    ("learned", "learned", Automation.PRESELECT), ("learned", "cached", Automation.PRESELECT), ("learned", "rag_llm", Automation.AUTO),
+])
+def test_a_repeat_is_held_back_by_labels_of_repeats_and_of_what_it_repeats(repeats: str, labels: str, automation: Automation) -> None:
+    work = Work(TICKET, "", verdict=sure(Method.CACHED, 0.97, repeats=repeats))
+    decision = decided(work, unlearned(Policy(), accuracy=labelled(10, 30, method=labels)), now=NOW, chance=random.Random(1))
+    assert decision.automation is automation
+
+
+def test_without_a_model_the_department_marked_for_it_takes_what_nobody_else_can() -> None:
+    state = unlearned(Policy())
+    assert Verdict.fallback(Work(TICKET, ""), state).department == "Billing", "the first by name where none is marked"
+    marked = replace(state, departments=(*state.departments, Department("Triage", "", triage=True)))
+    assert Verdict.fallback(Work(TICKET, ""), marked).department == "Triage"
+
+
+def test_where_nothing_sure_is_reviewed_a_label_that_comes_all_the_same_stands_for_itself() -> None:
+    decision = stored(Method.LEARNED, 0.97, Policy(review_rate=0.0))
+    assert (decision.review_wanted, decision.review_probability) == (False, 1.0)
+
+
+def test_a_confidence_past_one_by_rounding_is_one() -> None:
+    assert stored(Method.LEARNED, 1.0000001, Policy()).confidence == 1.0
+
+
+def test_as_many_neighbours_are_kept_as_had_to_agree_and_at_most_three_departments() -> None:
+    near = tuple(Neighbour(n, f"Department {n}", "", 0.99 - n / 100) for n in range(7))
+    decision = decided(Work(TICKET, "", verdict=sure(Method.CACHED, 0.8), neighbours=near), unlearned(Policy(neighbours=4)), now=NOW, chance=random.Random(1))
+    assert [n.exemplar_id for n in decision.evidence] == [0, 1, 2, 3]
+    assert [one.department for one in decision.alternatives] == ["Billing", "Department 0", "Department 1"]
+
+
+def test_a_repeat_says_all_that_was_said_at_first() -> None:
+    near = (Neighbour(7, "Billing", "", 0.99, text="my bill"), Neighbour(8, "Sales", "", 0.9))
+    work = Work(TICKET, "", verdict=sure(Method.LEARNED, 0.97, topic="invoice"), neighbours=near)
+    first = decided(work, unlearned(Policy()), now=NOW, chance=random.Random(1))
+    repeat = Verdict.repeat(remembered(first))
+    assert (repeat.department, repeat.topic, repeat.raw_score, repeat.confidence) == ("Billing", "invoice", 0.9, 0.97)
+    assert (repeat.method, repeat.repeats, repeat.exact, repeat.source) == (Method.CACHED, "learned", True, "ticket:T1")
+    again = decided(Work(TICKET, "", verdict=repeat), unlearned(Policy()), now=NOW, chance=random.Random(1))
+    assert again.alternatives == first.alternatives and [n.exemplar_id for n in again.evidence] == [7, 8]
+
+
 def test_the_gate_asks_for_the_accuracy_of_the_policy_in_force() -> None:
     """Of a hundred 92 were right: 85% is proven."""
     for accuracy, automation in ((0.8, Automation.AUTO), (0.88, Automation.PRESELECT)):
@@ -120,7 +179,7 @@ def test_how_labels_of_a_text_agree_is_asked_only_where_such_a_label_answers() -
     """What is merely similar says nothing of how far labels of this text agree."""
     model = SimpleNamespace(cached_confidence=lambda _, *, department, labelled: 0.99 if labelled == "" else 0.9)
     state = SimpleNamespace(policy=Policy(), model=model)
-    work = Work(TICKET, "", neighbours=(Neighbour(7, "Billing", "", 0.99, text="my bill"),))
+    work = Work(TICKET, "", neighbours=(Neighbour(6, "Billing", "", 0.99), Neighbour(7, "Billing", "", 0.99, text="my bill")))
     given = [Verdict.neighbours(Vote("Billing", "", 0.99, 1.0, 5, labelled=label, nearest=7), work, state).confidence for label in (False, True)]
     assert given == [0.99, 0.9]
 
@@ -141,6 +200,7 @@ def test_no_alternative_looks_surer_than_the_decision_and_what_the_language_mode
         return [(one.department, round(one.confidence, 6)) for one in found]
 
     assert alternatives() == [("Billing", 0.4), ("Sales", 0.4), ("Complaints", 0.085714)]
+    assert alternatives(second="Billing") == alternatives()
     assert alternatives(second="Complaints") == [("Billing", 0.4), ("Complaints", 0.3), ("Sales", 0.3)]
 
 
