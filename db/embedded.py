@@ -174,6 +174,12 @@ class EmbeddedServers:
 
     def _start_postgres(self) -> None:
         pgdata = self.postgres_folder
+        if (self._dir / "restoring").exists() and not pgdata.exists() and (kept := sorted(self._dir.glob(f"{pgdata.name}.before-*"))):
+            # Otherwise the console would begin with an empty database, as if there had never been one.
+            raise ConfigurationError(
+                f"DATA_DIR: a restore into {self._dir} was broken off in its last step. Run it again, or give {kept[-1].name} its old name "
+                f"`{pgdata.name}` back. Nothing was changed"
+            )
         postmaster.forget_dead(pgdata)
         server = self._server()
         try:

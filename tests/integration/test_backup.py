@@ -252,6 +252,32 @@ def test_a_restore_that_is_killed_leaves_the_earlier_database_and_the_next_one_c
     assert in_folder(folder / "data") == (3, 3, 0)
 
 
+# The second of the last two renames, which gives the restored folder its name, is where this process ends.
+ENDS_IN_THE_LAST_STEP = """
+import os, sys
+rename = os.rename
+os.rename = lambda old, new: os._exit(9) if os.path.basename(new) == "postgres" else rename(old, new)
+from engine.__main__ import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_restore_that_is_killed_in_its_last_step_lets_no_console_begin_with_an_empty_database(
+    run: Run, environment: dict[str, str], folder: Path, filled: str
+) -> None:
+    run("backup", folder / "good.dump", DATABASE_URL=filled)
+    run("restore", folder / "good.dump")
+    process = begun(environment, "-c", ENDS_IN_THE_LAST_STEP, "restore", folder / "good.dump", "--put-aside")
+    process.communicate()
+    assert process.returncode == 9
+    [kept] = (folder / "data").glob("postgres.before-*")
+    assert f"give {kept.name} its old name `postgres` back. Nothing was changed" in run("health", code=2).err
+    assert not (folder / "data" / "postgres").exists()
+    run("restore", folder / "good.dump", "--put-aside")
+    assert in_folder(folder / "data") == (3, 3, 0)
+    assert (kept / "PG_VERSION").exists()
+
+
 def test_a_dump_that_is_cut_off_is_refused_before_anything_is_done(run: Run, folder: Path, filled: str, empty: str) -> None:
     whole = dumped(filled, folder / "whole.dump").read_bytes()
     for end in (100, 1000, len(whole) // 100, len(whole) // 2, -1000, -1):
