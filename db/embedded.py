@@ -28,8 +28,8 @@ from engine.errors import Conflict, ConfigurationError, ServiceUnavailable
 
 SOCKET_PATH_MAX = 100
 START_TIMEOUT = 15.0
-# The package hands the folder of the socket to a shell and into a URL as it is.
-_BREAKS = re.compile(r"""[\s'"`$&;|<>()\\+,]|%[0-9a-fA-F]{2}""")
+# The package hands the folder of the socket to a shell and into a URL as it is. Blanks of other scripts are letters there.
+_BREAKS = re.compile(r"""[\s'"`$&;|<>()\\+,]|%[0-9a-fA-F]{2}""", re.ASCII)
 
 
 class EmbeddedServers:

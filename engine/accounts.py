@@ -71,7 +71,7 @@ class Accounts:
         A browser that this user has used before (`known_browser`, its cookie) is counted by itself: somebody else's
         wrong passwords do not lock the owner out, and a locked address does not lock out those who work there.
         """
-        name, now = name.strip().casefold()[:200], self._clock()
+        name, now = _folded(name)[:200], self._clock()
         device = self._sessions.is_known_browser(known_browser, name) if known_browser else None
         user = self._users.by_name(name) if _NAME.fullmatch(name) else None
         # With another password, or a new one-time one, a browser's count begins anew.
@@ -202,13 +202,13 @@ class Accounts:
 
     def named(self, name: str) -> Any:
         """The user of this name. Raises NotFound."""
-        row = self._users.by_name(name.strip().casefold()) if _NAME.fullmatch(name.strip().casefold()) else None
+        row = self._users.by_name(_folded(name)) if _NAME.fullmatch(_folded(name)) else None
         if row is None:
             raise NotFound(f"user {name[:120]!r} does not exist.")
         return row
 
     def _new(self, name: str, role: str, password: str | None, *, must_change: bool) -> tuple[dict[str, Any], str]:
-        name = name.strip().casefold()
+        name = _folded(name)
         if not _NAME.fullmatch(name):
             raise AccountRejected("name: 2 to 120 letters a-z, digits and . _ @ + -. Nothing was stored.")
         used = one_time() if password is None else password
@@ -236,6 +236,11 @@ def _role(value: str) -> Role:
         return Role(value)
     except ValueError:
         raise AccountRejected(f"role: one of {', '.join(Role)}; found {str(value)[:40]!r}. Nothing was changed.") from None
+
+
+def _folded(name: str) -> str:
+    """A name as it is stored. The word joiner comes along when one is copied from a page, which keeps links out of names by it."""
+    return name.replace("\u2060", "").strip().casefold()
 
 
 def _network(address: str) -> str:

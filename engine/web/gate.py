@@ -24,8 +24,8 @@ IDENTITY = b"x-console-"
 POLICY_VIOLATION = 1008
 # Seconds after which somebody who was told "not now" may ask again.
 ASK_AGAIN = 5
-# In bytes: what an open page may say at once. A ticket's text is a tenth of it as a rule, and what people type is cleaned before it is cut.
-LONGEST_MESSAGE = 1_048_576
+# In bytes: what an open page may say at once. Whoever pastes a text that is too long by less is told so, and keeps it.
+LONGEST_MESSAGE = 8_388_608
 
 # Open without a session. Routes under /api/ ask for a token themselves; no websocket is ever open.
 _OPEN = frozenset({"/healthz", "/readyz", "/favicon.png", "/_stcore/health", "/_stcore/host-config"})

@@ -5,17 +5,20 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
+_PORTS = {"http": 80, "https": 443}
+
 
 def is_own(address: str, headers: Headers) -> bool:
     """True when `address`, of an Origin or a Referer, names the host and port that the request was sent to. The port counts too: cookies go
-    to every port of a host.
+    to every port of a host. Some proxies write it into `Host` where a browser leaves it out, being the usual one.
     """
     try:
-        host = urlsplit(address).netloc
+        there, here = urlsplit(address), urlsplit(f"//{headers.get('host', '')}")
+        usual = _PORTS.get(there.scheme)
+        return bool(there.hostname) and (there.hostname, there.port or usual) == (here.hostname, here.port or usual)
     except ValueError:
         # No browser writes one that cannot be read, `http://[` say.
         return False
-    return bool(host) and host == headers.get("host")
 
 
 def from_here(headers: Headers) -> bool:

@@ -76,3 +76,23 @@ def test_the_answer_is_said_and_a_telephone_shows_it(served: Served, telephone: 
     settled(telephone)
     telephone.locator(".st-key-route button").click()
     expect(said).to_have_text("There is no text to route. Type what the customer said.")
+
+
+def test_an_earlier_answer_is_neither_said_again_nor_scrolled_to_when_the_page_is_opened_again(served: Served, telephone: Page) -> None:
+    opened(telephone, served, "submit")
+    telephone.locator(".st-key-body textarea").fill("my parcel was left in the rain by your driver again")
+    telephone.keyboard.press("Control+Enter")
+    said = telephone.locator("#said")
+    expect(said).to_contain_text("%")
+    for page in ("Account", "Submit"):
+        said.evaluate("element => { element.textContent = ''; }")
+        # The menu may lie beside the screen.
+        telephone.locator("[data-testid=stSidebarNavLink]", has_text=page).dispatch_event("click")
+        expect(telephone.locator(".st-key-answer .st-key-decision")).to_have_count(int(page == "Submit"))
+        settled(telephone)
+    next_frame = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    telephone.evaluate(next_frame)
+    telephone.locator(".st-key-body textarea").press_sequentially("my")
+    telephone.evaluate(next_frame)
+    assert said.inner_text() == ""
+    assert telephone.get_by_test_id("stMain").evaluate("element => element.scrollTop") == 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from engine.bootstrap import Engine
 from engine.errors import AccountRejected, Conflict, NotFound, ServiceUnavailable, SignInRefused, TooManyRequests
 from engine.sessions import Sessions
 from engine.settings import Settings
+from pages.parts import words
 from tests.integration.test_watching import task
 from tests.unit.test_metrics import value
 from tests.servers.ports import free_port
@@ -170,6 +172,16 @@ def test_who_came_in_has_all_free_attempts_again_and_a_name_may_be_typed_in_capi
     for _ in range(3):
         assert [refused(engine, "ann") for _ in range(4)] == [0] * 4
         assert engine.accounts.sign_in(" Ann ", GOOD).name == "ann"
+
+
+def test_a_name_that_was_copied_from_a_page_is_the_same_name(engine: Engine) -> None:
+    """Pages put a sign that is not seen into names with an @, so that they become no links."""
+    engine.accounts.add("ann@example.com", role="agent", by="test", password=GOOD, must_change=False)
+    copied = re.sub(r"\\(?=[@.])", "", words.plain("ann@example.com"))
+    assert copied != "ann@example.com"
+    assert engine.accounts.sign_in(copied, GOOD).name == engine.accounts.named(copied).name == "ann@example.com"
+    with pytest.raises(Conflict):
+        engine.accounts.add(copied, role="agent", by="test")
 
 
 def test_known_and_unknown_names_are_refused_in_the_same_words_and_lock_alike(engine: Engine) -> None:

@@ -317,10 +317,13 @@ def test_a_folder_that_the_embedded_postgres_cannot_lie_in_is_refused_with_its_r
         assert not list((Path(short) / name / "postgres").iterdir()), "nothing was begun there"
 
 
-def test_a_folder_may_have_letters_of_every_script(folder: Path) -> None:
-    own = EmbeddedServers(folder.with_name("Größe-данные"), valkey=False).start()
-    reach(own.postgres_url)
-    own.close()
+def test_a_folder_may_have_letters_and_blanks_of_every_script() -> None:
+    with tempfile.TemporaryDirectory() as short:
+        own = EmbeddedServers(Path(short) / "Größe-данные-資料\u3000新\u00a0новый", valkey=False).start()
+        reach(own.postgres_url)
+        place = make_url(own.postgres_url).query["host"]
+        own.close()
+    assert place.startswith(short), "elsewhere its name would not matter"
 
 
 def test_a_console_whose_terminal_is_closed_stops_what_it_has_started(folder: Path) -> None:

@@ -360,13 +360,33 @@ def test_a_foreign_origin_gets_no_websocket_even_with_a_cookie(served: Served) -
     assert refused(served, cookie, Origin=served.url) == 101
 
 
+@pytest.mark.parametrize(("host", "origin", "own"), [
+    ("console.invalid:443", "https://console.invalid", True), ("console.invalid:80", "http://console.invalid", True),
+    ("Console.invalid", "https://console.invalid", True), ("[::1]", "http://[::1]:80", True), ("console.invalid:8443", "https://console.invalid:8443", True),
+    ("console.invalid:8443", "https://console.invalid", False), ("console.invalid:80", "https://console.invalid", False),
+    ("console.invalid", "https://console.invalid:8443", False), ("console.invalid:443", "https://elsewhere.invalid", False),
+    ("console.invalid:port", "https://console.invalid", False), ("", "https://", False), ("", "null", False),
+])
+def test_a_proxy_may_write_the_usual_port_into_the_host(served: Served, host: str, origin: str, own: bool) -> None:
+    address = f"{served.url}/auth/login"
+    form = requests.get(address, timeout=30)
+    fields = {"csrf": signin.csrf_of(form.text), "name": "agent", "password": served.words[Role.AGENT]}
+    sent = {"Host": host, "Origin": origin, "Cookie": f"{CSRF}={form.cookies[CSRF]}"}
+    answer = requests.post(address, data=fields, headers=sent, allow_redirects=False, timeout=30)
+    served.secrets.extend(answer.cookies.values())
+    assert answer.status_code == (303 if own else 403)
+
+
 def test_a_file_that_a_page_offers_stays_in_no_cache(served: Served) -> None:
     http = served.sign_in(Role.AGENT)
     with websocket.opened(served.url, cookie_of(http)) as socket:
         [address] = {found[0] for text in websocket.run(socket).texts if (found := re.search(r"/media/\w+\.csv", text))}
         answer = http.get(served.url + address, timeout=30)
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
-    assert "max-age" in http.get(f"{served.url}/favicon.png", timeout=30).headers["cache-control"]
+    icon = http.get(f"{served.url}/favicon.png", timeout=30)
+    assert "max-age" in icon.headers["cache-control"]
+    confirmed = http.get(f"{served.url}/favicon.png", headers={"If-None-Match": icon.headers["etag"]}, timeout=30)
+    assert confirmed.status_code == 304 and "no-store" not in confirmed.headers.get("cache-control", ""), "it would be thrown away by those who ask again"
 
 
 def test_paths_that_are_no_page_say_so(served: Served) -> None:

@@ -1,16 +1,17 @@
 """Every shipped rule goes from quiet to firing to resolved on a moved clock, and people are told once."""
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from db.alerts import Alerts as AlertTable
 from db.services import KEPT
 from engine.alert_rules import SHARES, SHIPPED, Measure, Rule, Severity
-from engine.alerts import Alerts, OpenAlert, Reading, judge
+from engine.alerts import Alerts, Change, OpenAlert, Reading, judge
 from engine.drift import histogram_drift
 from engine.errors import NotFound, PolicyRejected
 
@@ -151,6 +152,35 @@ def test_what_opens_on_a_strict_proof_lasts_on_a_weaker_one_and_does_not_come_an
     assert look(0.03, 0.04) == [], "open, and still more than half of what chance gives"
     assert look(0.02, 0.04) == ["resolved"]
     assert look(0.03, 0.04) == []
+
+
+def test_instances_that_store_changes_of_the_same_alerts_take_them_in_one_order(database: Engine) -> None:
+    """Else each of two could hold what the other one waits for."""
+    scene = Scene(database, Measure.FALSE_HIT_RATE)
+    scene.readings = [Reading(value=0.5, sample=10_000, subject=subject) for subject in ("Billing", "Sales")]
+    scene.alerts.evaluate()
+    numbers = {row.subject: row.id for row in scene.table.latest()}
+    rule = next(rule for rule in SHIPPED if rule.name == "false_hits")
+    over = [Change(kind="resolved", rule=rule, subject=subject, alert_id=numbers[subject]) for subject in ("Sales", "Billing")]
+    locked = text("select id from alerts where id = :id for update nowait")
+    with ThreadPoolExecutor(1) as other:
+        with database.begin() as held:
+            held.execute(locked, {"id": numbers["Billing"]})
+            stored = other.submit(scene.table.apply, over, now=START, channels=())
+            while not waiting(database):
+                assert not stored.done()
+            with database.begin() as free:
+                assert free.execute(locked, {"id": numbers["Sales"]}).scalar_one(), "what comes later is not held yet"
+        stored.result()
+    assert {row.subject: row.resolved_at for row in scene.table.latest()} == {"Billing": START, "Sales": START}
+
+
+def waiting(database: Engine) -> bool:
+    """True while somebody waits for a row in this database."""
+    with database.connect() as connection:
+        return bool(connection.execute(text(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )).scalar_one())
 
 
 def test_a_silenced_alert_tells_nobody_until_the_silence_ends(database: Engine) -> None:
