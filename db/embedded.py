@@ -165,7 +165,8 @@ class EmbeddedServers:
         pgdata.mkdir(exist_ok=True)
         if _BREAKS.search(str(find_suitable_socket_dir(pgdata, postgres_server.PostgresServer.runtime_path))):
             raise ConfigurationError(
-                f"DATA_DIR: the embedded Postgres cannot lie in {self._dir}: no blank, quote, comma, plus or other sign of a shell may be in the path"
+                f"DATA_DIR: the embedded Postgres cannot lie in {self._dir}: no blank, quote, comma, plus or other sign of a shell may be in the path. "
+                "Choose another folder; nothing was stored"
             )
         # The package's own lock file lies in the shared temporary folder, where another user's file would be in the way.
         postgres_server.PostgresServer._lock = fasteners.InterProcessLock(self._dir / "pgserver.lock")

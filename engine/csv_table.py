@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from engine.errors import InputRejected
 
 SEPARATORS = ",;\t"
-# Each row has a cell for every column: with a hundred thousand of them a small file would keep the console busy for hours.
+# Each row has a cell for every column, and names are compared with one another: a header of 40,000 took 35 s.
 MOST_COLUMNS = 1_000
 # The reader's own limit names neither the field nor the ticket's limit: whoever uses a cell checks its length.
 _LONGEST_CELL = 2**31 - 1

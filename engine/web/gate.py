@@ -120,11 +120,12 @@ class Gate:
         headers = Headers(scope=scope)
         with self._shares.room(session.name, scope["path"], uploads.size(headers)) as fits:
             receive, name = await uploads.named(headers, receive)
-            if uploads.allowed(name) and fits:
-                await self._app(scope, receive, send)
-                return
-        text, status = (uploads.TOO_MUCH, 413) if uploads.allowed(name) else (uploads.REFUSAL, 415)
-        await PlainTextResponse(text, status, {"Cache-Control": "no-store"})(scope, receive, send)
+            answer: ASGIApp = self._app
+            if not uploads.allowed(name):
+                answer = PlainTextResponse(uploads.REFUSAL, 415)
+            elif not fits:
+                answer = PlainTextResponse(uploads.TOO_MUCH, 413)
+            await answer(scope, receive, send)
 
     def _find(self, cookie: str) -> Session | None:
         sessions = self._sessions()

@@ -54,9 +54,9 @@ def unit(rows: int, seed: int = 0) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def wait_until(true: Callable[[], object]) -> None:
+def wait_until(true: Callable[[], object], *, seconds: float = 60) -> None:
     """The limit only ends a run that would never end."""
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < limit, "it never became true"
         time.sleep(0.02)

@@ -24,7 +24,9 @@ from db.session import reach
 from engine import bootstrap, settings
 from engine.domain import Decision, TicketDraft
 from engine.errors import Conflict, ConfigurationError, ServiceUnavailable
+from tests.contract.test_index import wait_until
 from tests.servers.ports import free_port
+from tests.serving import START_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
@@ -311,7 +313,7 @@ def test_a_folder_that_the_embedded_postgres_cannot_lie_in_is_refused_with_its_r
     # Under pytest's own folder the path would be too long for a socket, which is elsewhere then.
     with tempfile.TemporaryDirectory() as short:
         servers = EmbeddedServers(Path(short) / name, valkey=False)
-        with pytest.raises(ConfigurationError, match="DATA_DIR: the embedded Postgres cannot lie in .* may be in the path"):
+        with pytest.raises(ConfigurationError, match="DATA_DIR: the embedded Postgres cannot lie in .* may be in the path. Choose another folder"):
             servers.start()
         servers.close()
         assert not list((Path(short) / name / "postgres").iterdir()), "nothing was begun there"
@@ -336,8 +338,7 @@ def test_a_console_whose_terminal_is_closed_stops_what_it_has_started(folder: Pa
             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
     try:
-        while console.poll() is None and not ready(port):
-            time.sleep(0.1)
+        wait_until(lambda: console.poll() is not None or ready(port), seconds=START_SECONDS)
         assert len(running(folder)) == 2
         console.send_signal(signal.SIGHUP)
         console.wait(60)

@@ -20,6 +20,7 @@ from engine.errors import AccountRejected, ServiceUnavailable, SignInRefused
 from engine.web.gate import COOKIE
 from engine.web.oidc import AT_ONCE, STATE, _signer, role_map, role_of
 from tests import websocket
+from tests.contract.test_index import wait_until
 from tests.serving import Served
 from tests.servers.identity import CLIENT, SECRET, IdentityProvider
 
@@ -315,8 +316,7 @@ def test_who_waits_for_the_provider_holds_up_nobody_who_is_signed_in(served: Ser
     monkeypatch.setattr(provider, "token", slow)
     with ThreadPoolExecutor(48) as pool:
         sent = [pool.submit(coming, number) for number in range(48)]
-        while within < AT_ONCE:
-            time.sleep(0.01)
+        wait_until(lambda: within >= AT_ONCE)
         assert http.get(f"{served.url}/", timeout=60).status_code == 200
         go.set()
         assert {one.result() for one in sent} <= {200, 503}
