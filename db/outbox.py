@@ -67,8 +67,8 @@ class Outbox:
             return connection.execute(query).scalar_one()
 
     def work(self, send: Callable[[list[VectorRow], list[int]], None], *, batch: int = 100) -> int:
-        """Send the oldest notes' exemplars as (to keep, to remove) and forget the notes; their number, 0 when none is left
-        or another process is at it. What `send` raises leaves the notes in place.
+        """Send the oldest notes' exemplars as (to keep, to remove) and forget the notes; their number, 0 when none is left,
+        another process is at it or a different place is kept up. What `send` raises leaves the notes in place.
         """
         with writing(self._engine) as connection:
             # The transaction waits for a service far away.
@@ -81,7 +81,9 @@ class Outbox:
                 return 0
             notes = connection.execute(
                 select(index_outbox.c.id, index_outbox.c.exemplar_id)
-                .where(index_outbox.c.embedder == self._embedder)
+                .join(index_targets, index_targets.c.embedder == index_outbox.c.embedder)
+                # Where another console has begun with a different place, its notes are not for this one.
+                .where(index_outbox.c.embedder == self._embedder, index_targets.c.place == self._place)
                 .order_by(index_outbox.c.id)
                 .limit(batch)
             ).all()

@@ -122,15 +122,18 @@ def _fill(database: Engine, dump: Dump, programs: Programs) -> None:
 
 
 def _swap(new: Path, place: Path, *, before: Path | None) -> None:
-    if before is not None and place.exists():
-        os.rename(place, before)
     try:
+        if before is not None and place.exists():
+            os.rename(place, before)
         # An empty folder gives way.
         os.rename(new, place)
-    except OSError:
-        if before is not None and before.exists():
+    except OSError as error:
+        if before is not None and before.exists() and not place.exists():
             os.rename(before, place)
-        raise
+        raise ConsoleError(
+            f"the restored database cannot take the place of {place}: {error.strerror}. A volume can be mounted at DATA_DIR, not at a folder "
+            "in it. Nothing was changed"
+        ) from error
 
 
 def _clear(stage: EmbeddedServers) -> None:

@@ -215,12 +215,12 @@ def build(
         for loop in filter(None, loops):
             stack.callback(loop.close)
             loop.start()
-        closing = stack.pop_all()
+        identity_provider, closing = backends.identity_provider(settings), stack.pop_all()
         return Engine(
             settings=settings, router=router, trainer=trainer, decisions=decisions, outcomes=storage.outcomes, exemplars=exemplars,
             taxonomy=storage.taxonomy, policies=AuditedPolicies(policies, audit), watch=watch, reviewed=storage.reviewed, tracking=tracking,
             accounts=door.accounts, sessions=door.sessions, tokens=door.tokens, audit=audit, limits=door.limits,
-            identity_provider=backends.identity_provider(settings), retention=storage.retention, health=health, state=state, log=log, close=closing.close,
+            identity_provider=identity_provider, retention=storage.retention, health=health, state=state, log=log, close=closing.close,
             services=services, spool=spool, drainer=drainer, reindexer=index.reindexer, outbox=index.notes, remote_index=index.remote,
             reembedder=preparation.reembedder, gemini=gemini,
         )

@@ -114,6 +114,14 @@ def test_a_removed_exemplar_is_nobodys_neighbour_from_that_moment(made: Set) -> 
     assert made.ids[0] not in [n.exemplar_id for n in made.index.nearest(made.vectors[:1], 10)[0]]
 
 
+def test_those_removed_a_moment_ago_leave_as_many_neighbours_as_were_asked_for(made: Set) -> None:
+    """The remote index has not heard of it yet."""
+    order = np.argsort(-(made.vectors[:1] @ made.vectors.T)[0], kind="stable")
+    made.exemplars.remove([made.ids[i] for i in order[:3]])
+    (found,) = made.index.nearest(made.vectors[:1], 5)
+    assert [n.exemplar_id for n in found] == [made.ids[i] for i in order[3:8]]
+
+
 def test_no_question_gets_no_answer(made: Set) -> None:
     assert made.index.nearest(np.empty((0, DIMENSIONS), dtype=np.float32), 5) == []
 

@@ -1,6 +1,7 @@
 """Backup and restore as their users meet them: processes on real servers, whole or not at all."""
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -16,11 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 
-from db import migrate
+from db import migrate, session
 from db.dump import Dump
 from db.embedded import EmbeddedServers
+from db.locks import Lock
 from db.programs import Programs
 from db.session import connect
 from engine import bootstrap, settings
@@ -525,3 +527,96 @@ def test_a_server_that_no_program_here_fits_is_told_with_what_there_is() -> None
     # What pg_restore of 17 and newer says first is refused by earlier servers.
     assert [program.major for program in Programs({"PATH": ""}).restoring(server=16)] == [16]
     assert [program.major for program in Programs({"PATH": ""}).restoring(server=18)] == [18]
+
+
+def test_what_takes_longer_than_others_may_think_in_a_transaction_is_not_broken_off(
+    run: Run, folder: Path, filled: str, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "IDLE_IN_TRANSACTION_MS", 100)
+    path = program(folder, "pg_dump", "sleep 1")
+    assert json.loads(run("backup", folder / "good.dump", DATABASE_URL=filled, PATH=path).out)["tickets"] == 3
+    path = program(folder, "pg_restore", "case \"$*\" in *--single-transaction*) sleep 1;; esac")
+    assert json.loads(run("restore", folder / "good.dump", DATABASE_URL=empty, PATH=path).out)["tickets"] == 3
+
+
+def test_a_backup_is_of_one_moment_also_for_what_is_stored_before_pg_dump_begins(
+    run: Run, folder: Path, filled: str, empty: str, build  # noqa: ANN001
+) -> None:
+    engine, stored = build(working=False), []
+
+    def at_once(_: object, __: object, statement: str, *___: object) -> None:
+        if "pg_export_snapshot" in statement and not stored:
+            stored.append(engine.router.route(TicketDraft(body="my card was declined")))
+            engine.audit.record("test", "wrote", "ticket", "meanwhile")
+
+    event.listen(Engine, "after_cursor_execute", at_once)
+    try:
+        said = json.loads(run("backup", folder / "good.dump", DATABASE_URL=filled).out)
+    finally:
+        event.remove(Engine, "after_cursor_execute", at_once)
+    assert (said["tickets"], asked(filled)[0]) == (3, 4)
+    restored = json.loads(run("restore", folder / "good.dump", "--head", said["head"], DATABASE_URL=empty).out)
+    assert [restored[name] for name in ("tickets", "audit_rows", "head")] == [said[name] for name in ("tickets", "audit_rows", "head")]
+
+
+@pytest.mark.parametrize("step", ["postgres.before-", "postgres"])
+def test_a_restored_database_that_cannot_take_its_place_leaves_the_earlier_one_and_says_why(
+    run: Run, folder: Path, filled: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """As with a volume that is mounted at the database's own folder."""
+    run("backup", folder / "good.dump", DATABASE_URL=filled)
+    run("restore", folder / "good.dump")
+    rename = os.rename
+
+    def busy(old: Path, new: Path) -> None:
+        if Path(new).name.startswith(step) and Path(old).parent != Path(new).parent or Path(new).name.startswith(step + "2"):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", busy)
+    said = run("restore", folder / "good.dump", "--put-aside", code=1).err
+    assert "cannot take the place of" in said and "Device or resource busy" in said and said.strip().endswith("Nothing was changed")
+    assert [path.name for path in (folder / "data").iterdir() if path.is_dir()] == ["postgres"]
+    assert in_folder(folder / "data") == (3, 3, 0)
+
+
+def test_a_restore_takes_an_empty_folder_and_no_database_that_is_being_made_or_holds_a_view(run: Run, folder: Path, filled: str, empty: str) -> None:
+    run("backup", folder / "good.dump", DATABASE_URL=filled)
+    engine = create_engine(empty)
+    with engine.begin() as connection:
+        connection.execute(text("create view theirs as select 1"))
+    assert "it has public.theirs" in run("restore", folder / "good.dump", code=1, DATABASE_URL=empty).err
+    with engine.begin() as console:
+        console.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.MIGRATING})
+        assert "a console is migrating this database" in run("restore", folder / "good.dump", code=1, DATABASE_URL=empty).err
+    engine.dispose()
+    (folder / "data" / "postgres").mkdir(parents=True)
+    assert json.loads(run("restore", folder / "good.dump").out)["put_aside"] is None
+    assert in_folder(folder / "data") == (3, 3, 0)
+
+
+def test_what_fails_after_a_dump_is_whole_or_in_the_database_says_so(run: Run, folder: Path, filled: str, empty: str, databases) -> None:  # noqa: ANN001
+    url = databases.make()
+    engine = connect(url)
+    migrate.upgrade(engine, "0001")
+    with engine.begin() as connection:
+        connection.execute(text("create table index_outbox (theirs int)"))
+    engine.dispose()
+    dumped(url, folder / "old.dump")
+    databases.drop(url)
+    said = run("restore", folder / "old.dump", code=1, DATABASE_URL=empty).err
+    assert "the dump is in the database as a whole, but what follows could not be done" in said and "Do not restore it again" in said
+
+    engine = create_engine(filled)
+    with engine.begin() as connection:
+        connection.execute(text("alter table audit_log add constraint no_more check (id < 0) not valid"))
+    engine.dispose()
+    assert "the backup is whole, but its row in the audit log could not be written" in run("backup", folder / "good.dump", code=1, DATABASE_URL=filled).err
+    assert (folder / "good.dump").read_bytes()[:5] == b"PGDMP"
+
+
+def test_a_file_that_somebody_else_makes_while_the_backup_is_written_stays_theirs(run: Run, folder: Path, filled: str) -> None:
+    path = program(folder, "pg_dump", f"echo theirs > {folder}/good.dump")
+    assert "is there already" in run("backup", folder / "good.dump", code=2, DATABASE_URL=filled, PATH=path).err
+    assert (folder / "good.dump").read_text() == "theirs\n"
+    assert not list(folder.glob("*.new"))

@@ -55,8 +55,9 @@ def test_it_starts_explains_itself_and_goes_on_when_postgres_is_there(console: S
     assert requests.get(f"{console.url}/auth/style.css", timeout=60).headers["Content-Type"].startswith("text/css")
     assert requests.get(f"{console.url}/static/nothing", timeout=60).status_code != 503
     machine = requests.post(f"{console.url}/api/v1/tickets", json={"body": "x"}, headers={"Authorization": "Bearer one"}, timeout=60)
-    assert (machine.status_code, machine.json()["error"]["kind"]) == (503, "unavailable")
-    assert requests.get(f"{console.url}/metrics", timeout=60).status_code == 503
+    assert (machine.status_code, machine.headers["Retry-After"], machine.json()["error"]["kind"]) == (503, "5", "unavailable")
+    scrape = requests.get(f"{console.url}/metrics", timeout=60)
+    assert (scrape.status_code, scrape.headers["Retry-After"]) == (503, "5")
     with pytest.raises(InvalidStatus) as refused, websocket.opened(console.url, "a-session-from-yesterday"):
         pass
     assert refused.value.response.status_code == 403

@@ -193,8 +193,9 @@ class Scene:
     def __init__(self, database: Engine, channels: dict[str, object]) -> None:
         self.now = START
         self.table = Alerts(database)
+        self.log = Quiet()
         self.notifier = Notifier(
-            store=self.table, channels=channels, page="https://console.example/alerts", clock=lambda: self.now, log=Quiet(),
+            store=self.table, channels=channels, page="https://console.example/alerts", clock=lambda: self.now, log=self.log,
             chance=random.Random(1),
         )
 
@@ -220,6 +221,17 @@ def test_a_webhook_gets_slacks_format_once_with_a_link_and_nothing_to_inject(dat
     scene.resolve()
     assert scene.notifier.send_due() == Sent(1, 0)
     assert receiver.posts[1][2]["text"].startswith("[RESOLVED]")
+
+
+def test_the_log_says_where_a_notice_arrived_or_did_not_and_what_it_was_about(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {"webhook": Webhook(receiver.url)})
+    scene.open()
+    for receiver.status in (500, 200):
+        scene.notifier.send_due()
+        scene.now += timedelta(minutes=1)
+    about = {"channel": "webhook", "rule": RULE.name}
+    assert scene.log.events == ["notice_failed", "notice_sent"]
+    assert scene.log.fields == [about | {"attempt": 1}, about | {"kind": "opened"}]
 
 
 def test_a_receiver_that_fails_is_asked_again_as_long_as_the_alert_is_open(database: Engine, receiver: Receiver) -> None:

@@ -81,6 +81,17 @@ def test_an_outage_is_told_once_and_its_end_once(receiver: Receiver) -> None:
     assert "host:1" in body["text"] and headers["Idempotency-Key"].startswith("database-host:1-") and last != headers
 
 
+def test_the_log_says_who_was_told_of_an_outage_and_who_was_not(receiver: Receiver) -> None:
+    scene = Scene(receiver)
+    scene.answers, receiver.status = False, 500
+    scene.look()
+    scene.look(minutes=1)
+    receiver.status = 200
+    scene.look(minutes=1)
+    told = [(name, fields["channel"], fields["rule"]) for name, fields in zip(scene.log.events, scene.log.fields, strict=True) if "notice" in name]
+    assert told == [(name, channel, RULE.name) for name in ("notice_failed", "notice_sent") for channel in ("webhook", "am")]
+
+
 def test_an_address_that_no_request_can_hold_keeps_no_other_channel_from_hearing(receiver: Receiver) -> None:
     scene = Scene(receiver, hook="h\u00f6k")
     scene.answers = False

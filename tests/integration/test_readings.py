@@ -18,6 +18,7 @@ from engine.alerts import Reading
 from engine.domain import Policy, Thresholds
 from engine.drift import chance_index, population_stability_index
 from engine.kept import LASTS, OPENS, Kept
+from engine.notice import Notice, Told
 from engine.readings import Readings
 from engine.timeline import ChartWindow
 from tests.integration.test_rollups import NOW, decision, store
@@ -222,6 +223,19 @@ def test_services_are_counted_over_all_instances_within_the_window(scene: Scene)
     assert close(scene.read(Measure.AVAILABILITY), (1 - 6 / 240, 240))
     # A connection that could not be opened fails without having been a call.
     assert close(scene.read(Measure.DATABASE_FAILURES), (6, 6))
+
+
+def test_failures_of_an_outage_that_people_were_told_of_are_no_news_from_the_minute_before_it_to_its_end(scene: Scene) -> None:
+    minute = NOW.replace(second=0, microsecond=0)
+    scene.services.add({(minute - timedelta(minutes=ago), "database"): (0, failed) for ago, failed in ((5, 1), (4, 2), (3, 4), (1, 8), (0, 16))})
+    assert close(scene.read(Measure.DATABASE_FAILURES), (31, 31))
+    began, ended = minute - timedelta(minutes=3), minute - timedelta(minutes=1)
+    over = Notice(
+        key="k", event="resolved", rule="database_failures", subject="", severity="critical", message="The database does not answer.",
+        opened_at=began, resolved_at=ended, link="https://console.example/alerts",
+    )
+    Alerts(scene.database).cover(Told(notice=over, heard=frozenset(), missed=frozenset()), until=ended)
+    assert close(scene.read(Measure.DATABASE_FAILURES), (1 + 16, 1 + 16))
 
 
 def test_errors_without_calls_are_all_errors(scene: Scene) -> None:

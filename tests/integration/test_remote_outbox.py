@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine as Database
 from sqlalchemy import text
 
-from db import outbox
+from db import outbox, session
 from db.exemplars import Exemplars
 from db.outbox import Outbox
 from db.session import connect
@@ -160,3 +161,50 @@ def test_a_change_under_way_while_the_outbox_is_opened_is_noted(database: Databa
     opening.join(60)
     assert set(server.namespaces["test-384"]) == {str(kept)}
     assert worker.compare().equal
+
+
+def test_one_process_at_a_time_sends_so_that_none_overtakes_another_with_an_older_state(database: Database) -> None:
+    Exemplars(database, embedder=NAME, dimensions=DIMENSIONS).add([Exemplar(text="a label", department="Billing")], unit(1))
+    notes, another = Outbox(database, embedder=NAME, place="here"), Outbox(database, embedder=NAME, place="here")
+    notes.open()
+    sent: list[str] = []
+
+    def while_another_looks(*_: object) -> None:
+        sent.append("first")
+        assert another.work(lambda *_: sent.append("second")) == 0
+
+    assert notes.work(while_another_looks) == 1
+    assert sent == ["first"] and another.waiting() == 0
+
+
+def test_a_distant_index_may_take_longer_than_others_may_think_in_a_transaction(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "IDLE_IN_TRANSACTION_MS", 100)
+    impatient = connect(str(database.url))
+    Exemplars(database, embedder=NAME, dimensions=DIMENSIONS).add([Exemplar(text="a label", department="Billing")], unit(1))
+    notes = Outbox(impatient, embedder=NAME, place="here")
+    notes.open()
+    assert notes.work(lambda *_: time.sleep(0.5)) == 1
+    assert notes.waiting() == 0
+    impatient.dispose()
+
+
+def test_a_console_that_stops_ends_after_the_batch_that_is_under_way(database: Database, server: PineconeServer) -> None:
+    Exemplars(database, embedder=NAME, dimensions=DIMENSIONS).add([Exemplar(text=f"text {n}", department="Billing") for n in range(250)], unit(250))
+    notes = Outbox(database, embedder=NAME, place="here")
+    worker = Reindexer(notes=notes, index=remote(server), log=Quiet())
+    assert worker.run(progress=lambda *_: worker.close()) == 100
+    assert notes.waiting() == 150, "what is not sent waits for the next start"
+
+
+def test_while_consoles_change_one_after_another_to_a_new_index_none_sends_its_changes_to_the_old_one(database: Database) -> None:
+    exemplars = Exemplars(database, embedder=NAME, dimensions=DIMENSIONS)
+    exemplars.add([Exemplar(text=f"text {n}", department="Billing") for n in range(3)], unit(3))
+    with PineconeServer() as old, PineconeServer() as new:
+        before, after = (
+            Reindexer(notes=Outbox(database, embedder=NAME, place=server.url), index=remote(server), log=Quiet()) for server in (old, new)
+        )
+        assert before.run() == 3
+        Outbox(database, embedder=NAME, place=new.url).open()
+        exemplars.add([Exemplar(text="a late label", department="Cards")], unit(1, seed=3))
+        assert (before.run(), after.run()) == (0, 4)
+        assert after.compare().equal

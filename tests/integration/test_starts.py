@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from engine import backends, bootstrap
 from engine.access import Role
 from engine.domain import TicketDraft
+from engine.settings import Settings
 from engine.web.gate import COOKIE
 from tests import websocket
 from tests.servers.ports import free_port
@@ -136,3 +139,15 @@ def test_a_file_of_settings_of_which_a_part_would_not_count_is_refused(tmp_path:
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {said}") and "hush" not in line
     assert not (tmp_path / ".data").exists()
+
+
+@pytest.mark.parametrize("step", ["tell_of", "identity_provider"])
+def test_a_start_that_fails_at_its_last_steps_leaves_no_thread_behind(console_settings: Settings, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("no such package")
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(backends, step, missing)
+    with pytest.raises(ModuleNotFoundError):
+        bootstrap.build(console_settings, log_stream=None)
+    assert {thread.name for thread in set(threading.enumerate()) - before} <= {"database-watchdog"}

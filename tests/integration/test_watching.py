@@ -15,20 +15,23 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from db.locks import Lock
 from db.services import Services
 from db.session import connect
 from engine import imports
 from engine.alert_rules import SHIPPED, Measure
-from engine.alerts import Change
+from engine.alerts import Change, Reading
 from engine.bootstrap import Engine
 from engine.breaker import Breaker
-from engine.domain import TicketDraft
+from engine.domain import Origin, Policy, TicketDraft
 from engine.outcome import Outcome
 from engine.readings import ALIVE
 from engine.reliability import debiased_calibration_error
 from engine.errors import NotFound, ServiceUnavailable, StatementRefused
 from engine.spool import Spool
 from engine.telemetry.services import ServiceCounts
+from engine.timeline import Level
+from engine.watching import figures
 from tests.integration.test_notify import Receiver, Silent
 from tests.made_up import ticket
 
@@ -353,3 +356,119 @@ def test_without_the_database_a_reading_fails_instead_of_looking_well(console: E
         with pool.begin() as connection:
             connection.execute(text("alter table instances_gone rename to instances"))
         pool.dispose()
+
+
+def test_what_is_old_is_forgotten_and_what_still_counts_stays(build: Callable[..., Engine]) -> None:
+    now = [datetime.now(UTC)]
+    engine = build(working=False, clock=lambda: now[0])
+    pool = connect(engine.settings.postgres_url)
+    table = Services(pool)
+
+    def minutes() -> int:
+        with pool.connect() as connection:
+            return connection.execute(text(f"select count(*) from rollups where level = {Level.MINUTE.value}")).scalar_one()
+
+    engine.router.route(TicketDraft(body="my parcel is lost"))
+    table.add({(now[0], "index"): (9, 0)})
+    for task_ in ("roll", "report", "prune"):
+        task(engine, task_)()
+    assert minutes() > 0
+    now[0] += timedelta(minutes=59)
+    task(engine, "prune")()
+    assert len(table.alive(since=now[0] - timedelta(hours=2))) == 1
+    now[0] += timedelta(days=7)
+    task(engine, "prune")()
+    assert (minutes(), len(table.alive(since=now[0] - timedelta(days=9)))) == (0, 0)
+    assert table.totals("index", since=now[0] - timedelta(days=9))[0] >= 9, "a rule may look back seven days"
+    now[0] += timedelta(days=1, minutes=2)
+    task(engine, "prune")()
+    assert table.totals("index", since=now[0] - timedelta(days=10)) == (0, 0)
+    pool.dispose()
+
+
+def test_what_is_set_aside_here_reaches_the_rule_and_facts_that_wait_their_gauge(build: Callable[..., Engine]) -> None:
+    engine = build(working=False)
+    engine.spool.set_aside.refuse(ticket(id="S-1"), "another ticket with this id is stored")
+    engine.router.route(TicketDraft(body="my parcel is lost"))
+    task(engine, "report")()
+    assert read(engine, Measure.SET_ASIDE) == [(1, 1)]
+    task(engine, "gauges")()
+    assert gauge(engine, "routing_rollup_pending_facts") == 1
+    task(engine, "roll")()
+    task(engine, "gauges")()
+    assert gauge(engine, "routing_rollup_pending_facts") == 0
+
+
+def test_from_the_first_real_ticket_on_no_rule_counts_demo_tickets(build: Callable[..., Engine]) -> None:
+    engine = build(working=False)
+    engine.policies.add(Policy(target_accuracy=0.95), author="kim", reason="a target")
+    engine.state.refresh()
+    made = [engine.router.route(TicketDraft(body=f"my parcel number {number} has not come", origin=Origin.DEMO)) for number in range(3)]
+    for decision in made:
+        engine.router.review(Outcome(ticket_id=decision.ticket_id, department=decision.department, labelled_by="sue"), learn=False)
+    pool = connect(engine.settings.postgres_url)
+    with pool.begin() as connection:
+        live = "(select number from policies where live)"
+        connection.execute(text(f"update routing_history set review_wanted = true, review_probability = 1, automation = 'auto', policy = {live}"))
+    pool.dispose()
+    measures = (Measure.MEAN_SECONDS, Measure.CALIBRATION_ERROR, Measure.SHORTFALL)
+    assert [read(engine, measure)[0][1] for measure in measures] == [3, 3, 3]
+    engine.router.route(TicketDraft(body="my parcel is lost"))
+    assert read(engine, Measure.MEAN_SECONDS)[0][1] == 1
+    assert read(engine, Measure.CALIBRATION_ERROR)[0][1] == 0
+    assert read(engine, Measure.SHORTFALL) == []
+
+
+def test_while_another_instance_evaluates_the_rules_this_one_does_not(build: Callable[..., Engine]) -> None:
+    engine = build(working=False)
+    pool = connect(engine.settings.postgres_url)
+    Services(pool).add({(datetime.now(UTC), "database"): (4, 6)})
+    with Services(pool).alone(Lock.EVALUATING):
+        task(engine, "alerts")()
+    assert engine.watch.alert_table.open_by_severity() == {}
+    task(engine, "alerts")()
+    assert engine.watch.alert_table.open_by_severity() == {"critical": 1}
+    pool.dispose()
+
+
+@pytest.mark.parametrize(("sample", "shown"), [(199, False), (200, True)])
+def test_the_gauge_of_the_calibration_needs_as_many_labels_as_its_rule(sample: int, shown: bool) -> None:
+    found = figures(lambda *_: [Reading(value=0.1, sample=sample)], datetime.now(UTC), wanted={"calibration_error"})
+    assert list(found) == (["calibration_error"] if shown else [])
+
+
+def test_an_outage_is_silenced_for_as_long_as_the_longest_silence_of_its_own_rule_or_of_everything(build: Callable[..., Engine]) -> None:
+    receiver, now = Receiver(), [datetime.now(UTC)]
+    engine = build({"alert_webhook_url": SecretStr(receiver.url)}, working=False, clock=lambda: now[0])
+    rule = next(rule.name for rule in SHIPPED if rule.measure is Measure.DATABASE_FAILURES)
+    for of, subject, hours in (("", "", 8), (rule, "", 1), ("memory", "", 72), (rule, "Billing", 72), ("", "Billing", 72)):
+        engine.watch.alerts.silence(rule=of, subject=subject, length=timedelta(hours=hours), by="kim", reason="known")
+    task(engine, "report")()
+    outage = engine.watch.lookout.outage
+    outage.follow(answers=lambda: False, log=engine.log)
+    for hours in (0, 2, 7):
+        now[0] += timedelta(hours=hours)
+        outage.look()
+        assert len(receiver.posts) == (hours == 7), "2 hours are within the longer silence, 9 are not"
+    receiver.shutdown()
+    receiver.server_close()
+
+
+@pytest.mark.parametrize(("known", "told"), [(Measure.MEMORY_SHARE, 1), (Measure.DATABASE_FAILURES, 0)])
+def test_an_outage_is_told_unless_people_know_of_that_very_alert(build: Callable[..., Engine], known: Measure, told: int) -> None:
+    receiver, now = Receiver(), [datetime.now(UTC)]
+    engine = build({"alert_webhook_url": SecretStr(receiver.url)}, working=False, clock=lambda: now[0])
+    rule = next(rule for rule in SHIPPED if rule.measure is known)
+    change = Change(kind="opened", rule=rule, subject="", value=0.95, sample=1)
+    engine.watch.alert_table.apply([change], now=now[0], channels=engine.watch.notifier.channels)
+    task(engine, "notices")()
+    assert len(receiver.posts) == 1
+    task(engine, "report")()
+    outage = engine.watch.lookout.outage
+    outage.follow(answers=lambda: False, log=engine.log)
+    for _ in range(2):
+        outage.look()
+        now[0] += timedelta(minutes=1)
+    assert ["The database does not answer" in body["text"] for _, _, body in receiver.posts[1:]] == [True] * told
+    receiver.shutdown()
+    receiver.server_close()

@@ -240,10 +240,16 @@ def test_an_agents_choice_never_becomes_the_label_by_saving_again(opened: Callab
     assert console.decisions.rows([decision.ticket_id])[0].actual_outcome == decision.department
 
 
-def test_who_is_no_supervisor_any_more_labels_nothing_with_a_page_that_is_still_open(opened: Callable[[str], AppTest], console: Engine) -> None:
+@pytest.mark.parametrize(("who", "told"), [("no supervisor", "not open to your role, agent"), ("nobody", "Your session has ended.")])
+def test_who_is_no_supervisor_any_more_labels_nothing_with_a_page_that_is_still_open(
+    opened: Callable[[str], AppTest], console: Engine, who: str, told: str
+) -> None:
     ticket_id = console.router.route(TicketDraft(body=TEXT)).ticket_id
     page = labelling(opened, ticket_id)
-    console.accounts.set_role("sue", "agent", by="test")
+    if who == "nobody":
+        console.accounts.disable("sue", by="test")
+    else:
+        console.accounts.set_role("sue", "agent", by="test")
     save(page)
     assert console.decisions.rows([ticket_id])[0].actual_outcome is None
-    assert "not open to your role, agent" in said(page)
+    assert not page.exception and told in said(page)

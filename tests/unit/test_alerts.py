@@ -24,11 +24,13 @@ class Quiet:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.fields: list[dict[str, object]] = []
 
     def decision(self, *_: object, **__: object) -> None: ...
 
-    def event(self, name: str, **_: object) -> None:
+    def event(self, name: str, **fields: object) -> None:
         self.events.append(name)
+        self.fields.append(fields)
 
     def record(self, *_: object, **__: object) -> None: ...
 

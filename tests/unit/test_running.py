@@ -66,8 +66,10 @@ def test_while_a_service_is_away_callers_are_told_at_once_and_each_reason_is_sai
     builder.again.clear()
     running.start(entered.append)
     assert running.away() == "database"
+    tried = len(builder.errors)
     with pytest.raises(ServiceUnavailable, match="^database is not available: refused$"):
         running.engine()
+    assert len(builder.errors) == tried, "a caller does not try, and wait, for itself"
     builder.again.set()
     until(lambda: entered)
     assert entered == [running.engine()] == builder.built

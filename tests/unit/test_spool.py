@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -142,6 +143,26 @@ def test_two_processes_write_to_one_spool_and_nothing_is_lost_when_both_are_kill
     assert set(said) <= {one.id for one in drained(spool)}
 
 
+def held_open(folder: Path) -> list[str]:
+    """What of the folder this process holds open, the folder itself included."""
+    found = []
+    for entry in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{entry}"))
+    return [name for name in found if name.startswith(str(folder))]
+
+
+def test_nothing_stays_open_of_what_was_kept_drained_and_set_aside(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    for number in range(3):
+        spool.keep(ticket(number))
+        assert held_open(tmp_path) != []
+        assert [one.id for one in drained(spool)] == [f"T-{number}"]
+        spool.set_aside.refuse(ticket(number), "another ticket with this id is stored")
+    spool.close()
+    assert held_open(tmp_path) == []
+
+
 def test_a_segment_that_another_process_empties_before_it_is_locked_takes_no_ticket(tmp_path: Path, monkeypatch) -> None:
     """A drain of another process comes between the making of the file and its lock."""
     writer, other = Spool(tmp_path / "spool"), Spool(tmp_path / "spool")
@@ -152,7 +173,8 @@ def test_a_segment_that_another_process_empties_before_it_is_locked_takes_no_tic
             between.pop()
             assert drained(other) == []
             assert list((tmp_path / "spool").glob("*.spool")) == []
-        real(fd, operation)
+        # Nobody holds it any more; whoever did would keep this waiting for ever.
+        real(fd, operation | fcntl.LOCK_NB)
 
     monkeypatch.setattr(fcntl, "flock", flock)
     writer.keep(ticket(1))
