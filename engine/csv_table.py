@@ -36,7 +36,8 @@ def key(column: str) -> str:
 
 
 def rows(content: bytes, *, columns: Sequence[str], refused: Callable[[str], InputRejected]) -> Iterator[CsvRow]:
-    """The rows of a CSV with a header that has at least these columns, given as their keys; empty lines are passed over.
+    """The rows of a CSV with a header that has at least these columns, given as their keys; lines in which nothing stands are
+    passed over, whatever separators and blanks they have.
 
     UTF-8, or UTF-16 with its mark; comma, semicolon or tab, whichever gives the columns. Columns without a name at the
     end of the header are none. Raises what `refused` makes of the problem, a sentence without its full stop: binary data,
@@ -62,13 +63,20 @@ def rows(content: bytes, *, columns: Sequence[str], refused: Callable[[str], Inp
     try:
         header = True
         for values in reader:
-            if values and header:
+            if not _filled(values):
+                pass
+            elif header:
                 header = False
-            elif values:
+            else:
                 yield CsvRow(line, dict(zip(names, values + [""] * len(names), strict=False)), _surplus(values, len(names)))
             line = reader.line_num + 1
     except csv.Error as error:
         raise refused(f"line {line}: not a valid CSV ({error})") from error
+
+
+def _filled(values: Sequence[str]) -> bool:
+    # Spreadsheets write the separators of emptied rows too, often hundreds of them at the end.
+    return any(value.strip() for value in values)
 
 
 def _surplus(values: list[str], columns: int) -> str:
@@ -80,7 +88,7 @@ def _surplus(values: list[str], columns: int) -> str:
 
 def _header(text: str, separator: str) -> list[str]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    names = [key(name) for name in next((values for values in reader if values), [])]
+    names = [key(name) for name in next(filter(_filled, reader), [])]
     while names and not names[-1]:
         names.pop()
     return names

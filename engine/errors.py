@@ -22,6 +22,13 @@ ConsoleError
 """
 from __future__ import annotations
 
+import math
+
+
+def told(wait: float) -> int:
+    """A wait in whole seconds, 1 at least, as somebody is told it: who waits so long never comes too early."""
+    return max(1, math.ceil(wait))
+
 
 class ConsoleError(Exception):
     """Every error that the console raises on purpose. `str(error)` can be shown to an operator as it is."""
@@ -92,7 +99,7 @@ class TooManyRequests(ConsoleError):
         self.wait = wait
         span = "a minute" if seconds == 60 else "an hour"
         asked = f"; {wanted:,} were asked for and {max(0, left):,} are left" if wanted > 1 else ""
-        time = f"{max(1, round(wait))} s" if wait < 120 else f"{round(wait / 60)} minutes"
+        time = f"{told(wait)} s" if wait < 120 else f"{math.ceil(wait / 60)} minutes"
         then = f"Wait {time} and send it again" if wanted <= limit else "Split it"
         super().__init__(f"{what}: no more than {limit:,} in {span}{asked}. Nothing was stored. {then}.")
 

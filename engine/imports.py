@@ -48,8 +48,7 @@ def read(
     what the first has stored. Raises ImportRejected that lists the lines to mend, or says that there are more than `most`
     tickets; nothing is stored.
     """
-    if len(content) > MAX_BYTES:
-        raise ImportRejected(f"{name}: at most {MAX_BYTES:,} bytes; found {len(content):,}. Split the file. Nothing was stored.")
+    expect_size(len(content), name=name)
     prefix = "I-" + hashlib.blake2b(content, digest_size=6).hexdigest()
     tickets, problems, lines, number = [], [], {}, 0
     text_column = csv_table.key(text_column)
@@ -90,6 +89,12 @@ def read(
     if not tickets:
         raise ImportRejected(f"{name}: there is no ticket in the file. Nothing was stored.")
     return ImportFile(name=name, tickets=tuple(tickets))
+
+
+def expect_size(size: int, *, name: str) -> None:
+    """Raises ImportRejected where a file of so many bytes is more than `read` takes: whoever knows the size need not read it first."""
+    if size > MAX_BYTES:
+        raise ImportRejected(f"{name}: at most {MAX_BYTES:,} bytes; found {size:,}. Split the file. Nothing was stored.")
 
 
 def unread(content: bytes, *, text_column: str = "body") -> tuple[str, ...]:
@@ -154,7 +159,8 @@ def _already_stored(file: ImportFile, tickets: Sequence[Ticket], store: Decision
     known = store.stored([ticket.id for ticket in tickets])
     other = [ticket.id for ticket in tickets if ticket.id in known and not ticket.repeats(known[ticket.id])]
     if other:
-        so_far = f"{before:,} tickets of the file are stored, the others are not" if before else "Nothing was stored"
+        are = "ticket of the file is" if before == 1 else "tickets of the file are"
+        so_far = f"{before:,} {are} stored, the others are not" if before else "Nothing was stored"
         raise ImportRejected(
             f"{file.name}: ticket_id {', '.join(_few(other))} belongs to another ticket that is stored already. "
             f"{so_far}. Give these lines other ids."

@@ -295,4 +295,5 @@ class ConfidenceRouter:
         self._log.event("service_unavailable", service=error.service)
         self._spool.keep(work.ticket)
         self._log.event("ticket_spooled", ticket_id=work.ticket.id)
-        return Spooled(ticket_id=work.ticket.id, kept_at=self._clock(), reason=str(error), likely=decision)
+        # Not what the error says: it names addresses, and the answer goes to whoever hands in tickets.
+        return Spooled(ticket_id=work.ticket.id, kept_at=self._clock(), reason=f"the {error.service} does not answer", likely=decision)

@@ -5,6 +5,7 @@ import json
 import sys
 from argparse import Namespace
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from engine import demo as demo_module
@@ -45,6 +46,9 @@ def route(arguments: Namespace) -> int:
 
 def import_file(arguments: Namespace) -> int:
     """Route a CSV file's tickets and print what happened."""
+    # What is there says why it cannot be looked at when it is read.
+    with suppress(OSError):
+        imports.expect_size(arguments.file.stat().st_size, name=arguments.file.name)
     content = _content(arguments.file)
     passed_over = imports.unread(content, text_column=arguments.text_column)
     if passed_over:

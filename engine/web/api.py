@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import access, audit, bootstrap
 from engine.bootstrap import Engine
-from engine.errors import Conflict, ConsoleError, InputRejected, NotAllowed, NotFound, ServiceUnavailable, TooManyRequests
+from engine.errors import Conflict, ConsoleError, InputRejected, NotAllowed, NotFound, ServiceUnavailable, TooManyRequests, told
 from engine.tokens import Bearer
 from engine.web import resources
 from engine.web.body import read
@@ -77,7 +77,8 @@ def _answer(request: Request, body: bytes | None, handler: Handler, permission: 
         if bearer is None:
             return error(401, "token", "send a living token: Authorization: Bearer ...", WWW_Authenticate="Bearer")
         if permission not in bearer.permissions:
-            raise NotAllowed(permission.value)
+            # Not what NotAllowed says: the owner's role may well hold it, and it is the token that has to be made anew.
+            return error(403, "not_allowed", f"the token needs the scope {permission.value}, and an owner whose role holds it; nothing was stored")
         if body is None:
             return error(413, "too_large", f"at most {MAX_BODY} bytes; nothing was stored")
         engine.limits.take("api", bearer.token_id)
@@ -85,7 +86,7 @@ def _answer(request: Request, body: bytes | None, handler: Handler, permission: 
         status, content = handler(engine, bearer, request, _json(request, body))
         return JSONResponse(content, status, {"Cache-Control": "no-store"})
     except TooManyRequests as problem:
-        return error(429, "too_many_requests", str(problem), Retry_After=str(max(1, round(problem.wait))))
+        return error(429, "too_many_requests", str(problem), Retry_After=str(told(problem.wait)))
     except ConsoleError as problem:
         status, kind = next(((s, k) for t, s, k in _STATUS if isinstance(problem, t)), (500, "internal"))
         if isinstance(problem, ServiceUnavailable):

@@ -74,8 +74,12 @@ def outcome(engine: Engine, bearer: Bearer, _: Request, content: dict[str, Any])
     """Label a ticket."""
     _only(content, "ticket_id", "department", "resolution_hours", "satisfaction", "note")
     hours, stars = content.get("resolution_hours"), content.get("satisfaction")
-    if isinstance(hours, bool) or not isinstance(hours, int | float | None) or isinstance(stars, bool) or not isinstance(stars, int | None):
-        raise InputRejected("resolution_hours and satisfaction: numbers, or leave them out. Nothing was stored.")
+    if isinstance(hours, bool) or not isinstance(hours, int | float | None):
+        raise InputRejected("resolution_hours: a number, or leave it out. Nothing was stored.")
+    # 4.0 is what some languages write for 4.
+    stars = int(stars) if isinstance(stars, float) and stars.is_integer() else stars
+    if isinstance(stars, bool) or not isinstance(stars, int | None):
+        raise InputRejected("satisfaction: a whole number from 1 to 5, or leave it out. Nothing was stored.")
     # Whoever labels may label every ticket, as on the Review page; of its texts the answer says nothing.
     ticket_id = _known(engine, bearer, _text(content, "ticket_id"), also=Permission.REVIEW)
     reviewed = engine.router.review(Outcome(
@@ -143,7 +147,9 @@ def users(engine: Engine, *_: object) -> Answer:
 
 def health(engine: Engine, *_: object) -> Answer:
     """One report per service."""
-    return 200, {"services": [dataclasses.asdict(report) for report in engine.health.report()]}
+    return 200, {"services": [
+        dataclasses.asdict(r) | {"last_error_at": r.last_error_at.isoformat() if r.last_error_at else None} for r in engine.health.report()
+    ]}
 
 
 def audit(engine: Engine, _: Bearer, request: Request, __: dict[str, Any]) -> Answer:
@@ -187,8 +193,9 @@ def _text(content: dict[str, Any], name: str) -> str:
     value = content.get(name, "")
     if not isinstance(value, str):
         raise InputRejected(f"{name}: must be text; found {type(value).__name__}. Nothing was stored.")
-    # Postgres holds neither; the ticket's own texts are cleaned by the router, which reports what it finds.
-    return value if name in _TEXTS and name != "ticket_id" else value.replace("\x00", "").encode("utf-8", "ignore").decode()
+    # Postgres holds neither; the ticket's own texts are cleaned by the router, which reports what it finds. An id is the sender's: one that
+    # was cleaned would be another ticket's.
+    return value if name in _TEXTS else value.replace("\x00", "").encode("utf-8", "ignore").decode()
 
 
 def _known(engine: Engine, bearer: Bearer, ticket_id: str, *, also: Permission = Permission.ALL_TICKETS) -> str:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from engine import access, audit, bootstrap
 from engine.bootstrap import Engine
-from engine.errors import AccountRejected, ServiceUnavailable, SignInRefused
+from engine.errors import AccountRejected, ServiceUnavailable, SignInRefused, told
 from engine.passwords import AT_ONCE
 from engine.sessions import Session
 from engine.web import forms
@@ -119,7 +119,7 @@ def login(request: Request, form: Form) -> Response:
         csrf, status = request.cookies[CSRF], 429 if error.wait else 401
         page = forms.sign_in(csrf=csrf, target=target, name=name[:120], provider=_provider(), problem=str(error), status=status)
         if error.wait:
-            page.headers["Retry-After"] = str(max(1, round(error.wait)))
+            page.headers["Retry-After"] = str(told(error.wait))
         return page
     return entered(request, engine, user, target)
 

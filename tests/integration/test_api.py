@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -71,7 +73,9 @@ def test_each_route_opens_for_the_tables_roles_alone(
 def test_a_token_without_the_scope_is_refused_whoever_owns_it(served: Served, own_ticket: dict[Role, str], method: str, path: str) -> None:
     others = TABLE[Role.ADMIN] - {API[method, path]}
     token = served.engine.tokens.make(served.engine.accounts.named("admin"), name="some", scopes=others, by="test")
-    assert ask(Client(served, token), method, path, own_ticket[Role.ADMIN]).status_code == 403
+    answer = ask(Client(served, token), method, path, own_ticket[Role.ADMIN])
+    assert answer.status_code == 403
+    assert answer.json()["error"]["message"].startswith(f"the token needs the scope {API[method, path]},"), "the role is not to blame"
 
 
 def test_metrics_ask_for_a_token_with_their_scope(served: Served, tokens: dict[Role, str]) -> None:
@@ -151,8 +155,11 @@ def test_a_label_is_kept_with_all_that_was_sent_and_numbers_are_numbers(served: 
     department = supervisor("GET", "/api/v1/departments").json()["departments"][0]["name"]
     label = {"ticket_id": ticket_id, "department": department}
     for wrong in ({"resolution_hours": True}, {"satisfaction": True}, {"satisfaction": 4.5}, {"resolution_hours": "1"}):
-        assert supervisor("POST", "/api/v1/outcomes", {**label, **wrong}).status_code == 422, wrong
-    given = {"resolution_hours": 1.5, "satisfaction": 4, "note": "called back"}
+        answer = supervisor("POST", "/api/v1/outcomes", {**label, **wrong})
+        assert answer.status_code == 422 and answer.json()["error"]["message"].startswith(f"{next(iter(wrong))}: a "), wrong
+    # An id with a sign that no id has is no other ticket's.
+    assert supervisor("POST", "/api/v1/outcomes", {**label, "ticket_id": f"{ticket_id}\x00"}).status_code == 404
+    given = {"resolution_hours": 1.5, "satisfaction": 4.0, "note": "called back"}
     assert supervisor("POST", "/api/v1/outcomes", {**label, **given}).status_code == 201
     database = connect(served.settings.postgres_url)
     try:
@@ -192,6 +199,7 @@ def test_a_decision_comes_back_and_can_be_read_again(served: Served, tokens: dic
 @pytest.mark.parametrize(("content", "status"), [
     ({}, 422), ({"body": ""}, 422), ({"body": 7}, 422), ({"body": None}, 422), ({"body": "x" * 30_000}, 422), ({"body": "\x00\x00\x00\x00\x00"}, 422),
     ({"body": "hello there", "priority": "now"}, 422), ({"body": "hello there", "created_by": "admin"}, 422), ([], 422), ("x", 422), (3, 422),
+    ({"body": "hello there", "ticket_id": "a\x00b"}, 422), ({"body": "hello there", "ticket_id": "\ud800"}, 422),
     ({"body": "hello there", "ticket_id": "a b"}, 422), ({"body": "hello there", "subject": {"a": 1}}, 422), ({"body": "x" * 200_000}, 413),
     ({"body": "hello there", "channel": "\ud800"}, 422), ({"body": "hello \ud800 there my friend"}, 201), ({"body": "hello\x00 there friend"}, 201),
 ])
@@ -216,6 +224,16 @@ def test_a_body_has_128_kib_at_most_however_it_is_sent(served: Served, tokens: d
         data = b"x" * size
         answer = requests.post(f"{served.url}/api/v1/tickets", data=iter([data[:70_000], data[70_000:]]) if chunks else data, headers=headers, timeout=30)
         assert answer.status_code == status
+
+
+def test_who_hangs_up_in_the_middle_stores_nothing_and_is_no_error_of_the_console(served: Served, tokens: dict[Role, str]) -> None:
+    head = f"POST /api/v1/tickets HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {tokens[Role.AGENT]}\r\nContent-Length: 500\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+        connection.sendall(head.encode() + b'{"body": "half of a ticket", "ticket_id": "half-1"}')
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+    assert Client(served, tokens[Role.AGENT])("GET", "/api/v1/tickets/half-1").status_code == 404
+    assert "ClientDisconnect" not in served.logged() and "Exception in ASGI application" not in served.logged()
 
 
 def test_a_label_that_comes_by_a_token_is_noted_with_where_from(served: Served, tokens: dict[Role, str], own_ticket: dict[Role, str]) -> None:
@@ -253,6 +271,22 @@ def test_limits_say_when_to_come_back(served: Served) -> None:
         if answer.status_code == 429:
             break
     assert answer.status_code == 429 and 1 <= int(answer.headers["retry-after"]) <= 60
+
+
+def test_who_waits_as_long_as_told_is_not_refused_again(served: Served) -> None:
+    """Asked at different moments of a second: half of them were told the second before."""
+    token = served.engine.tokens.make(served.engine.accounts.named("agent"), name="patient", scopes=["submit"], by="test")
+    holder, client = served.engine.tokens.find(token).token_id, Client(served, token)
+    for _ in range(9):
+        window = int(served.engine.limits._clock().timestamp() // 60)
+        served.engine.limits._counter.add(f"api:{holder}:{window}", amount=600, seconds=120)
+        answer = client("GET", "/api/v1/departments")
+        # Unless a minute has begun in between.
+        if answer.status_code == 429:
+            told = int(answer.headers["retry-after"])
+            assert served.engine.limits._clock().timestamp() + told >= 60 * (window + 1)
+            assert f"Wait {told} s and send it again" in answer.json()["error"]["message"]
+        time.sleep(0.12)
 
 
 def test_tickets_are_limited_by_user_whichever_of_the_tokens_sends_them(served: Served) -> None:

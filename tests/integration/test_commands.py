@@ -332,6 +332,16 @@ def test_import_of_a_missing_file_is_an_error_and_not_a_traceback(run) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_import_of_a_file_that_is_too_large_is_refused_before_it_is_read(run, tmp_path) -> None:
+    """Gigabytes were read, and decoded, to be refused then."""
+    file = tmp_path / "tickets.csv"
+    file.write_bytes(b"body,note\n" + b"it,x\n" * 10_000_000)
+    done = run("import", str(file))
+    # Who has read it names the column as well.
+    assert done.stderr == "error: tickets.csv: at most 50,000,000 bytes; found 50,000,010. Split the file. Nothing was stored.\n"
+    assert done.returncode == 2
+
+
 def test_migrate_says_from_where_to_where(run) -> None:
     assert set(json.loads(run("migrate").stdout)) == {"before", "after"}
 

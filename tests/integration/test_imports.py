@@ -90,6 +90,18 @@ def test_an_id_that_another_ticket_takes_meanwhile_ends_the_import_and_says_how_
     assert len(console.decisions.latest()) == 3
 
 
+def test_how_far_an_import_came_is_told_of_one_ticket_as_of_many(console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "FIRST", 1)
+    file = imports.read(GOOD, name="tickets.csv", router=console.router)
+
+    def taken(done: int, _: int) -> None:
+        if done == 1:
+            console.router.route(TicketDraft(body="a quite different text", ticket_id="A-2"))
+
+    with pytest.raises(ImportRejected, match="A-2 belongs to another ticket .* 1 ticket of the file is stored, the others are not"):
+        imports.run(file, router=console.router, store=console.decisions, progress=taken)
+
+
 def test_a_conflict_that_no_stored_ticket_explains_ends_the_import(console, monkeypatch: pytest.MonkeyPatch) -> None:
     def conflict(_):  # noqa: ANN001, ANN202
         raise Conflict("nobody knows why")

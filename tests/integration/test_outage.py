@@ -490,7 +490,7 @@ def test_tickets_of_a_token_that_was_good_lately_are_kept_while_the_database_is_
     console = Served(through(url, proxy), f"{servers.redis_url}?db=3", tmp_path)
     try:
         console.start()
-        good, unused = console.token(Role.AGENT), console.token(Role.AGENT)
+        good, unused, admin = console.token(Role.AGENT), console.token(Role.AGENT), console.token(Role.ADMIN)
 
         def sent(token: str, id_: str) -> requests.Response:
             return requests.post(
@@ -502,6 +502,7 @@ def test_tickets_of_a_token_that_was_good_lately_are_kept_while_the_database_is_
         proxy.set("refused")
         kept = sent(good, "crm-2")
         assert (kept.status_code, kept.json()["status"], kept.json()["ticket_id"]) == (202, "spooled", "crm-2")
+        assert kept.json()["reason"] == "the database does not answer", "and nothing of where it is"
         for token in (unused, good[:-1] + ("A" if good[-1] != "A" else "B")):
             refused = sent(token, "crm-3")
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
@@ -520,6 +521,10 @@ def test_tickets_of_a_token_that_was_good_lately_are_kept_while_the_database_is_
                 stored = console.engine.decisions.rows(["crm-2", "crm-3"])
         assert [row.ticket_id for row in stored] == ["crm-2"]
         assert console.engine.decisions.rows(["crm-2"])[0].created_by == "agent"
+        health = requests.get(f"{console.url}/api/v1/health", headers={"Authorization": f"Bearer {admin}"}, timeout=60)
+        assert health.status_code == 200, "also where there is an error to tell of"
+        told = next(row for row in health.json()["services"] if row["service"] == "database")
+        assert told["last_error"] and datetime.fromisoformat(told["last_error_at"]).tzinfo is not None
     finally:
         proxy.set("ok")
         console.close()

@@ -26,6 +26,17 @@ def test_lines_are_those_on_which_rows_begin_and_empty_ones_are_passed_over() ->
     ]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_rows_that_were_emptied_in_a_spreadsheet_are_passed_over(separator: str) -> None:
+    """It writes their separators, above the header, in between and at the end."""
+    empty = separator * 3 + "\r\n"
+    text = f"{empty}body{separator}note\r\none{separator}x\r\n{empty}  \r\ntwo{separator}\r\n" + 300 * empty
+    assert [(row.line, row.cells, row.problem) for row in read(text.encode())] == [
+        (3, {"body": "one", "note": "x"}, ""), (6, {"body": "two", "note": ""}, ""),
+    ]
+    assert read(f"body{separator}note\r\n{separator}x\r\n".encode())[0].cells == {"body": "", "note": "x"}, "something stands here"
+
+
 def test_a_row_with_more_text_than_columns_is_said_to_be_one_and_the_others_are_given() -> None:
     found = read(b"body\ncancel it, please\ncancel it\nstop,\n")
     assert [row.problem for row in found] == ["2 cells, 1 column; put the text in quotes", "", ""]
