@@ -19,7 +19,7 @@ DECISION_SHAPE = """insert into routing_history (ticket_id, department, confiden
     audit_department, review_probability, review_wanted)"""
 INDEXES = (
     "ix_routing_history_created_at", "ix_routing_history_department", "ix_routing_history_waiting", "ix_routing_history_reviewed",
-    "ix_routing_history_labelled", "ix_routing_history_open",
+    "ix_routing_history_labelled", "ix_routing_history_open", "ix_routing_history_review", "ix_routing_history_mistakes",
 )
 
 

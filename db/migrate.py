@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -38,21 +39,25 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | None]:
+def upgrade(
+    engine: Engine, revision: str = "head", *, begun: Callable[[str, str], None] | None = None
+) -> tuple[str | None, str | None]:
     """Run the missing migrations in one transaction; the revisions before and after.
+
+    `begun` hears which schema there is and which is to be, before that takes its time on tables that are not empty.
 
     Raises ServiceUnavailable, and ConfigurationError for a database that a newer version of the product has migrated, that lacks
     what its administrator has to give, or that is new and not in UTF-8.
     """
     try:
-        return _upgraded(engine, revision)
+        return _upgraded(engine, revision, begun)
     except StatementRefused as error:
         if error.code not in _WANTING:
             raise
         raise ConfigurationError(f"DATABASE_URL: the schema cannot be made: {_WANTING[error.code]}. Nothing was changed.") from error
 
 
-def _upgraded(engine: Engine, revision: str) -> tuple[str | None, str | None]:
+def _upgraded(engine: Engine, revision: str, begun: Callable[[str, str], None] | None) -> tuple[str | None, str | None]:
     with translated(), engine.begin() as connection:
         connection.execute(text("set local statement_timeout = 0"))
         connection.execute(text("set local lock_timeout = 0"))
@@ -60,6 +65,8 @@ def _upgraded(engine: Engine, revision: str) -> tuple[str | None, str | None]:
         before = MigrationContext.configure(connection).get_current_revision()
         if before is not None:
             expect_known(before, holder="the database")
+            if begun is not None and before != newest():
+                begun(before, newest())
         elif (encoding := connection.execute(text("show server_encoding")).scalar_one()) != _ENCODING:
             raise ConfigurationError(
                 f"DATABASE_URL: the database's encoding is {encoding}, and customers write in every script, which UTF8 alone holds. "

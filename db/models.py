@@ -61,6 +61,7 @@ tickets = Table(
     Column("text_removed_at", DateTime(timezone=True)),
     Index("ix_tickets_created_at", "created_at"),
     Index("ix_tickets_created_by", "created_by", "created_at"),
+    Index("ix_tickets_removed", "id", postgresql_where=text("text_removed_at is not null")),
 )
 
 routing_history = Table(
@@ -109,6 +110,13 @@ routing_history = Table(
         "ix_routing_history_open", "created_at", postgresql_where=text("automation <> 'auto' and actual_outcome is null and chosen is null")
     ),
     Index("ix_routing_history_waiting", "created_at", postgresql_where=text("review_wanted and actual_outcome is null")),
+    # The review queue in its order; with what is counted of it, so that counting reads no row.
+    Index(
+        "ix_routing_history_review", text("(overruled_to is null)"), text("md5(ticket_id)"), "id",
+        postgresql_include=["ticket_id", "department", "demo", "review_wanted"],
+        postgresql_where=text("(review_wanted or overruled_to is not null) and actual_outcome is null"),
+    ),
+    Index("ix_routing_history_mistakes", "confidence", "id", postgresql_where=text("actual_outcome <> department")),
 )
 
 routing_accuracy = Table(

@@ -38,10 +38,8 @@ _RECOUNT = """
     from routing_history where actual_outcome is not null group by department
 """
 # Whoever labels must be able to read the ticket: one whose text was removed waits for nobody.
-_WAITING = (
-    (routing_history.c.review_wanted | routing_history.c.overruled_to.is_not(None))
-    & routing_history.c.actual_outcome.is_(None) & tickets.c.text_removed_at.is_(None)
-)
+_UNLABELLED = (routing_history.c.review_wanted | routing_history.c.overruled_to.is_not(None)) & routing_history.c.actual_outcome.is_(None)
+_REMOVED = select(tickets.c.id).where(tickets.c.id == routing_history.c.ticket_id, tickets.c.text_removed_at.is_not(None)).exists()
 
 
 class Outcomes:
@@ -124,7 +122,7 @@ class Outcomes:
         would leave the sampled sure ones for ever, and their accuracy unknown.
         """
         query = (
-            WITH_TICKET.where(_WAITING)
+            WITH_TICKET.where(_UNLABELLED, tickets.c.text_removed_at.is_(None))
             .order_by(routing_history.c.overruled_to.is_(None), func.md5(routing_history.c.ticket_id), routing_history.c.id)
             .limit(limit)
         )
@@ -136,7 +134,7 @@ class Outcomes:
     def waiting(self) -> dict[str, int]:
         """How many tickets wait for a label, by the department they went to; without those of which none waits."""
         name = routing_history.c.department
-        query = select(name, func.count().label("tickets")).join(tickets, tickets.c.id == routing_history.c.ticket_id).where(_WAITING).group_by(name)
+        query = select(name, func.count().label("tickets")).where(_UNLABELLED, ~_REMOVED).group_by(name)
         with reading(self._engine) as connection:
             return {row.department: row.tickets for row in connection.execute(query)}
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, Row, text
 
-from db.rollup_columns import FULL, bucket_sql
+from db.rollup_columns import BY_METHOD, FULL, bucket_sql
 from db.session import reading
 from engine.kept import Kept
 from engine.sampled import LOWEST_RATE, Sampled
@@ -95,14 +95,16 @@ class Reviewed:
     def sampled(self, *, demo: bool, days: int = 30) -> Sampled:
         """How much of what chance chose for review is labelled; `beyond_chance` is counted over the last `days` days."""
         query = text("""
-            select
+            with unlabelled as (
+                select count(*) filter (where t.id is null) as waiting, count(t.id) as removed
+                from routing_history h left join tickets t on t.id = h.ticket_id and t.text_removed_at is not null
+                where h.actual_outcome is null and h.review_wanted and h.demo = :demo
+            )
+            select waiting, removed,
                 (select count(*) from routing_history where actual_outcome is not null and review_wanted and demo = :demo) as labelled,
-                (select count(*) from routing_history h join tickets t on t.id = h.ticket_id
-                    where h.actual_outcome is null and h.review_wanted and h.demo = :demo and t.text_removed_at is null) as waiting,
-                (select count(*) from routing_history h join tickets t on t.id = h.ticket_id
-                    where h.actual_outcome is null and h.review_wanted and h.demo = :demo and t.text_removed_at is not null) as removed,
                 (select count(*) from routing_history where created_at > now() - make_interval(days => :days) and automation = 'auto'
                     and not review_wanted and review_probability >= 1 and demo = :demo) as beyond_chance
+            from unlabelled
         """)
         with reading(self._engine) as connection:
             return Sampled(**connection.execute(query, {"demo": demo, "days": days}).mappings().one())
@@ -130,10 +132,18 @@ class Reviewed:
             return [Kept(**row) for row in rows]
 
     def audits(self, *, demo: bool) -> tuple[int, int]:
-        """Audited cache hits, and how many of them the learned router would have sent elsewhere (right or wrong)."""
-        query = text(
-            "select count(*), count(*) filter (where audit_department <> department) from routing_history "
-            "where audit_department is not null and method = 'cached' and demo = :demo"
-        )
+        """Audited cache hits, and how many of them the learned router would have sent elsewhere (right or wrong).
+
+        From the rollups, as `drawn`.
+        """
+        query = text(f"""
+            select coalesce(sum(audited), 0)::bigint, coalesce(sum(false_hits), 0)::bigint from (
+                select audited, false_hits from rollups
+                where cut = {BY_METHOD} and level = {Level.MONTH.value} and method = 'cached' and demo = :demo
+                union all
+                select case when audited then sign end, case when false_hit then sign end from rollup_pending
+                where method = 'cached' and demo = :demo
+            ) as counted
+        """)
         with reading(self._engine) as connection:
             return tuple(connection.execute(query, {"demo": demo}).one())

@@ -34,7 +34,7 @@ from engine.adapters.redis_client import RedisClient
 from engine.adapters.redis_counter import RedisCounter
 from engine.audited import AuditedOutcomes, AuditedPolicies
 from engine.drain import Drainer
-from engine.guarded import GuardedCache, Services
+from engine.guarded import GuardedCache, GuardedCounter, Services
 from engine.health import Health
 from engine.loading import StateLoader
 from engine.ports import Clock
@@ -139,13 +139,12 @@ def build(
         database = connect(postgres_url, pool_size=settings.database_pool_size, overflow=settings.database_pool_overflow, gate=gate)
         stack.callback(database.dispose)
         migrate.upgrade(database)
-        if not working:
-            # A process that stores nothing itself does not notice that nothing can be stored.
-            doubt(database).set()
+        # The first look at its health tries to store something: a read-only standby is told before its first ticket, and by what stores nothing itself.
+        doubt(database).set()
         storage = Storage(database, replica=replica, clock=clock, seal=audit_module.seal)
         redis = RedisClient(redis_url, cluster=settings.redis_cluster, ca=settings.redis_ca_path)
         stack.callback(redis.close)
-        cache = RedisCache(redis, ttl=settings.cache_ttl_seconds)
+        cache, guard = RedisCache(redis, ttl=settings.cache_ttl_seconds), services.service("cache", limits=Limits(seconds=2.0), longest=10.0)
         embedders = backends.embedders(settings, storage, services)
         embedder = embedders.current
         exemplars, decisions, policies, models = storage.exemplars(embedder), storage.decisions, storage.policies, storage.models
@@ -163,7 +162,7 @@ def build(
         stack.callback(spool.close)
         door = entrance.build(
             settings, users=storage.users, attempts=storage.attempts, sessions=storage.sessions, tokens=storage.tokens,
-            audit=storage.audit, counter=RedisCounter(redis), clock=clock, log=log,
+            audit=storage.audit, counter=GuardedCounter(RedisCounter(redis), guard), clock=clock, log=log,
         )
         audit = door.audit
         tracking = Tracking(storage.reviewed, clock=clock, has_real_tickets=decisions.has_real_tickets)
@@ -178,7 +177,7 @@ def build(
             embedder=embedder, index=index.first, index_copy=index.copy, language_model=language_model, spool=spool,
             lease=backends.leases(storage, embedder, index),
             forget_all=lambda: (storage.leave_cache(), state.refresh()),
-            cache=GuardedCache(cache, services.service("cache", limits=Limits(seconds=2.0), longest=10.0)),
+            cache=GuardedCache(cache, guard),
             decisions=decisions,
             outcomes=AuditedOutcomes(storage.outcomes, audit),
             state=state, learn=trainer.learn, log=log, clock=clock, stopwatch=time.perf_counter, chance=chance,
@@ -226,8 +225,8 @@ def build(
         )
 
 
-def migrate_only(settings: Settings) -> tuple[str | None, str | None]:
-    """Bring the database to the newest schema; the revisions before and after. Raises ConfigurationError for the replica's address too."""
+def migrate_only(settings: Settings, *, begun: Callable[[str, str], None]) -> tuple[str | None, str | None]:
+    """Bring the database to the newest schema, telling `begun` as db.migrate does; the revisions. Raises ConfigurationError for the replica's URL too."""
     with ExitStack() as stack:
         if settings.analytics_url is not None:
             connect(settings.analytics_url, setting="ANALYTICS_DATABASE_URL").dispose()
@@ -238,7 +237,7 @@ def migrate_only(settings: Settings) -> tuple[str | None, str | None]:
             url = embedded.start().postgres_url
         database = connect(url)
         stack.callback(database.dispose)
-        return migrate.upgrade(database)
+        return migrate.upgrade(database, begun=begun)
 
 
 def archive(settings: Settings) -> Archive:

@@ -10,6 +10,7 @@ import numpy as np
 from engine.breaker import Breaker, ServiceState
 from engine.domain import Department, Neighbour, Ticket
 from engine.ports import CachedRoute, Claim, DecisionCache, Embedder, ExemplarIndex, LanguageModel, LanguageModelAnswer
+from engine.ratelimit import Counter
 from engine.resilience import Deadline, Limits, Service
 
 
@@ -73,6 +74,17 @@ class GuardedCache:
 
     def release(self, fingerprint: str, epoch: str, *, holder: str) -> None:
         self._service.call(lambda _: self._cache.release(fingerprint, epoch, holder=holder))
+
+
+class GuardedCounter:
+    """A Counter that is left alone while its server fails: nobody waits for a limit that could not be counted anyway."""
+
+    def __init__(self, counter: Counter, service: Service) -> None:
+        self._counter = counter
+        self._service = service
+
+    def add(self, name: str, *, amount: int, seconds: int) -> int:
+        return self._service.call(lambda _: self._counter.add(name, amount=amount, seconds=seconds))
 
 
 class GuardedIndex:

@@ -39,6 +39,7 @@ class StateLoader:
         self._exemplars = exemplars
         self._log = log
         self._unreadable: int | None = None
+        self._counted: Mapping[str, int] = {}
         self._model: RoutingModel | None = None
         self._taken = Taken()
 
@@ -50,6 +51,7 @@ class StateLoader:
 
     def load(self) -> RoutingState:
         """The state as of now; the model's arrays are read only when its number has changed. Raises ServiceUnavailable."""
+        self._begin_anew_when_data_went_back()
         policy, number = self._policies.live(), self._models.live_number(embedder=self._embedder)
         if number is None:
             self._model = None
@@ -73,6 +75,20 @@ class StateLoader:
                 **({"cache": str(emptied)} if (emptied := self._versions().get("cache", 0)) else {}),
             },
         )
+
+    def _begin_anew_when_data_went_back(self) -> None:
+        """Forget what was taken in where a counter, which only ever rises, is lower than before.
+
+        A standby that lacked the primary's last moments was promoted. What was lost must not count here alone, and its numbers
+        are given again to rows that would seem taken in.
+        """
+        counted = self._versions()
+        lower = sorted(name for name, before in self._counted.items() if counted.get(name, 0) < before)
+        if lower:
+            self._tracking.forget()
+            self._model, self._taken, self._unreadable = None, Taken(), None
+            self._log.event("data_went_back", counters=lower)
+        self._counted = counted
 
     def _take_in(self, number: int) -> None:
         """Load the model where it is another one and can be read, and add the exemplars that came after the fit."""

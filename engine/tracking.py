@@ -116,10 +116,18 @@ class Tracking:
         drawn = self._store.drawn(demo=demo, since=min(row.created_at for row in rows)) if rows else []
         return replace(_evidence(rows), strata=tuple(stratum for row in drawn for stratum in _strata(row)))
 
+    def forget(self) -> None:
+        """Count every label anew at the next `snapshot`: some that were counted are not stored any more."""
+        with self._lock:
+            self._begin(demo=True)
+
     def _only_demo(self) -> bool:
         if self._demo and self._has_real_tickets():
-            self._demo, self._taken, self._tracker = False, Taken(), AccuracyTracker()
+            self._begin(demo=False)
         return self._demo
+
+    def _begin(self, *, demo: bool) -> None:
+        self._demo, self._taken, self._tracker = demo, Taken(), AccuracyTracker()
 
 
 def _label(row: LabelRow) -> ReviewedLabel:

@@ -140,6 +140,12 @@ class Databases:
         with self._admin.connect() as connection:
             connection.execute(text(f"drop database {name} with (force)"))
 
+    def promote(self, standby: str, *, place: str) -> None:
+        """Drop the database of `place` and put that of `standby` there."""
+        self.drop(place)
+        with self._admin.connect() as connection:
+            connection.execute(text(f"alter database {self.name(standby)} rename to {self.name(place)}"))
+
     def _listen(self, url: str) -> None:
         engine = create_engine(url)
         with engine.connect() as connection:

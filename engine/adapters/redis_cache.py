@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import redis
 
-from engine.adapters.redis_client import RedisClient, translated
+from engine.adapters.redis_client import NODE, RedisClient, translated
 from engine.domain import Candidate, Neighbour
+from engine.errors import ServiceUnavailable
 from engine.ports import CachedRoute, Claim
 
 PREFIX = "route"
@@ -87,11 +88,15 @@ class RedisCache:
             self._client().eval(_RELEASE, 1, f"{PREFIX}:{fingerprint}", f"{FLYING}{epoch}:{holder}")
 
     def ping(self) -> str:
-        """The server's version. Raises ServiceUnavailable, also where it answers and keeps nothing: a replica, or one whose memory is full."""
+        """The server's version. Raises ServiceUnavailable, also where it answers and keeps nothing: a replica, or one whose memory is full;
+        and for a cluster's node that is spoken to as a server of its own.
+        """
         with translated():
             client = self._client()
             client.set(f"{PREFIX}:ping", "", px=1000)
             info = client.info("server", target_nodes=redis.RedisCluster.RANDOM) if self._client.cluster else client.info("server")
+            if info.get("redis_mode") == "cluster" and not self._client.cluster:
+                raise ServiceUnavailable("cache", NODE)
             kind = " cluster" if self._client.cluster else ""
             return f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info.get('redis_version')}{kind}"
 

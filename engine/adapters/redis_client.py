@@ -15,6 +15,8 @@ from engine.errors import ConfigurationError, ServiceUnavailable
 # On the ticket's path: a slow cache must cost less than what it saves.
 TIMEOUT = 0.25
 TLS = "rediss://"
+# A cluster's client follows these refusals, so whoever meets one is none.
+NODE = "its server is a node of a Redis Cluster, which holds a part of the keys. Set REDIS_CLUSTER=true"
 
 
 class RedisClient:
@@ -75,6 +77,8 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
+    except (redis.exceptions.MovedError, redis.exceptions.ClusterCrossSlotError) as error:
+        raise ServiceUnavailable("cache", NODE) from error
     except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
         raise ServiceUnavailable("cache", str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     except (ValueError, OverflowError) as error:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from engine import bootstrap, settings
 from engine.commands.access import BY
 from engine.commands.opened import opened
-from engine.commands.show import show
+from engine.commands.show import show, upgrading
 from engine.errors import ConfigurationError, InputRejected, NotAccepted, ServiceUnavailable
 from engine.spool import Spool
 
@@ -26,7 +26,7 @@ def train(_: Namespace) -> int:
 
 def migrate(_: Namespace) -> int:
     """Run the missing migrations."""
-    before, after = bootstrap.migrate_only(settings.load())
+    before, after = bootstrap.migrate_only(settings.load(), begun=upgrading)
     show(json.dumps({"before": before, "after": after}))
     return 0
 

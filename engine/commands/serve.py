@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine import bootstrap, settings
+from engine.commands.show import upgrading
 from engine.errors import ConfigurationError, ServiceUnavailable
 from engine.secret import cookie_secret
 from engine.settings import Settings
@@ -74,4 +75,4 @@ def _look(chosen: Settings) -> None:
     DecisionLog(chosen.routing_log_path, stream=None).close()
     # A database that is away is waited for by the server.
     with suppress(ServiceUnavailable):
-        bootstrap.migrate_only(chosen)
+        bootstrap.migrate_only(chosen, begun=upgrading)

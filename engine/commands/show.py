@@ -33,6 +33,11 @@ def show(text: str, *, done: str = SHOWN_ALONE) -> None:
         raise OutputLost(f"the output cannot be written ({error.strerror}). {done}") from error
 
 
+def upgrading(before: str, after: str) -> None:
+    """Say what a start or a command spends its time with: it looks as if it hung, and whoever kills it begins anew."""
+    print(f"The schema is brought from {before} to {after}; with millions of tickets that takes minutes.", file=sys.stderr, flush=True)
+
+
 def forget() -> None:
     """Let nobody write the rest: the interpreter would try once more when it ends, with a traceback and an exit code of its own."""
     with suppress(OSError, ValueError):

@@ -342,6 +342,14 @@ def test_nothing_listening_and_silence_are_unavailable(clustered: bool) -> None:
     hole.close()
 
 
+def test_a_clusters_node_that_is_spoken_to_as_a_server_of_its_own_says_what_to_set(cluster: str) -> None:
+    cache = cache_of(cluster)
+    for ask in (cache.ping, lambda: cache.put({f"key{number}": ROUTE for number in range(20)}, "e"), lambda: cache.get([*"abcdefgh"], "e")):
+        with pytest.raises(ServiceUnavailable, match="Set REDIS_CLUSTER=true"):
+            ask()
+    cache.close()
+
+
 def test_a_restarted_server_is_used_again_at_once(tmp_path: Path) -> None:
     process, port = started(tmp_path)
     cache = cache_of(f"redis://127.0.0.1:{port}/0")

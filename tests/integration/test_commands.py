@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from db.audit import AuditTable
+from db import migrate
 from db.session import connect
 from engine.audit import seal
 from engine.adapters.machine import instance_name
@@ -344,6 +345,17 @@ def test_import_of_a_file_that_is_too_large_is_refused_before_it_is_read(run, tm
 
 def test_migrate_says_from_where_to_where(run) -> None:
     assert set(json.loads(run("migrate").stdout)) == {"before", "after"}
+
+
+def test_migrate_says_that_it_brings_an_older_schema_up_to_date(run, databases) -> None:
+    url = databases.make()
+    pool = connect(url)
+    migrate.upgrade(pool, "0010")
+    pool.dispose()
+    for said in (f"The schema is brought from 0010 to {migrate.newest()}; with millions of tickets that takes minutes.\n", ""):
+        done = run("migrate", DATABASE_URL=url)
+        assert (done.returncode, done.stderr) == (0, said)
+    databases.drop(url)
 
 
 def test_load_replaces_departments_and_exemplars(run, tmp_path) -> None:

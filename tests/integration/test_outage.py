@@ -295,6 +295,17 @@ def test_a_database_that_answers_and_stores_nothing_is_an_outage(console_setting
         beside.dispose()
 
 
+def test_a_console_that_begins_on_a_read_only_standby_is_not_ready_before_its_first_ticket(
+    build, console_settings, databases  # noqa: ANN001
+) -> None:
+    beside = connect(console_settings.postgres_url)
+    with beside.begin() as connection:
+        connection.execute(text(f"alter database {databases.name(console_settings.postgres_url)} set default_transaction_read_only = on"))
+    beside.dispose()
+    (database,) = [report for report in build().health.report(needed_only=True) if report.service == "database"]
+    assert not database.ok and "read-only" in database.detail
+
+
 def over(minutes: int, *, since: int = 0, instance: str = "host:1", heard: str = "webhook", missed: str = "") -> Told:
     notice = Notice(
         key=f"{instance}-resolved", event="resolved", rule=RULE.name, subject="", severity="critical", message=f"as {instance} sees it",

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine as Database
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from db.outcomes import Outcomes
 from db.reviewed import Reviewed
@@ -64,6 +65,44 @@ def test_sampled_tickets_without_a_label_and_those_that_nobody_could_sample_are_
     found = reviewed.sampled(demo=False)
     assert (found.waiting, found.removed) == (1, 2)
     assert "2 tickets that were sampled for review lost their text" in found.notes[1]
+
+
+def test_what_review_and_accuracy_look_for_is_found_without_reading_every_decision(database: Database) -> None:
+    """Few of 20,000 wait for a label, were wrong, audited or lost their text: the plans name indexes, no walk through a table."""
+    store(database, *(made_up(i, _CHANCE, at=datetime.now(UTC), **_PLAIN | {"actual": "D1"}) for i in range(20_000)))
+    add(database, 9, first=30_000, actual="D2", confidence=0.9)
+    add(database, 40, first=40_000)
+    add(database, 9, first=50_000, method="cached", audit="D1")
+    Rollups(database).roll()
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("update tickets set text_removed_at = now() where id = 'T-40000'"))
+        connection.execute(text("vacuum analyze"))
+    asked: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(database, "before_cursor_execute", note)
+    reviewed, outcomes = Reviewed(database), Outcomes(database)
+    assert (len(outcomes.queue(limit=25)), len(outcomes.queue(limit=25, department="D1"))) == (25, 25)
+    assert outcomes.waiting() == {"D1": 48}
+    assert len(reviewed.confident_mistakes(demo=False)) == 9
+    assert reviewed.audits(demo=False) == (9, 0)
+    event.remove(database, "before_cursor_execute", note)
+    with database.connect() as connection:
+        plans = ["\n".join(connection.exec_driver_sql(f"explain {statement}", parameters).scalars()) for statement, parameters in asked]
+    assert len(plans) == 5
+    assert [plan for plan in plans if "Seq Scan on routing_history" in plan or "Seq Scan on tickets" in plan] == []
+
+
+def test_audited_answers_are_counted_alike_whether_rolled_up_or_not(database: Database) -> None:
+    add(database, 5, first=0, method="cached", audit="D1")
+    add(database, 3, first=10, method="cached", audit="D2")
+    add(database, 2, first=20, method="cached", audit="D2", demo=True)
+    add(database, 4, first=30, method="cached")
+    assert Reviewed(database).audits(demo=False) == (8, 3)
+    Rollups(database).roll()
+    assert (Reviewed(database).audits(demo=False), Reviewed(database).audits(demo=True)) == ((8, 3), (2, 2))
 
 
 def test_a_label_on_an_overruled_ticket_that_was_not_sampled_carries_no_weight(database: Database) -> None:
