@@ -161,9 +161,9 @@ class Rule:
         except (TypeError, ValueError, OverflowError) as error:
             raise PolicyRejected(f"{self.title}: {error}. The rule was not changed.") from error
         if not isfinite(rule.threshold) or not isfinite(rule.clear):
-            raise PolicyRejected(f"{self.title}: threshold and clear must be numbers. The rule was not changed.")
+            raise PolicyRejected(f"{self.title}: what it opens at and what it resolves at must be numbers. The rule was not changed.")
         if self.measure in SHARES and not (0 <= rule.threshold <= 1 and 0 <= rule.clear <= 1):
-            raise PolicyRejected(f"{self.title}: threshold and clear are shares from 0 to 100%. The rule was not changed.")
+            raise PolicyRejected(f"{self.title}: what it opens at and what it resolves at are shares from 0 to 100%. The rule was not changed.")
         if rule.breached(rule.clear):
             side = "at most" if self.above else "at least"
             raise PolicyRejected(
@@ -172,7 +172,7 @@ class Rule:
             )
         if not timedelta(minutes=1) <= rule.window <= self.longest_window or not timedelta(0) <= rule.hold <= timedelta(days=1):
             raise PolicyRejected(
-                f"{self.title}: the window must be 1 minute to {self.longest_window.days} days and the hold at most a day. The rule was not changed."
+                f"{self.title}: it may look back 1 minute to {self.longest_window.days} days, and open after a day at most. The rule was not changed."
             )
         if rule.minimum < 0:
             raise PolicyRejected(f"{self.title}: the smallest sample must not be negative. The rule was not changed.")

@@ -48,35 +48,36 @@ class Effect:
 
 
 def checked(policy: Policy, departments: Collection[str]) -> Policy:
-    """The policy itself. Raises PolicyRejected naming the field, the rule and the value when it is nonsense."""
+    """The policy itself. Raises PolicyRejected naming the field as its page does, the rule and the value when it is nonsense."""
+    field_of = {name: f"“{title}”" for name, title in policy_words.FIELD.items()}
     for name in _UNIT:
         value = getattr(policy, name)
         if not 0.0 <= value <= 1.0:
-            raise _refused(f"{name.replace('_', ' ')}: must lie in [0, 1]; found {value}")
+            raise _refused(f"{field_of[name]}: must lie in [0, 1]; found {value}")
     for name in ("audit_rate", "review_rate"):
         if 0.0 < getattr(policy, name) < LOWEST_RATE:
-            raise _refused(f"{name.replace('_', ' ')}: 0, or at least {LOWEST_RATE:g}; found {getattr(policy, name):g}")
+            raise _refused(f"{field_of[name]}: 0, or at least {LOWEST_RATE:g}; found {getattr(policy, name):g}")
     if not 1 <= policy.neighbours <= 25:
-        raise _refused(f"neighbours: 1 to 25; found {policy.neighbours}")
+        raise _refused(f"{field_of['neighbours']}: 1 to 25; found {policy.neighbours}")
     if not 0.1 <= policy.deadline <= 60:
-        raise _refused(f"deadline: 0.1 to 60 seconds; found {policy.deadline}")
+        raise _refused(f"{field_of['deadline']}: 0.1 to 60 seconds; found {policy.deadline}")
     if policy.target_accuracy is not None and not 0.5 <= policy.target_accuracy < 1.0:
-        raise _refused(f"target accuracy: at least 0.5 and under 1; found {policy.target_accuracy}")
+        raise _refused(f"{field_of['target_accuracy']}: at least 0.5 and under 1; found {policy.target_accuracy}")
     if not 0.0 < policy.delta < 0.5:
-        raise _refused(f"delta: more than 0 and under 0.5; found {policy.delta}")
+        raise _refused(f"{field_of['delta']}: more than 0 and under 0.5; found {policy.delta}")
     for name, thresholds in {"all departments": policy.thresholds, **policy.departments}.items():
         for field in ("auto", "preselect"):
             if not 0.0 <= getattr(thresholds, field) <= 1.0:
-                raise _refused(f"{name}, {field}: must lie in [0, 1]; found {getattr(thresholds, field)}")
+                raise _refused(f"{name}, {field_of[field]}: must lie in [0, 1]; found {getattr(thresholds, field)}")
         if thresholds.auto <= thresholds.preselect:
             raise _refused(
-                f"{name}: auto must be above preselect; found auto {thresholds.auto:g} and preselect {thresholds.preselect:g}"
+                f"{name}: {field_of['auto']} must be above {field_of['preselect']}; found {thresholds.auto:g} and {thresholds.preselect:g}"
             )
     for name, limits in policy.limits.items():
         for field in ("confidence", "accuracy", "similarity"):
             value = getattr(limits, field)
             if value is not None and not 0.0 <= value <= 1.0:
-                raise _refused(f"{name}, {field}: must lie in [0, 1]; found {value}")
+                raise _refused(f"{name}, {field_of[field]}: must lie in [0, 1]; found {value}")
     unknown = sorted({*policy.departments, *policy.limits} - set(departments))
     if unknown:
         raise _refused(f"{', '.join(unknown)} is not a live department")

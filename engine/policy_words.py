@@ -1,7 +1,15 @@
-"""What a policy is called, and the sentence that says that it is in force, for messages and pages alike."""
+"""What a policy and its fields are called, and the sentence that says that it is in force, for messages and pages alike."""
 from __future__ import annotations
 
 from datetime import UTC, datetime
+
+# As the Policy page calls them.
+FIELD = {
+    "target_accuracy": "Target accuracy", "confidence": "A stage answers from", "accuracy": "Lowest tracked accuracy",
+    "auto": "Routed alone from", "preselect": "One click from", "similarity": "Nearest similarity at least",
+    "neighbours": "Similar tickets that must agree", "audit_rate": "Share of hits audited", "review_rate": "Share of sure ones reviewed",
+    "deadline": "Deadline of a ticket (s)", "stages": "Stages", "delta": "Delta",
+}
 
 
 def name(number: int) -> str:

@@ -22,7 +22,7 @@ except ConsoleError as error:
 
 st.subheader("Signed in", anchor=False)
 rows = [(s.seen_at, s.address, words.browser(s.browser), "this one" if s.key == operator.session else "") for s in sessions]
-st.dataframe(pd.DataFrame(rows, columns=["Last used (UTC)", "From", "Browser", ""]), hide_index=True, width="stretch", column_config=words.TIMES)
+st.dataframe(pd.DataFrame(rows, columns=["Last used (UTC)", "From", "Browser", "Session"]), hide_index=True, width="stretch", column_config=words.TIMES)
 if st.button("Sign out everywhere else", key="sign_out_all", icon=":material/logout:", disabled=len(sessions) < 2):
     people.did(
         "You are signed out everywhere else.",

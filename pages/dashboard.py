@@ -4,7 +4,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import alert_list, charts, files, overview, services
+from pages.parts import alert_list, charts, files, overview, services, words
 from pages.parts.guard import here, open_page
 
 operator, engine = open_page("Dashboard")
@@ -66,8 +66,8 @@ def figures() -> None:
         )
         st.caption("It holds the figures of the moment in which it is asked for. Each chart's toolbar has a camera that saves it as PNG.")
     st.caption(
-        f"From {data.window.start:%d %b %Y %H:%M} UTC to now · {now.n:,} decisions · before: {data.before.start:%d %b %H:%M} to "
-        f"{data.before.end:%d %b %H:%M} UTC, {data.overview.before.n:,} decisions"
+        f"From {data.window.start:%d %b %Y %H:%M} UTC to now · {words.count(now.n, 'decision')} · before: {data.before.start:%d %b %H:%M} to "
+        f"{data.before.end:%d %b %H:%M} UTC, {words.count(data.overview.before.n, 'decision')}"
     )
 
 

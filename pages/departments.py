@@ -9,8 +9,10 @@ from pages.parts.guard import open_page
 
 operator, engine = open_page("Departments", caption="Where a ticket can go. Retiring one keeps its history; nothing is routed there any more.")
 
-if "taxonomy_saved" in st.session_state:
-    st.success(st.session_state.pop("taxonomy_saved"), icon=":material/check_circle:")
+# A place that is always there: where what is below moves up or down, the browser closes what was opened there.
+with st.container(key="done_departments"):
+    if "taxonomy_saved" in st.session_state:
+        st.success(st.session_state.pop("taxonomy_saved"), icon=":material/check_circle:")
 try:
     departments, topics, exemplars = engine.taxonomy.departments(retired=True), engine.taxonomy.topics(), engine.exemplars.count()
 except ConsoleError as error:

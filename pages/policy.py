@@ -27,12 +27,15 @@ policy_saving.told()
 seen, start = policy_start.seen(live), policy_start.current(live, departments)
 by = {"departments": departments, "author": operator.name}
 st.subheader(f"Policy {live.number} is in force" if live.number else "The built-in defaults are in force", anchor=False)
-policy_kept.show(live, kept)
-if not demo and (applied := policy_form.offer(policies.overdue(live, evidence, departments), live, labels=len(evidence))):
-    policy_saving.put_in_force(
-        lambda: policies.save(policies.derived(live, evidence, departments)[0], engine.policies, reason=applied, based_on=seen, **by),
-        ("newer", live.number), engine,
-    )
+# Places that are always there: what is opened below stays open.
+with st.container():
+    policy_kept.show(live, kept)
+with st.container():
+    if not demo and (applied := policy_form.offer(policies.overdue(live, evidence, departments), live, labels=len(evidence))):
+        policy_saving.put_in_force(
+            lambda: policies.save(policies.derived(live, evidence, departments)[0], engine.policies, reason=applied, based_on=seen, **by),
+            ("newer", live.number), engine,
+        )
 above = st.container()
 draft = policy_form.edit(start)
 with above:

@@ -7,10 +7,17 @@
   // Forms that are drawn anew for the next ticket, and where the keyboard goes on then: in the first field there.
   const NEXT = new Map([[".st-key-labelled", ".st-key-labelled"], [".st-key-labelled_looked_up", ".st-key-looked_up"]]);
   const FIELDS = "input:not(:disabled), textarea:not(:disabled), button:not(:disabled)";
-  // Where answers appear, and what of them is said.
-  const ANSWER = ".st-key-answer";
+  // Places beside the form that a page's shortcut sends: who presses it there means what stands there.
+  const BESIDE = '.st-key-looked_up, .st-key-labelled_looked_up, [class*="st-key-open_number_"], .st-key-opened';
+  // Lists whose buttons go away when they have done their work; the keyboard goes on at what takes their place.
+  const LISTS = '[class*="st-key-listed_"]';
+  // Places with a text and with controls that are called alike wherever they stand: their names say what they are about.
+  const ABOUT = '[class*="st-key-about_"]';
+  // Where answers appear, where a page tells what came of a click anywhere on it, and what of both is said.
+  const ANSWER = ".st-key-answer", DONE = '[class*="st-key-done_"]';
   const SAID = '[data-testid="stAlertContainer"], .stMarkdownBadge, [data-testid="stHeading"], [data-testid="stMetricValue"]';
 
+  const APP = '[data-testid="stApp"]';
   const MAIN = '[data-testid="stMain"]';
   const DRAWN = '[data-testid="stApp"][data-test-script-state="notRunning"]';
 
@@ -20,17 +27,35 @@
   region.style.cssText = "position: fixed; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;";
   document.body.append(region);
 
-  let focused = null, form = null;
+  let focused = null, form = null, list = null, nth = 0;
   // `acted`: somebody has done something on the page `where`. `shown`: the answer as it stood at the end of a run, `earlier` before that run.
   let where = location.pathname, acted = false, running = false, earlier = [], shown = [], told = "";
   document.addEventListener("focusin", ({ target }) => {
+    // What opens over the page belongs to the control that opened it, and gives the keyboard back to it without this event.
+    if (target.closest(APP) === null) return;
     focused = target;
     form = [...NEXT.keys()].find((one) => target.closest(one)) ?? null;
+    const listed = target.closest(LISTS);
+    list = listed === null ? null : `.${[...listed.classList].find((name) => name.startsWith("st-key-listed_"))}`;
+    if (listed !== null) nth = [...listed.querySelectorAll(FIELDS)].indexOf(target);
   });
 
   for (const deed of ["click", "keydown"]) {
     document.addEventListener(deed, ({ target }) => { acted ||= target.closest(MAIN) !== null; }, true);
   }
+
+  const sends = ({ key, ctrlKey, metaKey }) => key === "Enter" && (ctrlKey || metaKey);
+  // Who has a list open chooses from it first: what is marked there was dropped, and the form sent with what stood in the field before.
+  document.addEventListener("keydown", (event) => {
+    if (!sends(event) || event.target.getAttribute("aria-expanded") !== "true") return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    event.target.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", code: "Enter", bubbles: true, cancelable: true }));
+  }, true);
+  // The fields have had the key when it comes to the body; the framework listens for shortcuts on the document.
+  document.body.addEventListener("keydown", (event) => {
+    if (sends(event) && event.target.closest(BESIDE) !== null) event.stopPropagation();
+  });
 
   // Nothing moves while its beginning can be seen.
   const show = (place, { above }) => {
@@ -42,11 +67,15 @@
   };
 
   const keepFocus = () => {
-    if (form === null || focused.isConnected || document.activeElement !== document.body) return;
-    const place = document.querySelector(NEXT.get(form));
+    if ((form ?? list) === null || focused.isConnected || document.activeElement !== document.body) return;
+    const place = document.querySelector(NEXT.get(form) ?? list);
     if (place === null) return;
-    place.querySelector(FIELDS)?.focus({ preventScroll: true });
-    show(place, { above: true });
+    const fields = [...place.querySelectorAll(FIELDS)];
+    // A list without anything left to press is read itself.
+    const next = form !== null ? fields[0] : fields[Math.min(nth, fields.length - 1)] ?? place;
+    if (next === place) place.tabIndex = -1;
+    next?.focus({ preventScroll: true });
+    show(form !== null ? place : next, { above: true });
   };
 
   // An icon is written as its name.
@@ -57,7 +86,17 @@
     return text.endsWith(".") ? text : `${text}.`;
   };
 
-  const answer = () => [...document.querySelectorAll(ANSWER)].flatMap((place) => [...place.querySelectorAll(SAID)].map(words));
+  const name = () => {
+    for (const place of document.querySelectorAll(ABOUT)) {
+      const text = (place.querySelector('[data-testid="stText"]') ?? place.querySelector('[data-testid="stMarkdown"]'))?.textContent.trim();
+      if (!text) continue;
+      for (const one of place.querySelectorAll('button:not([role="radio"]), [role="radiogroup"]')) {
+        one.setAttribute("aria-label", one.matches("button") ? `${words(one)} ${text}` : text);
+      }
+    }
+  };
+
+  const answer = () => [...document.querySelectorAll(`${ANSWER}, ${DONE}`)].flatMap((place) => [...place.querySelectorAll(SAID)].map(words));
 
   const begin = () => {
     if (!running) [running, earlier, told] = [true, shown, ""];
@@ -72,8 +111,9 @@
     const said = shown.filter((one) => !earlier.includes(one)).join(" ");
     if (said === "" || said === told) return;
     region.textContent = told = said;
+    const done = document.querySelector(`${DONE}:has(${SAID})`);
     // Who chooses at the foot of a long answer stays there.
-    show(document.querySelector(ANSWER), { above: false });
+    show(done ?? document.querySelector(ANSWER), { above: done !== null });
   };
 
   let due = 0;
@@ -84,6 +124,7 @@
     if (!drawn()) begin();
     due ||= requestAnimationFrame(() => {
       due = 0;
+      name();
       keepFocus();
       if (drawn()) tell();
     });

@@ -20,9 +20,11 @@ def show(rows: Sequence[Any], *, engine: Engine, operator: str, may: bool, where
     over = [row for row in rows if row.resolved_at is not None][:resolved]
     if not opened:
         st.success("No open alert.", icon=":material/check_circle:")
-    for row in opened:
-        with st.container(border=True):
-            _one(row, engine=engine, operator=operator, may=may, where=where)
+    # The pages' script (engine/web/page.js) names the buttons and keeps the keyboard's place by these keys.
+    with st.container(key=f"listed_{where}"):
+        for row in opened:
+            with st.container(border=True, key=f"about_{where}_{row.id}"):
+                _one(row, engine=engine, operator=operator, may=may, where=where)
     if over:
         st.caption("Resolved by themselves")
     for row in over:
@@ -36,7 +38,7 @@ def _one(row: Any, *, engine: Engine, operator: str, may: bool, where: str) -> N
     # In words as well: shape and colour of the icon say it to those who see them.
     state = [row.severity, f"open since {row.opened_at:%d %b %H:%M} UTC"]
     if row.acknowledged_at is not None:
-        state.append(f"seen by {row.acknowledged_by} at {row.acknowledged_at:%H:%M}")
+        state.append(f"seen by {row.acknowledged_by} on {row.acknowledged_at:%d %b %H:%M} UTC")
     if row.silenced:
         state.append("silenced")
     # Columns: a horizontal container would put a long text under its icon.

@@ -57,7 +57,7 @@ def distribution_over_time(bars: Bars, level: Level, *, n: int) -> go.Figure:
     for bar, _, tally in bars:
         totals[bar] = totals.get(bar, 0) + tally.n
     figure.update_yaxes(dtick=_tick(totals.values()))
-    return _finished(figure, "How tickets were routed", f"n = {n:,} decisions", y=f"tickets per {BAR_NAME[level]}", x="time (UTC)", rows=3)
+    return _finished(figure, "How tickets were routed", f"n = {words.count(n, 'decision')}", y=f"tickets per {BAR_NAME[level]}", x="time (UTC)", rows=3)
 
 
 def latency_over_time(bars: Bars, level: Level) -> go.Figure:
@@ -85,7 +85,7 @@ def latency_over_time(bars: Bars, level: Level) -> go.Figure:
     figure.update_layout(hovermode="x unified")
     _wide_enough(figure, [_middle(bar, level) for bar, _, tally in bars if tally.n], level)
     # A telephone is too narrow for both in one line, and nothing tells that its end is missing.
-    note = f"n = {n:,} decisions<br>solid: p95, dotted: p50, dashed: p95's target"
+    note = f"n = {words.count(n, 'decision')}<br>solid: p95, dotted: p50, dashed: p95's target"
     return _finished(figure, "Time per ticket by method", note, y="milliseconds", x="time (UTC)", rows=3)
 
 
@@ -96,7 +96,7 @@ def confidence(tally: Tally) -> go.Figure:
         right = "no label"
         if band.accuracy is not None:
             lower, upper = band.interval
-            labels = "1 label" if round(band.labels) == 1 else f"{band.labels:,.0f} labels"
+            labels = words.count(round(band.labels), "label")
             right = f"right {band.accuracy:.1%} ({lower:.1%}–{upper:.1%}, {labels})"
         figure.add_bar(
             x=[(i + 0.5) / 20 for i in range(low, high)], y=tally.confidence[low:high].tolist(), width=0.047, marker_color=BAND_COLOUR[name],
@@ -105,7 +105,7 @@ def confidence(tally: Tally) -> go.Figure:
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_yaxes(dtick=_tick(tally.confidence.tolist()))
     figure.update_layout(legend={"orientation": "v", "traceorder": "normal"})
-    return _finished(figure, "Shown confidence, and how often it was right", f"n = {tally.n:,} decisions", x="confidence", y="tickets", rows=3)
+    return _finished(figure, "Shown confidence, and how often it was right", f"n = {words.count(tally.n, 'decision')}", x="confidence", y="tickets", rows=3)
 
 
 def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.Figure:
@@ -124,7 +124,7 @@ def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.
             )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(dtick=_tick(totals.values()))
-    return _finished(figure, "Where tickets went", f"n = {sum(totals.values()):,} decisions", x="tickets", rows=tall, lines=len(order))
+    return _finished(figure, "Where tickets went", f"n = {words.count(sum(totals.values()), 'decision')}", x="tickets", rows=tall, lines=len(order))
 
 
 def accuracy(rows: Sequence[tuple[str, str, Tally]], *, target: float) -> go.Figure:
@@ -154,7 +154,7 @@ def accuracy(rows: Sequence[tuple[str, str, Tally]], *, target: float) -> go.Fig
         figure.update_xaxes(range=[max(0.0, min(0.7, lowest - 0.03)), 1.01], tickformat=".0%")
     n = round(sum((t for _, t in some), start=Tally()).sampled_labels)
     labels = sum(t.labels for t in found.values())
-    note = f"95% intervals · n = {n:,} labels" if some or labels else UNREVIEWED
+    note = f"95% intervals · n = {words.count(n, 'label')}" if some or labels else UNREVIEWED
     figure = _finished(
         figure, "Accuracy by department", note, x="share of all tickets that went right (estimated)", rows=0, lines=len(some),
         empty="No evenly sampled label in this view" if labels else NO_LABEL,
@@ -179,7 +179,7 @@ def flows(rows: Sequence[Any], *, labels: int) -> go.Figure:
         )
         figure.update_xaxes(tickangle=-50, dtick=1, showgrid=False, title_text="belonged to")
         figure.update_yaxes(showgrid=False, title_text="sent to")
-    note = f"tickets · n = {n:,} corrected of {labels:,} labels" if labels else UNREVIEWED
+    note = f"tickets · n = {n:,} corrected of {words.count(labels, 'label')}" if labels else UNREVIEWED
     return _finished(
         figure, "Corrections: sent to, belonged to", note, rows=0, lines=len(sent) + 6,
         empty="Every reviewed ticket had gone right" if labels else NO_LABEL,

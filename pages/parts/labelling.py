@@ -152,8 +152,10 @@ def _fields(row: Any, departments: Sequence[str], *, engine: Engine, operator: s
             "Resolution time (hours)", min_value=0.0, max_value=8760.0, value=float(hours) if hours else None, step=0.5, key=f"hours_{id_}",
             help="More than 0; leave it empty if it is not known",
         )
-        two.markdown("Customer's satisfaction")
-        two.feedback("stars", key=f"stars_{id_}", default=None if stars is None else int(stars) - 1)
+        # The stars have no name of their own; the pages' script gives them the words above them.
+        with two.container(key=f"about_stars{place}"):
+            st.markdown("Customer's satisfaction")
+            st.feedback("stars", key=f"stars_{id_}", default=None if stars is None else int(stars) - 1)
         st.text_input("Note (optional)", max_chars=500, key=f"note_{id_}")
         # Called before the page is read anew, with the ticket that the click was about: the queue may begin with another one by then.
         st.form_submit_button(

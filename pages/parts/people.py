@@ -52,8 +52,9 @@ def show_note() -> None:
     for note in own:
         if note.clears and not note.shown:
             st.session_state[note.clears] = ""
-    # A place that is always there: where what is below moves up or down, the browser shows the first tab again.
-    with st.container():
+    # A place that is always there: where what is below moves up or down, the browser shows the first tab again. The pages' script
+    # (engine/web/page.js) says and shows what stands in it.
+    with st.container(key="done_people"):
         for note in own:
             st.success(words.plain(note.done), icon=":material/check_circle:")
             if note.secret:

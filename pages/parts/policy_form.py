@@ -155,7 +155,7 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
             value, share = asked, None
             beyond.append(words.plain(name))
         rows.append((name, value, own and max(own.preselect, asked), share, BASIS[item.basis] + pool(item), item.labels, needed(item)))
-    st.markdown(f"**What can be promised for {policy.target_accuracy:.1%}**")
+    st.subheader(f"What can be promised for {policy.target_accuracy:.1%}", anchor=False)
     st.dataframe(
         pd.DataFrame(rows, columns=["Department", "Routed alone from", "One click from", "Share routed alone", "Rests on", "Labels", "Labels needed"]),
         hide_index=True, width="stretch", placeholder="",
@@ -210,7 +210,7 @@ def assumption(evidence: Evidence, sampled: Sampled, *, model: str, demo: bool) 
         return
     ours = evidence.of_model(model)
     st.caption(
-        f"Counted from {len(evidence):,} labels: {ours:,} on answers of the model in force ({model}), {len(evidence) - ours:,} of earlier models"
+        f"Counted from {words.count(len(evidence), 'label')}: {ours:,} on answers of the model in force ({model}), {len(evidence) - ours:,} of earlier models"
         + (f"; left out: {', '.join(left_out)}" if left_out else "")
         + ". What is derived assumes that coming tickets are like the reviewed ones and that a shown confidence meant the same under earlier "
         "models and policies as it does now."
@@ -248,7 +248,7 @@ def compare(live: Policy, proposed: Policy, evidence: Evidence, snapshot: Accura
                help="Sure enough for its department, and not held back because too few of its like were right")
     right = "–" if after.accuracy is None else f"{after.accuracy:.1%}"
     two.metric("Of these right", right, _points(before.accuracy, after.accuracy), border=True)
-    three.metric("Counted from", f"{after.labels:,} labels", border=True, help="Reviewed tickets, weighted to stand for those that could be sampled")
+    three.metric("Counted from", words.count(after.labels, "label"), border=True, help="Reviewed tickets, weighted to stand for those that could be sampled")
     if after.accuracy is not None:
         low, high = after.interval
         paired = "" if proposed == live else " Both policies are counted from the same tickets: their difference is as a rule surer."

@@ -39,12 +39,15 @@ def _saved() -> Saved:
 def told() -> None:
     """What was put in force by the last run; the fields are filled from it."""
     own = _saved()
-    if own.done:
-        policy_start.renew()
-        # The next change has a reason of its own.
-        st.session_state["policy_reason"] = ""
-        st.success(own.done, icon=":material/check_circle:")
-        own.done = ""
+    # A place that is always there: where what is below moves up or down, the browser closes what was opened there. The pages' script
+    # (engine/web/page.js) says and shows what stands in it, whose button is far below.
+    with st.container(key="done_policy"):
+        if own.done:
+            policy_start.renew()
+            # The next change has a reason of its own.
+            st.session_state["policy_reason"] = ""
+            st.success(own.done, icon=":material/check_circle:")
+            own.done = ""
 
 
 def put_in_force(save: Callable[[], Policy], what: object, engine: Engine, *, reason: str = "", done: str = DONE) -> None:

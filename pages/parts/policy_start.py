@@ -20,11 +20,8 @@ from pages.parts import words
 
 _START, _SEEN = "policy_start", "policy_seen"
 _BUTTONS = ("save_policy", "restore_policy", "apply_newer")
-_FIELD = {
-    "target_accuracy": "Target accuracy", "confidence": "A stage answers from", "accuracy": "Lowest tracked accuracy",
-    "thresholds": "Routed alone from, one click from", "similarity": "Nearest similarity at least",
-    "neighbours": "Similar tickets that must agree", "audit_rate": "Share of hits audited", "review_rate": "Share of sure ones reviewed",
-    "deadline": "Deadline of a ticket (s)", "stages": "Stages", "delta": "Delta", "departments": "Routed alone from, one click from",
+_FIELD = policy_words.FIELD | {
+    "thresholds": "Routed alone from, one click from", "departments": "Routed alone from, one click from",
     "limits": "A stage answers from, lowest tracked accuracy, nearest similarity at least",
 }
 

@@ -95,7 +95,7 @@ def channels(*, engine: Engine, operator: str) -> None:
         st.info("Nobody is told yet. Set ALERT_WEBHOOK_URL, SMTP_HOST with ALERT_MAIL_TO, or ALERTMANAGER_URL, and start again.",
                 icon=":material/notifications_off:")
     for name in names:
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"about_channel_{name}"):
             st.text(CHANNEL[name], width=240)
             if st.button("Send a test", key=f"test_{name}", icon=":material/send:"):
                 try:
@@ -116,14 +116,16 @@ def silences(*, engine: Engine, operator: str, now: datetime) -> None:
         st.text(str(error))
         return
     st.subheader("Silences", anchor=False)
-    if not rows:
-        st.caption("Nothing is silenced.")
-    for row in rows:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            rule, about = titles.get(row.rule, row.rule) or "Every rule", f", {row.subject}" if row.subject else ""
-            st.text(f"{rule}{about}: until {row.until:%d %b %H:%M} UTC, by {row.by}")
-            if st.button("End", key=f"end_{row.id}"):
-                _end(row.id, engine=engine, operator=operator)
+    # Keys for the pages' script, as those of the list of alerts.
+    with st.container(key="listed_silences"):
+        if not rows:
+            st.caption("Nothing is silenced.")
+        for row in rows:
+            with st.container(horizontal=True, vertical_alignment="center", key=f"about_silence_{row.id}"):
+                rule, about = titles.get(row.rule, row.rule) or "Every rule", f", {row.subject}" if row.subject else ""
+                st.text(f"{rule}{about}: until {row.until:%d %b %H:%M} UTC, by {row.by}")
+                if st.button("End", key=f"end_{row.id}"):
+                    _end(row.id, engine=engine, operator=operator)
 
 
 def _end(silence_id: int, *, engine: Engine, operator: str) -> None:

@@ -62,7 +62,7 @@ def table(reports: Sequence[Report]) -> None:
         shown, hide_index=True, width="stretch", key="services", placeholder="",
         column_config={
             "Latency": st.column_config.NumberColumn(format="%.1f ms", help="One question and its answer, asked just now"),
-            "Last error at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", help="UTC"),
+            "Last error at": st.column_config.DatetimeColumn("Last error at (UTC)", format="YYYY-MM-DD HH:mm:ss"),
         },
     )
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from engine.calibration import ReliabilityBin
 from engine.policy import Effect
 from engine.risk import RiskCoverage
+from pages.parts.words import count
 
 BLUE, GREEN, RED, GREY = "#1f77b4", "#2a9d8f", "#d1603d", "#8a94a6"
 # Pixels of a department's row in the confusion matrix: one line of its name.
@@ -25,11 +26,11 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], *, n: int) -> go.Figure:
         error_y={
             "type": "data", "symmetric": False, "array": [b.upper - b.accuracy for b in bins], "arrayminus": [b.accuracy - b.lower for b in bins],
         },
-        text=[f"{b.count:,} labels" for b in bins], hovertemplate="shown %{x:.1%}<br>found %{y:.1%}<br>%{text}<extra></extra>",
+        text=[count(b.count, "label") for b in bins], hovertemplate="shown %{x:.1%}<br>found %{y:.1%}<br>%{text}<extra></extra>",
     )
     figure.update_xaxes(range=[0, 1.02], tickformat=".0%", title="shown confidence")
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title="share right")
-    return _finished(figure, f"Is the confidence true? (n = {n:,} labels)")
+    return _finished(figure, f"Is the confidence true? (n = {count(n, 'label')})")
 
 
 def risk_coverage(curve: RiskCoverage, *, target: float, chosen: Effect, n: int) -> go.Figure:
@@ -50,7 +51,7 @@ def risk_coverage(curve: RiskCoverage, *, target: float, chosen: Effect, n: int)
         )
     figure.update_xaxes(range=[0, 1.02], tickformat=".0%", title="share routed alone")
     figure.update_yaxes(range=[max(0.0, min(lowest) - 0.03), 1.005], tickformat=".0%", title="share right of these")
-    return _finished(figure, f"Accuracy against share routed alone (n = {n:,} labels)")
+    return _finished(figure, f"Accuracy against share routed alone (n = {count(n, 'label')})")
 
 
 def confusion(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, n: int) -> go.Figure:
@@ -67,7 +68,7 @@ def confusion(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, n:
     # Every name has its own height; where the axis may choose, it leaves out every second or third.
     figure.update_xaxes(title="belonged to", tickmode="linear", dtick=1, tickangle=-90 if len(names) > 4 else 0)
     figure.update_yaxes(title="went to", tickmode="linear", dtick=1, autorange="reversed")
-    return _finished(figure, f"Where tickets went and belonged (n = {n:,} labels)", height=max(430, 250 + ROW * len(names)))
+    return _finished(figure, f"Where tickets went and belonged (n = {count(n, 'label')})", height=max(430, 250 + ROW * len(names)))
 
 
 def _finished(figure: go.Figure, title: str, *, height: int = 360) -> go.Figure:

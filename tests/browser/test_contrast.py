@@ -70,3 +70,29 @@ def test_captions_buttons_and_the_keys_of_shortcuts_can_be_read(served: Served, 
         themed.locator(MAIN[name]).hover()
         themed.wait_for_timeout(300)
     assert themed.evaluate(FAINT, WRITTEN) == []
+
+
+def test_with_forced_colours_it_is_seen_what_is_chosen_what_is_on_and_where_the_keyboard_is(served: Served, chromium: Browser) -> None:
+    context = chromium.new_context(viewport={"width": 1280, "height": 1600}, forced_colors="active")
+    page = context.new_page()
+    sign_in(page, served.url, "admin", served.words["admin"])
+    page.goto(f"{served.url}/dashboard")
+    page.get_by_role("switch", name="Demo tickets").wait_for()
+    settled(page)
+    paper = "getComputedStyle(one).backgroundColor"
+    chosen, other = (page.get_by_role("radio", name=name).locator("p").evaluate(f"one => {paper}") for name in ("Last 24 hours", "Last hour"))
+    assert chosen != other
+    track = page.locator(".st-key-demo label > div").first
+    on = track.evaluate(f"one => [{paper}, getComputedStyle(one.firstElementChild).backgroundColor]")
+    page.get_by_role("switch", name="Demo tickets").press("Space")
+    settled(page)
+    off = track.evaluate(f"one => [{paper}, getComputedStyle(one.firstElementChild).backgroundColor]")
+    assert on != off and len(set(on)) == len(set(off)) == 2
+    page.goto(f"{served.url}/policy")
+    page.locator(".st-key-save_policy button").wait_for()
+    settled(page)
+    page.locator(".st-key-policy_reason input").focus()
+    page.keyboard.press("Tab")
+    button = page.locator(".st-key-save_policy button")
+    assert button.evaluate("one => one.matches(':focus-visible') && getComputedStyle(one).outlineStyle") == "solid"
+    context.close()

@@ -2,13 +2,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
+from db.services import Services
+from db.session import connect
 from engine.access import Role
-from engine.domain import TicketDraft
+from engine.alert_rules import SHIPPED
+from engine.alerts import Change
+from engine.domain import Automation, TicketDraft
 from tests.browser.conftest import settled
+from tests.overheard import Overheard
 from tests.serving import Served
 from tests.signin import sign_in
 
@@ -96,3 +102,134 @@ def test_an_earlier_answer_is_neither_said_again_nor_scrolled_to_when_the_page_i
     telephone.evaluate(next_frame)
     assert said.inner_text() == ""
     assert telephone.get_by_test_id("stMain").evaluate("element => element.scrollTop") == 0
+
+
+def doubtful(served: Served, *texts: str) -> list[str]:
+    """Tickets that are like no other, so that they wait for a label; their numbers."""
+    decisions = [served.engine.router.route(TicketDraft(body=body)) for body in texts]
+    assert all(decision.automation is not Automation.AUTO for decision in decisions)
+    return [decision.ticket_id for decision in decisions]
+
+
+def another_marked(page: Page, served: Served, field: Locator) -> None:
+    """Open the list of departments and mark one beside that which is chosen; the list does not go round."""
+    last = field.input_value() == [department.name for department in served.engine.taxonomy.departments()][-1]
+    field.focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("listbox")).to_be_visible()
+    page.keyboard.press("ArrowUp" if last else "ArrowDown")
+
+
+def test_after_a_department_chosen_from_the_list_the_keyboard_is_at_the_next_tickets_department(served: Served, admin: Page) -> None:
+    doubtful(served, "a grey stone fell on my foot at noon", "the bird in the garden sang a song", "where does the sun go when it rains")
+    opened(admin, served, "review")
+    for _ in range(2):
+        field = admin.locator(".st-key-labelled [class*=st-key-actual_] input")
+        before, was = admin.locator(".st-key-labelled [class*=st-key-actual_]").get_attribute("class"), field.input_value()
+        another_marked(admin, served, field)
+        admin.keyboard.press("Enter")
+        expect(admin.get_by_role("listbox")).to_have_count(0)
+        expect(field).not_to_have_value(was)
+        admin.keyboard.press("Control+Enter")
+        admin.wait_for_function(f"before => {{ const now = {FOCUSED}; return now !== '' && now !== before; }}", arg=before)
+
+
+def test_buttons_that_are_called_alike_say_what_they_are_about_and_hand_the_keyboard_on(served: Served, admin: Page) -> None:
+    rule = next(rule for rule in SHIPPED if rule.name == "index_errors")
+    # What the console's own look finds, so that it does not resolve the alert meanwhile.
+    pool = connect(served.settings.postgres_url)
+    Services(pool).add({(datetime.now(UTC).replace(second=0, microsecond=0), "index"): (1_000, 500)})
+    pool.dispose()
+    served.engine.watch.alert_table.apply([Change(kind="opened", rule=rule, subject="", value=0.5, sample=40)], now=datetime.now(UTC), channels=())
+    for name in ("hit_rate_low", "latency_slow"):
+        served.engine.watch.alerts.silence(rule=name, subject="", length=timedelta(hours=1), by="ann", reason="quiet")
+    opened(admin, served, "alerts")
+    admin.get_by_role("button", name="Acknowledge. Vector index fails: ").press("Enter")
+    expect(admin.get_by_role("button", name="Silence. Vector index fails: ")).to_be_focused()
+    admin.keyboard.press("Enter")
+    admin.get_by_role("button", name="for 1 hour").press("Enter")
+    expect(admin.locator(".st-key-listed_page")).to_be_focused()
+    admin.get_by_role("tab", name="Who is told").click()
+    ends = admin.get_by_role("button", name="End. ")
+    expect(ends).to_have_count(3)
+    names = [end.get_attribute("aria-label") for end in ends.all()]
+    assert len(set(names)) == 3
+    for left in (2, 1):
+        ends.nth(1).press("Enter")
+        expect(ends).to_have_count(left)
+        expect(ends.nth(min(1, left - 1))).to_be_focused()
+    ends.press("Enter")
+    expect(admin.get_by_text("Nothing is silenced.")).to_be_visible()
+    expect(admin.locator(".st-key-listed_silences")).to_be_focused()
+
+
+def test_the_stars_are_called_what_stands_above_them(served: Served, admin: Page) -> None:
+    doubtful(served, "nobody in the village remembers the old mill")
+    opened(admin, served, "review")
+    expect(admin.get_by_role("radiogroup", name="Customer's satisfaction")).to_be_visible()
+    expect(admin.get_by_role("radio", name="3 out of 5 stars")).to_be_visible()
+
+
+def test_each_page_has_a_title_of_its_own(served: Served, admin: Page) -> None:
+    for name, title in (("review", "Review"), ("audit", "Audit log")):
+        opened(admin, served, name)
+        expect(admin).to_have_title(f"{title} · Routing console")
+
+
+def test_what_a_click_has_done_is_said_and_shown_above_where_the_click_was(
+    served: Served, telephone: Page, overheard: Overheard
+) -> None:
+    seen = f"() => {{ const one = document.querySelector('[class*=st-key-done_] [data-testid=stAlertContainer]'); return one && ({VISIBLE})(one); }}"
+    opened(telephone, served, "policy")
+    telephone.locator(".st-key-policy_reason input").fill("to see what is said")
+    telephone.locator(".st-key-save_policy button").click()
+    said = telephone.locator("#said")
+    expect(said).to_contain_text("is in force. Every instance follows within seconds.")
+    telephone.wait_for_function(seen)
+    opened(telephone, served, "users")
+    telephone.get_by_role("tab", name="Add a user").click()
+    telephone.locator(".st-key-new_name input").fill("otto")
+    telephone.locator(".st-key-add_user button").click()
+    expect(said).to_have_text("otto is added as agent.")
+    telephone.wait_for_function(seen)
+    overheard.secret(telephone.locator("[data-testid=stCode]").first.inner_text().strip())
+
+
+def test_the_shortcut_pressed_in_another_form_labels_nothing_but_what_stands_there(served: Served, admin: Page) -> None:
+    numbers = doubtful(served, "my neighbour has painted his fence purple", "the ferry was late and the sea was rough")
+    opened(admin, served, "review")
+    above = admin.locator(".st-key-labelled [class*=st-key-actual_]").get_attribute("class")
+    number = next(number for number in numbers if number not in above)
+    admin.get_by_text("Label a ticket by its number").click()
+    field = admin.locator(".st-key-looked_up input")
+    field.fill("T-nowhere")
+    field.press("Control+Enter")
+    expect(admin.get_by_text("No ticket has this number.")).to_be_visible()
+    field.fill(number)
+    field.press("Control+Enter")
+    note = admin.locator(f".st-key-labelled_looked_up .st-key-note_{number} input")
+    note.fill("about this one")
+    note.press("Control+Enter")
+    expect(note).to_have_count(0)
+    settled(admin)
+    assert admin.locator(".st-key-labelled [class*=st-key-actual_]").get_attribute("class") == above
+    labelled = {row.ticket_id: row.actual_outcome for row in served.engine.decisions.rows(numbers)}
+    assert labelled[number] and not any(outcome for other, outcome in labelled.items() if other != number)
+
+
+def test_the_shortcut_pressed_in_an_open_list_chooses_and_labels_nothing(served: Served, admin: Page) -> None:
+    numbers = doubtful(served, "the tower on the hill is remembered by goats", "a boat came early over the calm lake")
+    opened(admin, served, "review")
+    field = admin.locator(".st-key-labelled [class*=st-key-actual_] input")
+    number = field.evaluate("one => one.closest('[class*=st-key-actual_]').className.match(/st-key-actual_(\\S+)/)[1]")
+    was = field.input_value()
+    another_marked(admin, served, field)
+    admin.keyboard.press("Control+Enter")
+    expect(admin.get_by_role("listbox")).to_have_count(0)
+    expect(field).not_to_have_value(was)
+    chosen = field.input_value()
+    settled(admin)
+    assert all(row.actual_outcome is None for row in served.engine.decisions.rows([number, *numbers]))
+    admin.keyboard.press("Control+Enter")
+    admin.wait_for_function(f"before => {{ const now = {FOCUSED}; return now !== '' && !now.includes(before); }}", arg=number)
+    assert next(iter(served.engine.decisions.rows([number]))).actual_outcome == chosen

@@ -173,7 +173,7 @@ def test_what_came_of_adding_a_user_stays_in_sight_also_when_it_takes_the_place_
         admin.wait_for_timeout(2_100)
         admin.locator(".st-key-new_name input").fill(name)
         admin.locator(".st-key-add_user button").click()
-        expect(admin.get_by_text(said)).to_be_visible()
+        expect(admin.get_by_test_id("stAlert").get_by_text(said)).to_be_visible()
         settled(admin)
         expect(admin.get_by_role("tab", name="Add a user")).to_have_attribute("aria-selected", "true")
     overheard.secret(admin.locator("[data-testid=stCode]").first.inner_text().strip())

@@ -130,3 +130,17 @@ def test_a_manager_whose_page_is_older_than_the_policy_in_force_is_told_and_lose
     ann.get_by_text("Cache, audit and stages").click()
     expect(number(ann, "Nearest similarity at least")).to_have_value("0.75")
     expect(ann.get_by_label("Why this change?")).to_have_value("another word")
+
+
+def test_what_was_opened_stays_open_when_a_policy_is_saved_and_when_its_message_goes(served: Served, admin: Page) -> None:
+    go(admin, served)
+    number(admin, "Share of hits audited").fill("0.05")
+    save(admin, "more audits")
+    expect(admin.get_by_test_id("stAlert").get_by_text("Every instance follows within seconds.")).to_be_visible()
+    expect(number(admin, "Share of hits audited")).to_be_visible()
+    number(admin, "Share of hits audited").fill("7")
+    save(admin, "far too many")
+    expect(admin.get_by_text("The policy was refused; the live one is unchanged.")).to_be_visible()
+    expect(admin.get_by_test_id("stAlert").get_by_text("Every instance follows within seconds.")).to_have_count(0)
+    expect(number(admin, "Share of hits audited")).to_be_visible()
+    expect(number(admin, "Share of hits audited")).to_have_value("7")

@@ -58,8 +58,12 @@ def _some_labels() -> list[Label]:
 
 @pytest.fixture
 def labels(console: Engine) -> list[Label]:
+    return stored(console, _some_labels())
+
+
+def stored(console: Engine, made: list[Label]) -> list[Label]:
     """Stored as reviewed decisions of the model in force, one an hour."""
-    made, chance, now = _some_labels(), random.Random(5), datetime.now(UTC)
+    chance, now = random.Random(5), datetime.now(UTC)
     rows = [
         decision(
             i, chance, at=now - timedelta(hours=len(made) - i), department=label.department, actual=label.actual, method=label.method,
@@ -85,11 +89,15 @@ def labels(console: Engine) -> list[Label]:
 
 @pytest.fixture
 def page(labels: list[Label], console: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    return opened(console, monkeypatch)
+
+
+def opened(console: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setattr(bootstrap, "running", lambda: console)
     monkeypatch.setattr(guard, "who", lambda: guard.Operator("ada", "manager", "key", 1))
-    opened = AppTest.from_file(str(PAGE), default_timeout=60).run()
-    assert not opened.exception
-    return opened
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    assert not page.exception
+    return page
 
 
 def share(of: list[Label], among: list[Label]) -> float:
@@ -124,6 +132,30 @@ def test_the_reliability_diagram_holds_every_label_once_and_can_be_narrowed(page
     assert "n = 120 labels" in figure(page, 0)["layout"]["title"]["text"]
     page.selectbox(key="trust_department").set_value(SUPPORT).run()
     assert "No label for this choice yet." in [caption.value for caption in page.caption]
+
+
+def test_what_the_diagrams_show_stands_in_tables_as_well(page: AppTest, labels: list[Label]) -> None:
+    drawn, shown = figure(page, 0), table(page, "Found right")
+    found = next(trace for trace in drawn["data"] if trace["name"] == "found")
+    assert len(shown) == len(found["text"]) and shown["Labels"].sum() == len(labels)
+    assert ((shown["At least"] <= shown["Found right"]) & (shown["Found right"] <= shown["At most"])).all()
+    pairs = {(sent, belonged): count for sent, belonged, count in table(page, "Belonged to").itertuples(index=False)}
+    assert pairs == Counter((label.department, label.actual) for label in labels)
+
+
+def test_few_labels_neither_praise_the_confidence_nor_blame_a_department(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored(console, [Label(BILLING, BILLING, "learned", SURE)] * 3 + [Label(SUPPORT, BILLING, "learned", UNSURE)])
+    page = opened(console, monkeypatch)
+    assert "4 labels, too few to judge by: from 200 on under 0.05 is good" in [caption.value for caption in page.caption]
+    wrong = table(page, "Gate").set_index("Department").loc[SUPPORT]
+    assert (wrong["Accuracy"], wrong["Goal"], wrong["Gate"]) == (0, "open", "unproven")
+
+
+def test_a_department_is_under_the_warning_when_its_labels_say_so(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = stored(console, [*_some_labels(), *[Label(SUPPORT, BILLING, "fallback", UNSURE)] * 3])
+    page = opened(console, monkeypatch)
+    assert f"{len(labels):,} labels; under 0.05 is good" in [caption.value for caption in page.caption]
+    assert table(page, "Gate").set_index(["Department", "Method"]).loc[(SUPPORT, "Best guess"), "Goal"] == "under 85%"
 
 
 def test_thresholds_are_derived_once_for_the_page_and_once_more_for_another_target(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from engine.access import Role
 from engine.alerts import Change
 from engine.bootstrap import Engine
-from engine.domain import TicketDraft
+from engine.domain import Origin, TicketDraft
 from pages.parts import overview
 from tests.pages.opening import PAGES, opening
 from tests.pages.test_alert_pages import RULE, engine, opened
@@ -87,6 +87,19 @@ def test_without_a_ticket_in_the_view_open_alerts_and_waiting_still_stand_there(
     told(engine, "opened", "m-1", datetime.now(UTC))
     page = opened("dashboard")
     assert [(metric.label, metric.value) for metric in page.metric] == [("Open alerts", "1"), ("Waiting", "0")]
+
+
+def test_demo_tickets_are_counted_by_themselves_only_while_there_are_no_others(engine: Engine) -> None:
+    for body in ("my parcel is lost", "my card was stolen"):
+        engine.router.route(TicketDraft(body=body, origin=Origin.DEMO))
+    engine.router.settle()
+    assert cards(opened("dashboard"))["Tickets"][0] == "2"
+    engine.router.route(TicketDraft(body="where is my parcel"))
+    engine.router.settle()
+    page = opened("dashboard")
+    assert cards(page)["Tickets"][0] == "1"
+    page.toggle(key="demo").set_value(True).run()
+    assert cards(page)["Tickets"][0] == "3"
 
 
 def test_a_filter_stays_where_its_policy_has_no_ticket(engine: Engine) -> None:

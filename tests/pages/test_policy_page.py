@@ -85,7 +85,7 @@ def test_what_stored_decisions_cannot_tell_of_a_change_is_named(opened: OPENS, c
     console.router.review(Outcome(ticket_id=decision.ticket_id, department=decision.department, labelled_by="sue"))
     console.state.refresh()
     page = opened("policy")
-    assert "1 labels" in {metric.value for metric in page.metric} and "in these figures" not in said(page)
+    assert "1 label" in {metric.value for metric in page.metric} and "in these figures" not in said(page)
     field(page, "Lowest tracked accuracy").set_value(0.7).run()
     assert "in these figures" not in said(page)
     field(page, "Nearest similarity at least").set_value(0.75).run()
@@ -178,7 +178,7 @@ def test_a_department_can_have_limits_of_its_own_beside_thresholds_and_beside_a_
     page = opened("policy")
     entered(page, str(page.data_editor[-1].key), "Sales", "Nearest similarity at least", 1.5, names)
     save(page)
-    assert "Sales, similarity: must lie in [0, 1]; found 1.5" in said(page) and console.policies.live() == live
+    assert "Sales, “Nearest similarity at least”: must lie in [0, 1]; found 1.5" in said(page) and console.policies.live() == live
 
 
 def test_a_limit_beyond_a_promise_is_shown_as_what_holds_and_not_as_promised() -> None:

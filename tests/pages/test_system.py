@@ -46,6 +46,7 @@ def test_the_index_within_postgres_has_its_row_with_its_vectors_and_its_breaker(
     page.run()
     row = page.dataframe[0].value.set_index("Service").loc["Vector index"]
     assert row["Last error"] == "no such table" and not row.isna()["Last error at"]
+    assert "Last error at (UTC)" in page.dataframe[0].proto.columns
 
 
 def test_without_a_language_model_its_row_says_so_and_what_follows_and_there_is_nothing_to_test(page: AppTest) -> None:
