@@ -16,23 +16,27 @@ LOOK = 0.5
 
 @contextmanager
 def bar(unit: str, *, resumed: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, as a `progress(done, total)` function.
+    """A progress bar on standard error, as a `progress(done, total)` function; nothing is drawn where nobody watches, as into a log.
 
     What is `resumed` when it is run again says so when it is interrupted or a service is away, with how far it came, as the text of
     the KeyboardInterrupt or ServiceUnavailable.
     """
     # What is refused at once leaves one line, without a bar in front of it.
-    with tqdm(unit=f" {unit}", leave=False, delay=0.5) as shown:
+    came = (0, 0)
+    with tqdm(unit=f" {unit}", leave=False, delay=0.5, disable=None) as shown:
         def progress(done: int, total: int) -> None:
+            nonlocal came
             shown.total = total
-            shown.update(done - shown.n)
+            shown.update(done - came[0])
+            came = (done, total)
 
         try:
             yield progress
         except (KeyboardInterrupt, ServiceUnavailable) as error:
             if not resumed:
                 raise
-            far = f"after {shown.n:,} of {shown.total:,} {unit}" if shown.total else f"before the first of the {unit}"
+            done, total = came
+            far = f"after {done:,} of {total:,} {unit}" if total else f"before the first of the {unit}"
             again = f"{far}; run it again, it goes on there"
             if isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt(again) from None

@@ -39,6 +39,21 @@ def test_a_growing_file_is_told_of_where_somebody_watches(tmp_path: Path, monkey
     assert watched or screen.getvalue() == ""
 
 
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_bar_is_drawn_where_somebody_watches(monkeypatch: pytest.MonkeyPatch, watched: bool) -> None:
+    screen = Screen(watched)
+    monkeypatch.setattr("sys.stderr", screen)
+    with bar.bar("tickets") as progress:
+        until = time.monotonic() + 30
+        for done in range(1, 10_000):
+            progress(done, 10_000)
+            if "tickets/s" in screen.getvalue() or time.monotonic() > until or (not watched and done > 20):
+                break
+            time.sleep(0.05)
+    assert ("tickets/s" in screen.getvalue()) is watched
+    assert watched or screen.getvalue() == ""
+
+
 def test_what_fails_meanwhile_is_not_hidden(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), bar.growing(tmp_path / "x.dump"):
         raise KeyboardInterrupt
