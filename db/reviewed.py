@@ -34,6 +34,12 @@ class Reviewed:
         with reading(self._engine) as connection:
             return connection.execute(query, {"number": number, "demo": demo, "without": list(without)}).all()
 
+    def holds(self, number: int, *, ticket_id: str, actual: str) -> bool:
+        """True where the label of this number is that ticket's, and says this."""
+        query = text("select exists (select from outcomes where id = :number and ticket_id = :ticket_id and actual = :actual)")
+        with reading(self._engine) as connection:
+            return connection.execute(query, {"number": number, "ticket_id": ticket_id, "actual": actual}).scalar_one()
+
     def decisions(self, *, demo: bool, limit: int = 50_000) -> Sequence[Row]:
         """The newest reviewed decisions that chance chose, newest first: actual_outcome, model, embedder, their policy's review_rate
         and audit_rate (null for the built-in one) and the columns.

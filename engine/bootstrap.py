@@ -144,7 +144,8 @@ def build(
         storage = Storage(database, replica=replica, clock=clock, seal=audit_module.seal)
         redis = RedisClient(redis_url, cluster=settings.redis_cluster, ca=settings.redis_ca_path)
         stack.callback(redis.close)
-        cache, guard = RedisCache(redis, ttl=settings.cache_ttl_seconds), services.service("cache", limits=Limits(seconds=2.0), longest=10.0)
+        cache = RedisCache(redis, ttl=settings.cache_ttl_seconds)
+        counter = GuardedCounter(RedisCounter(redis), services.side_door("cache", limits=Limits(seconds=2.0), longest=10.0))
         embedders = backends.embedders(settings, storage, services)
         embedder = embedders.current
         exemplars, decisions, policies, models = storage.exemplars(embedder), storage.decisions, storage.policies, storage.models
@@ -162,7 +163,7 @@ def build(
         stack.callback(spool.close)
         door = entrance.build(
             settings, users=storage.users, attempts=storage.attempts, sessions=storage.sessions, tokens=storage.tokens,
-            audit=storage.audit, counter=GuardedCounter(RedisCounter(redis), guard), clock=clock, log=log,
+            audit=storage.audit, counter=counter, clock=clock, log=log,
         )
         audit = door.audit
         tracking = Tracking(storage.reviewed, clock=clock, has_real_tickets=decisions.has_real_tickets)
@@ -177,7 +178,7 @@ def build(
             embedder=embedder, index=index.first, index_copy=index.copy, language_model=language_model, spool=spool,
             lease=backends.leases(storage, embedder, index),
             forget_all=lambda: (storage.leave_cache(), state.refresh()),
-            cache=GuardedCache(cache, guard),
+            cache=GuardedCache(cache, services.service("cache", limits=Limits(seconds=2.0), longest=10.0)),
             decisions=decisions,
             outcomes=AuditedOutcomes(storage.outcomes, audit),
             state=state, learn=trainer.learn, log=log, clock=clock, stopwatch=time.perf_counter, chance=chance,

@@ -29,15 +29,16 @@ class Services:
 
     def breaker(self, name: str, *, failures: int = 3, pause: float = 1.0, longest: float = 30.0) -> Breaker:
         """A new breaker under this name."""
-        self._breakers[name] = Breaker(
-            name, stopwatch=self._stopwatch, clock=self._clock, chance=self._chance, failures=failures, pause=pause, longest=longest
-        )
+        self._breakers[name] = self._breaker(name, failures=failures, pause=pause, longest=longest)
         return self._breakers[name]
 
     def service(self, name: str, *, limits: Limits, failures: int = 3, pause: float = 1.0, longest: float = 30.0) -> Service:
         """A new door under this name, with a breaker of its own."""
-        breaker = self.breaker(name, failures=failures, pause=pause, longest=longest)
-        return Service(name, breaker=breaker, limits=limits, stopwatch=self._stopwatch, sleep=self._sleep, chance=self._chance)
+        return self._service(self.breaker(name, failures=failures, pause=pause, longest=longest), limits)
+
+    def side_door(self, name: str, *, limits: Limits, failures: int = 3, pause: float = 1.0, longest: float = 30.0) -> Service:
+        """Another door to the service of this name, whose failures are none of the first one's and stand in no state."""
+        return self._service(self._breaker(name, failures=failures, pause=pause, longest=longest), limits)
 
     def deadline(self, seconds: float) -> Deadline:
         """A deadline that far from now."""
@@ -51,6 +52,14 @@ class Services:
         """End the pause of a service, if it has one."""
         if name in self._breakers:
             self._breakers[name].probe_now()
+
+    def _breaker(self, name: str, *, failures: int, pause: float, longest: float) -> Breaker:
+        return Breaker(
+            name, stopwatch=self._stopwatch, clock=self._clock, chance=self._chance, failures=failures, pause=pause, longest=longest
+        )
+
+    def _service(self, breaker: Breaker, limits: Limits) -> Service:
+        return Service(breaker.service, breaker=breaker, limits=limits, stopwatch=self._stopwatch, sleep=self._sleep, chance=self._chance)
 
 
 class GuardedCache:
@@ -77,7 +86,10 @@ class GuardedCache:
 
 
 class GuardedCounter:
-    """A Counter that is left alone while its server fails: nobody waits for a limit that could not be counted anyway."""
+    """A Counter that is left alone while its server fails: nobody waits for a limit that could not be counted anyway.
+
+    By a door of its own: a server that may not count, or has no room to, still answers from what it keeps.
+    """
 
     def __init__(self, counter: Counter, service: Service) -> None:
         self._counter = counter

@@ -43,6 +43,10 @@ class LabelStore(Protocol):
         """Labels after this one but those without, in their order."""
         ...
 
+    def holds(self, number: int, *, ticket_id: str, actual: str) -> bool:
+        """True where the label of this number is that ticket's, and says this."""
+        ...
+
     def decisions(self, *, demo: bool) -> Sequence[LabelRow]:
         """The newest reviewed decisions, newest first."""
         ...

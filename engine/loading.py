@@ -10,7 +10,8 @@ from engine.state import RoutingState
 from engine.taken import Taken
 from engine.tracking import Tracking
 
-WATCHED = ("taxonomy", "policy", "model", "cache", "exemplars", "labels")
+LABELS = "labels"
+WATCHED = ("taxonomy", "policy", "model", "cache", "exemplars", LABELS)
 
 
 class StateLoader:
@@ -77,13 +78,15 @@ class StateLoader:
         )
 
     def _begin_anew_when_data_went_back(self) -> None:
-        """Forget what was taken in where a counter, which only ever rises, is lower than before.
+        """Forget what was taken in where a counter, which only ever rises, is lower than before, or the newest label is gone.
 
         A standby that lacked the primary's last moments was promoted. What was lost must not count here alone, and its numbers
-        are given again to rows that would seem taken in.
+        may be given again to rows that would seem taken in. Others may have labelled as much as was lost before anybody looks here.
         """
         counted = self._versions()
         lower = sorted(name for name, before in self._counted.items() if counted.get(name, 0) < before)
+        if not lower and self._tracking.lost():
+            lower = [LABELS]
         if lower:
             self._tracking.forget()
             self._model, self._taken, self._unreadable = None, Taken(), None

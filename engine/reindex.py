@@ -74,7 +74,6 @@ class Reindexer:
         self._index = index
         self._log = log
         self._opened = False
-        self._asked = False
         # Nobody waits for this; a service in trouble is not asked every second.
         self._background = Background("outbox", self._look, log=log, interval=interval, after_failure=11 * interval)
 
@@ -114,6 +113,10 @@ class Reindexer:
         return Comparison(expected=expected, missing=missing, different=different, surplus=surplus, waiting=self._notes.waiting())
 
     def _open(self) -> None:
+        if not self._opened:
+            # An index that cannot be used is said at the start, not when the first label is sent, and takes no other's place: those
+            # who send to that would stop.
+            self._index.count()
         # Later on only what was closed meanwhile: two consoles with different indexes would take it from each other for ever.
         self._notes.open(again=self._opened)
         self._opened = True
@@ -125,11 +128,6 @@ class Reindexer:
             self._index.delete(remove)
 
     def _look(self) -> None:
-        if not self._asked:
-            self._open()
-            # An index that cannot be used is said at the start, not when the first label is sent.
-            self._index.count()
-            self._asked = True
         done = self.run()
         if done:
             self._log.event("index_updated", exemplars=done)

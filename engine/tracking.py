@@ -85,9 +85,7 @@ class Tracking:
         self._clock = clock
         self._has_real_tickets = has_real_tickets
         self._lock = Lock()
-        self._demo = True
-        self._taken = Taken()
-        self._tracker = AccuracyTracker()
+        self._begin(demo=True)
 
     @property
     def demo(self) -> bool:
@@ -104,9 +102,12 @@ class Tracking:
         """Take the labels in that came since the last call, and return the counts as of now. Raises ServiceUnavailable."""
         with self._lock:
             rows = self._store.since(self._taken.after, demo=self._only_demo(), without=self._taken.without)
+            # Asked before a newer one takes its place.
+            self._lost = self._lost or bool(rows) and self._missing()
             for row in rows:
                 self._tracker.record(_label(row))
             self._taken.add(row.id for row in rows)
+            self._newest = max((self._newest, *rows), key=lambda row: row.id if row else 0)
             return self._tracker.snapshot(self._clock())
 
     def evidence(self) -> Evidence:
@@ -121,6 +122,18 @@ class Tracking:
         with self._lock:
             self._begin(demo=True)
 
+    def lost(self) -> bool:
+        """True where the newest label that was counted is not stored any more, or its number is another's; until `forget`.
+
+        Raises ServiceUnavailable.
+        """
+        with self._lock:
+            return self._lost or self._missing()
+
+    def _missing(self) -> bool:
+        newest = self._newest
+        return newest is not None and not self._store.holds(newest.id, ticket_id=newest.ticket_id, actual=newest.actual)
+
     def _only_demo(self) -> bool:
         if self._demo and self._has_real_tickets():
             self._begin(demo=False)
@@ -128,6 +141,8 @@ class Tracking:
 
     def _begin(self, *, demo: bool) -> None:
         self._demo, self._taken, self._tracker = demo, Taken(), AccuracyTracker()
+        self._newest: LabelRow | None = None
+        self._lost = False
 
 
 def _label(row: LabelRow) -> ReviewedLabel:

