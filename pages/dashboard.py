@@ -4,7 +4,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import alert_list, charts, files, overview, services, words
+from pages.parts import alert_list, charts, demo_switch, files, overview, services, words
 from pages.parts.guard import here, open_page
 
 operator, engine = open_page("Dashboard")
@@ -24,6 +24,8 @@ except ConsoleError as error:
 def figures() -> None:
     """Everything that changes; runs alone, so that the controls stay still."""
     here(operator)
+    if demo_switch.overtaken(engine, demo=view.demo):
+        st.rerun()
     services.away_now(engine)
     try:
         data = overview.read(engine, view)

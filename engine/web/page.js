@@ -27,7 +27,11 @@
   region.style.cssText = "position: fixed; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;";
   document.body.append(region);
 
-  let focused = null, form = null, list = null, nth = 0;
+  const fieldsOf = (place) => [...place.querySelectorAll(FIELDS)];
+  const drawn = () => document.querySelector(DRAWN) !== null;
+  const named = (place, start) => [...(place?.classList ?? [])].find((name) => name.startsWith(start)) ?? "";
+  // Which of its list's fields the keyboard is at, how far below the list's beginning, and what it is about.
+  let focused = null, form = null, list = null, nth = 0, depth = 0, row = "";
   // `acted`: somebody has done something on the page `where`. `shown`: the answer as it stood at the end of a run, `earlier` before that run.
   let where = location.pathname, acted = false, running = false, earlier = [], shown = [], told = "";
   document.addEventListener("focusin", ({ target }) => {
@@ -36,9 +40,17 @@
     focused = target;
     form = [...NEXT.keys()].find((one) => target.closest(one)) ?? null;
     const listed = target.closest(LISTS);
-    list = listed === null ? null : `.${[...listed.classList].find((name) => name.startsWith("st-key-listed_"))}`;
-    if (listed !== null) nth = [...listed.querySelectorAll(FIELDS)].indexOf(target);
+    list = listed === null ? null : `.${named(listed, "st-key-listed_")}`;
+    stand();
   });
+
+  // Anew whenever something has changed: what stands above may have gone.
+  const stand = () => {
+    const listed = list !== null && focused.isConnected ? focused.closest(list) : null;
+    if (listed === null) return;
+    [nth, depth] = [fieldsOf(listed).indexOf(focused), focused.getBoundingClientRect().top - listed.getBoundingClientRect().top];
+    row = named(focused.closest(ABOUT), "st-key-about_");
+  };
 
   for (const deed of ["click", "keydown"]) {
     document.addEventListener(deed, ({ target }) => { acted ||= target.closest(MAIN) !== null; }, true);
@@ -67,15 +79,21 @@
   };
 
   const keepFocus = () => {
+    if (drawn()) stand();
     if ((form ?? list) === null || focused.isConnected || document.activeElement !== document.body) return;
+    // While a list is drawn, what comes next in a row may be missing, and the next row's would be taken for it.
+    if (form === null && !drawn()) return;
     const place = document.querySelector(NEXT.get(form) ?? list);
     if (place === null) return;
-    const fields = [...place.querySelectorAll(FIELDS)];
+    const fields = fieldsOf(place), was = place.getBoundingClientRect().top + depth;
+    const left = fields.find((one) => row !== "" && one.closest(`.${row}`) !== null);
     // A list without anything left to press is read itself.
-    const next = form !== null ? fields[0] : fields[Math.min(nth, fields.length - 1)] ?? place;
+    const next = form !== null ? fields[0] : left ?? fields[Math.min(nth, fields.length - 1)] ?? place;
     if (next === place) place.tabIndex = -1;
     next?.focus({ preventScroll: true });
-    show(form !== null ? place : next, { above: true });
+    if (form !== null) show(place, { above: true });
+    // Nothing moves for somebody who has gone on reading elsewhere when a list changes by itself.
+    else if (was >= 0 && was <= window.innerHeight) show(next, { above: true });
   };
 
   // An icon is written as its name.
@@ -96,7 +114,11 @@
     }
   };
 
-  const answer = () => [...document.querySelectorAll(`${ANSWER}, ${DONE}`)].flatMap((place) => [...place.querySelectorAll(SAID)].map(words));
+  // Each with its place, whose name tells that something has been done again from what still stands there.
+  const answer = () => [...document.querySelectorAll(`${ANSWER}, ${DONE}`)].flatMap((place) => {
+    const done = named(place, "st-key-done_");
+    return [...place.querySelectorAll(SAID)].map((one) => `${done}\n${words(one)}`);
+  });
 
   const begin = () => {
     if (!running) [running, earlier, told] = [true, shown, ""];
@@ -108,7 +130,7 @@
     [running, shown] = [false, answer()];
     // A page that is opened may show an earlier answer.
     if (!acted) earlier = shown;
-    const said = shown.filter((one) => !earlier.includes(one)).join(" ");
+    const said = shown.filter((one) => !earlier.includes(one)).map((one) => one.slice(one.indexOf("\n") + 1)).join(" ");
     if (said === "" || said === told) return;
     region.textContent = told = said;
     const done = document.querySelector(`${DONE}:has(${SAID})`);
@@ -118,7 +140,6 @@
 
   let due = 0;
   const look = () => {
-    const drawn = () => document.querySelector(DRAWN) !== null;
     if (where !== location.pathname) [where, acted] = [location.pathname, false];
     // A run may be over before the next frame.
     if (!drawn()) begin();

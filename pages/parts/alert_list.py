@@ -18,10 +18,10 @@ def show(rows: Sequence[Any], *, engine: Engine, operator: str, may: bool, where
     """Open alerts with their buttons, then the newest resolved ones."""
     opened = [row for row in rows if row.resolved_at is None]
     over = [row for row in rows if row.resolved_at is not None][:resolved]
-    if not opened:
-        st.success("No open alert.", icon=":material/check_circle:")
-    # The pages' script (engine/web/page.js) names the buttons and keeps the keyboard's place by these keys.
+    # The pages' script (engine/web/page.js) names the buttons and keeps the keyboard's place by these keys; an empty container is no place.
     with st.container(key=f"listed_{where}"):
+        if not opened:
+            st.success("No open alert.", icon=":material/check_circle:")
         for row in opened:
             with st.container(border=True, key=f"about_{where}_{row.id}"):
                 _one(row, engine=engine, operator=operator, may=may, where=where)

@@ -11,10 +11,11 @@ import streamlit as st
 
 from engine.bootstrap import Engine
 from engine.domain import Channel
-from engine.errors import ConsoleError, ServiceUnavailable
+from engine.errors import ConsoleError
 from engine.figures import Tally
 from engine.targets import OPEN_ALERTS, Targets
 from engine.timeline import DEFAULT_SPAN, SPANS, ChartWindow, Span
+from pages.parts import demo_switch
 from pages.parts.words import count, without
 
 
@@ -82,21 +83,13 @@ def controls(engine: Engine) -> View:
             "Channels", [c.value for c in Channel], key="channel", bind="query-params", placeholder="All", format_func=str.capitalize, width=180,
         )
         chosen = st.multiselect("Policies", policies, key="policy", bind="query-params", placeholder="All", width=130)
-        demo = st.toggle("Demo tickets", value=_only_demo(engine), key="demo", bind="query-params", help="Count the made-up tickets of the demo as well")
+        demo = demo_switch.show(engine)
         live = st.toggle("Refresh every 5 s", value=True, key="live", bind="query-params")
     st.session_state[_SHOWN] = {key: st.session_state[key] for key in _CONTROLS}
     return View(
         span=SPANS[span or DEFAULT_SPAN], departments=tuple(departments), channels=tuple(channels),
         policies=tuple(int(number) for number in chosen), demo=demo, live=live,
     )
-
-
-def _only_demo(engine: Engine) -> bool:
-    """As the Accuracy page counts: demo tickets while there are no others. True as well where nobody can be asked."""
-    try:
-        return engine.tracking.demo
-    except ServiceUnavailable:
-        return True
 
 
 def _again(shown: Mapping[str, Any], key: str) -> None:

@@ -53,8 +53,8 @@ def show_note() -> None:
         if note.clears and not note.shown:
             st.session_state[note.clears] = ""
     # A place that is always there: where what is below moves up or down, the browser shows the first tab again. The pages' script
-    # (engine/web/page.js) says and shows what stands in it.
-    with st.container(key="done_people"):
+    # (engine/web/page.js) says and shows what stands in it, and says the same words again under another name.
+    with st.container(key=f"done_people_{own[-1].ended if own else 0:.0f}"):
         for note in own:
             st.success(words.plain(note.done), icon=":material/check_circle:")
             if note.secret:

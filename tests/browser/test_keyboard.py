@@ -195,6 +195,25 @@ def test_what_a_click_has_done_is_said_and_shown_above_where_the_click_was(
     overheard.secret(telephone.locator("[data-testid=stCode]").first.inner_text().strip())
 
 
+def test_what_is_done_a_second_time_is_said_a_second_time(served: Served, admin: Page, overheard: Overheard) -> None:
+    overheard.secret(served.engine.accounts.add("zoe", role=Role.AGENT, by="test")[1])
+    opened(admin, served, "users")
+    admin.evaluate("""window.times = 0, new MutationObserver(() => { window.times += 1; }).observe(document.querySelector("#said"), { childList: true })""")
+    admin.locator(".st-key-user input").fill("zoe")
+    admin.keyboard.press("Enter")
+    code, before = admin.locator("[data-testid=stCode]").first, ""
+    for times in (1, 2):
+        # Two clicks in less than two seconds are a double click, which is one.
+        admin.wait_for_timeout(2_100)
+        admin.locator(".st-key-reset button").click()
+        expect(code).not_to_have_text(before or "-")
+        settled(admin)
+        before = code.inner_text().strip()
+        overheard.secret(before)
+        expect(admin.locator("#said")).to_have_text("zoe has a new password and is signed out everywhere.")
+        assert admin.evaluate("window.times") == times
+
+
 def test_the_shortcut_pressed_in_another_form_labels_nothing_but_what_stands_there(served: Served, admin: Page) -> None:
     numbers = doubtful(served, "my neighbour has painted his fence purple", "the ferry was late and the sea was rough")
     opened(admin, served, "review")

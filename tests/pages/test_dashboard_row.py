@@ -100,6 +100,34 @@ def test_demo_tickets_are_counted_by_themselves_only_while_there_are_no_others(e
     assert cards(page)["Tickets"][0] == "1"
     page.toggle(key="demo").set_value(True).run()
     assert cards(page)["Tickets"][0] == "3"
+    assert cards(page.run())["Tickets"][0] == "3", "somebody has switched them on"
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_the_first_real_ticket_takes_the_demo_out_of_a_dashboard_that_is_open_or_was_left(engine: Engine, left: bool) -> None:
+    engine.router.route(TicketDraft(body="my parcel is lost", origin=Origin.DEMO))
+    engine.router.settle()
+    page = opened("dashboard")
+    assert cards(page)["Tickets"][0] == "1" and page.toggle(key="demo").value
+    for body in ("where is my parcel", "my card was stolen"):
+        engine.router.route(TicketDraft(body=body))
+    engine.router.settle()
+    if left:
+        kept = {key: page.session_state[key] for key in ("dashboard_shown", "dashboard_alone")}
+        page = AppTest.from_file(str(PAGES / "dashboard.py"), default_timeout=60)
+        for key, value in kept.items():
+            page.session_state[key] = value
+    page.run()
+    assert cards(page)["Tickets"][0] == "2" and not page.toggle(key="demo").value
+
+
+def test_demo_tickets_that_somebody_has_switched_off_stay_out(engine: Engine) -> None:
+    engine.router.route(TicketDraft(body="my parcel is lost", origin=Origin.DEMO))
+    page = opened("dashboard")
+    page.toggle(key="demo").set_value(False).run()
+    engine.router.route(TicketDraft(body="where is my parcel"))
+    engine.router.settle()
+    assert cards(page.run())["Tickets"][0] == "1" and not page.toggle(key="demo").value
 
 
 def test_a_filter_stays_where_its_policy_has_no_ticket(engine: Engine) -> None:
