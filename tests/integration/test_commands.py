@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -139,7 +142,25 @@ def test_evaluate_needs_no_database_and_says_how_good_the_router_would_be(run, t
     assert (report["train_rows"], report["test_rows"], report["classes"]) == (855, 135, 9)
     assert report["accuracy"] >= 0.85 and 0.0 <= report["ece"] <= 0.2 and set(report["coverage"]) == {"0.90", "0.95", "0.97", "0.98", "0.99"}
     assert f"accuracy {report['accuracy']:.2%}" in done.stdout
-    assert "/990" in done.stderr, "how far it is"
+    assert done.stderr == "", "nobody watches"
+
+
+def test_evaluate_says_at_a_terminal_how_far_it_is() -> None:
+    terminal, at = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine", "evaluate", "--train", "db/starter/exemplars.csv", "--test", "tests/data/starter_kept_apart.csv",
+         "--label-column", "department"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=at,
+    )
+    os.close(at)
+    seen = b""
+    # The terminal's end is an error of reading once nobody holds the other side.
+    with suppress(OSError):
+        while part := os.read(terminal, 4096):
+            seen += part
+    os.close(terminal)
+    assert process.wait(timeout=120) == 0, seen
+    assert b"/990" in seen
 
 
 def test_what_evaluate_cannot_learn_is_one_line_and_leaves_no_report(run, tmp_path) -> None:
