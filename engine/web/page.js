@@ -59,10 +59,12 @@
   const sends = ({ key, ctrlKey, metaKey }) => key === "Enter" && (ctrlKey || metaKey);
   // Who has a list open chooses from it first: what is marked there was dropped, and the form sent with what stood in the field before.
   document.addEventListener("keydown", (event) => {
-    if (!sends(event) || event.target.getAttribute("aria-expanded") !== "true") return;
+    if (!sends(event) || !event.target.matches('[role="combobox"][aria-expanded="true"]')) return;
     event.stopImmediatePropagation();
     event.preventDefault();
-    event.target.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", code: "Enter", bubbles: true, cancelable: true }));
+    // Words that nothing in the list begins with choose nothing: the field shows again what it holds, before that is sent.
+    const key = event.target.hasAttribute("aria-activedescendant") ? "Enter" : "Escape";
+    event.target.dispatchEvent(new KeyboardEvent("keydown", { key, code: key, bubbles: true, cancelable: true }));
   }, true);
   // The fields have had the key when it comes to the body; the framework listens for shortcuts on the document.
   document.body.addEventListener("keydown", (event) => {

@@ -236,6 +236,22 @@ def test_the_shortcut_pressed_in_another_form_labels_nothing_but_what_stands_the
     assert labelled[number] and not any(outcome for other, outcome in labelled.items() if other != number)
 
 
+def test_the_shortcut_pressed_after_words_that_no_department_has_shows_again_what_would_be_saved(served: Served, admin: Page) -> None:
+    (number,) = doubtful(served, "the lantern by the gate is counted by owls")
+    opened(admin, served, "review")
+    field = admin.locator(".st-key-labelled [class*=st-key-actual_] input")
+    was = field.input_value()
+    field.click()
+    field.press("Control+A")
+    field.press_sequentially("zzz")
+    expect(field).to_have_attribute("aria-expanded", "true")
+    admin.keyboard.press("Control+Enter")
+    expect(field).to_have_attribute("aria-expanded", "false")
+    expect(field).to_have_value(was)
+    settled(admin)
+    assert next(iter(served.engine.decisions.rows([number]))).actual_outcome is None
+
+
 def test_the_shortcut_pressed_in_an_open_list_chooses_and_labels_nothing(served: Served, admin: Page) -> None:
     numbers = doubtful(served, "the tower on the hill is remembered by goats", "a boat came early over the calm lake")
     opened(admin, served, "review")
