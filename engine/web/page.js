@@ -32,8 +32,9 @@
   const named = (place, start) => [...(place?.classList ?? [])].find((name) => name.startsWith(start)) ?? "";
   // Which of its list's fields the keyboard is at, how far below the list's beginning, and what it is about.
   let focused = null, form = null, list = null, nth = 0, depth = 0, row = "";
-  // `acted`: somebody has done something on the page `where`. `shown`: the answer as it stood at the end of a run, `earlier` before that run.
-  let where = location.pathname, acted = false, running = false, earlier = [], shown = [], told = "";
+  // `acted`: how often somebody has done something on the page `where`, `toldOf` when something was told last. `shown`: the answer as it stood
+  // at the end of a run, `earlier` before that run.
+  let where = location.pathname, acted = 0, toldOf = 0, running = false, earlier = [], shown = [], told = "";
   document.addEventListener("focusin", ({ target }) => {
     // What opens over the page belongs to the control that opened it, and gives the keyboard back to it without this event.
     if (target.closest(APP) === null) return;
@@ -53,7 +54,7 @@
   };
 
   for (const deed of ["click", "keydown"]) {
-    document.addEventListener(deed, ({ target }) => { acted ||= target.closest(MAIN) !== null; }, true);
+    document.addEventListener(deed, ({ target }) => { if (target.closest(MAIN) !== null) acted += 1; }, true);
   }
 
   const sends = ({ key, ctrlKey, metaKey }) => key === "Enter" && (ctrlKey || metaKey);
@@ -123,7 +124,7 @@
   });
 
   const begin = () => {
-    if (!running) [running, earlier, told] = [true, shown, ""];
+    if (!running) [running, earlier] = [true, shown];
     // The next ticket's answer is new as a whole, whatever it has in common with the one before.
     if (answer().length === 0) earlier = [];
   };
@@ -131,10 +132,12 @@
   const tell = () => {
     [running, shown] = [false, answer()];
     // A page that is opened may show an earlier answer.
-    if (!acted) earlier = shown;
+    if (acted === 0) earlier = shown;
     const said = shown.filter((one) => !earlier.includes(one)).map((one) => one.slice(one.indexOf("\n") + 1)).join(" ");
-    if (said === "" || said === told) return;
-    region.textContent = told = said;
+    // A place may get its words first and its name a moment later.
+    if (said === "" || (said === told && acted === toldOf)) return;
+    region.textContent = said;
+    [told, toldOf] = [said, acted];
     const done = document.querySelector(`${DONE}:has(${SAID})`);
     // Who chooses at the foot of a long answer stays there.
     show(done ?? document.querySelector(ANSWER), { above: done !== null });
@@ -142,7 +145,7 @@
 
   let due = 0;
   const look = () => {
-    if (where !== location.pathname) [where, acted] = [location.pathname, false];
+    if (where !== location.pathname) [where, acted, told] = [location.pathname, 0, ""];
     // A run may be over before the next frame.
     if (!drawn()) begin();
     due ||= requestAnimationFrame(() => {

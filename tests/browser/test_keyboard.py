@@ -51,8 +51,11 @@ def test_after_a_label_the_keyboard_is_at_the_next_tickets_department(served: Se
 
 
 def test_after_a_label_by_number_the_keyboard_is_at_the_next_number(served: Served, admin: Page) -> None:
-    number = served.engine.router.route(TicketDraft(body="something odd happened to me on the way home")).ticket_id
+    numbers = doubtful(served, "something odd happened to me on the way home", "an old clock in the hall has stopped at nine")
     opened(admin, served, "review")
+    # The one that stands above has its form there; the order is one of chance.
+    above = admin.locator(".st-key-labelled [class*=st-key-actual_]").get_attribute("class")
+    number = next(number for number in numbers if number not in above)
     admin.get_by_text("Label a ticket by its number").click()
     field = admin.locator(".st-key-looked_up input")
     field.fill(number)
