@@ -21,8 +21,8 @@ def bar(unit: str, *, resumed: bool = False) -> Iterator[Callable[[int, int], No
     What is `resumed` when it is run again says so when it is interrupted or a service is away, with how far it came, as the text of
     the KeyboardInterrupt or ServiceUnavailable.
     """
-    # What is refused at once leaves one line, without a bar in front of it.
     came = (0, 0)
+    # What is refused at once leaves one line, without a bar in front of it.
     with tqdm(unit=f" {unit}", leave=False, delay=0.5, disable=None) as shown:
         def progress(done: int, total: int) -> None:
             nonlocal came

@@ -76,30 +76,24 @@ def test_tickets_that_another_run_of_the_file_stores_meanwhile_are_passed_over(c
     assert len(console.decisions.latest()) == 3
 
 
-def test_an_id_that_another_ticket_takes_meanwhile_ends_the_import_and_says_how_far_it_came(console, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("before", "done", "taken", "said"), [
+    (GOOD[: GOOD.index(b"A-2")], 2, "A-3", "2 tickets of the file are stored"), (b"", 1, "A-2", "1 ticket of the file is stored"),
+])
+def test_an_id_that_another_ticket_takes_meanwhile_ends_the_import_and_says_how_far_it_came(
+    console, monkeypatch: pytest.MonkeyPatch, before: bytes, done: int, taken: str, said: str
+) -> None:
     monkeypatch.setattr(imports, "FIRST", 1)
-    load(console, GOOD[: GOOD.index(b"A-2")])
+    if before:
+        load(console, before)
     file = imports.read(GOOD, name="tickets.csv", router=console.router)
 
-    def taken(done: int, _: int) -> None:
-        if done == 2:
-            console.router.route(TicketDraft(body="a quite different text", ticket_id="A-3"))
+    def meanwhile(far: int, _: int) -> None:
+        if far == done:
+            console.router.route(TicketDraft(body="a quite different text", ticket_id=taken))
 
-    with pytest.raises(ImportRejected, match="A-3 belongs to another ticket .* 2 tickets of the file are stored, the others are not"):
-        imports.run(file, router=console.router, store=console.decisions, progress=taken)
-    assert len(console.decisions.latest()) == 3
-
-
-def test_how_far_an_import_came_is_told_of_one_ticket_as_of_many(console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imports, "FIRST", 1)
-    file = imports.read(GOOD, name="tickets.csv", router=console.router)
-
-    def taken(done: int, _: int) -> None:
-        if done == 1:
-            console.router.route(TicketDraft(body="a quite different text", ticket_id="A-2"))
-
-    with pytest.raises(ImportRejected, match="A-2 belongs to another ticket .* 1 ticket of the file is stored, the others are not"):
-        imports.run(file, router=console.router, store=console.decisions, progress=taken)
+    with pytest.raises(ImportRejected, match=f"{taken} belongs to another ticket .* {said}, the others are not"):
+        imports.run(file, router=console.router, store=console.decisions, progress=meanwhile)
+    assert len(console.decisions.latest()) == done + 1
 
 
 def test_a_conflict_that_no_stored_ticket_explains_ends_the_import(console, monkeypatch: pytest.MonkeyPatch) -> None:
