@@ -53,12 +53,7 @@ def test_after_a_label_the_keyboard_is_at_the_next_tickets_department(served: Se
 
 def test_after_a_label_by_number_the_keyboard_is_at_the_next_number(served: Served, admin: Page) -> None:
     numbers = doubtful(served, "my uncle keeps seven bees in a blue box", "an old clock in the hall has stopped at nine")
-    opened(admin, served, "review")
-    # The one that stands above has its form there; the order is one of chance.
-    above = admin.locator(".st-key-labelled [class*=st-key-actual_]").get_attribute("class")
-    number = next(number for number in numbers if number not in above)
-    admin.get_by_text("Label a ticket by its number").click()
-    field = admin.locator(".st-key-looked_up input")
+    number, field, _ = beside_the_queue(admin, served, numbers)
     field.fill(number)
     field.press("Enter")
     note = admin.locator(f".st-key-labelled_looked_up .st-key-note_{number} input")
@@ -117,6 +112,14 @@ def doubtful(served: Served, *texts: str) -> list[str]:
         connection.execute(text("update routing_history set review_wanted = true where ticket_id = any(:numbers)"), {"numbers": numbers})
     pool.dispose()
     return numbers
+
+
+def beside_the_queue(page: Page, served: Served, numbers: list[str]) -> tuple[str, Locator, str]:
+    """Review with the field for a number; a number for it, and what stands above. That has its form there; the order is one of chance."""
+    opened(page, served, "review")
+    above = page.locator(".st-key-labelled [class*=st-key-actual_]").get_attribute("class") or ""
+    page.get_by_text("Label a ticket by its number").click()
+    return next(number for number in numbers if number not in above), page.locator(".st-key-looked_up input"), above
 
 
 def another_marked(page: Page, served: Served, field: Locator) -> None:
@@ -224,11 +227,7 @@ def test_what_is_done_a_second_time_is_said_a_second_time(served: Served, admin:
 
 def test_the_shortcut_pressed_in_another_form_labels_nothing_but_what_stands_there(served: Served, admin: Page) -> None:
     numbers = doubtful(served, "my neighbour has painted his fence purple", "the ferry was late and the sea was rough")
-    opened(admin, served, "review")
-    above = admin.locator(".st-key-labelled [class*=st-key-actual_]").get_attribute("class")
-    number = next(number for number in numbers if number not in above)
-    admin.get_by_text("Label a ticket by its number").click()
-    field = admin.locator(".st-key-looked_up input")
+    number, field, above = beside_the_queue(admin, served, numbers)
     field.fill("T-nowhere")
     field.press("Control+Enter")
     expect(admin.get_by_text("No ticket has this number.")).to_be_visible()
