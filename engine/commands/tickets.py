@@ -73,7 +73,7 @@ def load(arguments: Namespace) -> int:
     _expect_together(arguments)
     content = _content(arguments.exemplars, consequence=UNLOADED)
     if arguments.label_column:
-        parents = labelled_csv.parents(_content(arguments.parents, consequence=UNLOADED), name=arguments.parents.name) if arguments.parents else {}
+        parents = _parents(arguments.parents) if arguments.parents else {}
         departments, topics, exemplars = taxonomy_csv.from_exemplars(
             content, text_column=arguments.text_column or "text", label_column=arguments.label_column, parents=parents,
             name=arguments.exemplars.name,
@@ -111,6 +111,14 @@ def _expect_together(arguments: Namespace) -> None:
     for option in ("parents", "text_column"):
         if getattr(arguments, option) is not None and not arguments.label_column:
             raise InputRejected(f"--{option.replace('_', '-')}: only together with --label-column. Nothing was loaded.")
+
+
+def _parents(path: Path) -> dict[str, str]:
+    content = _content(path, consequence=UNLOADED)
+    try:
+        return labelled_csv.parents(content, name=path.name)
+    except ImportRejected as error:
+        raise ImportRejected(f"{error}. {UNLOADED}") from error
 
 
 def _content(path: Path, *, consequence: str = "Nothing was stored.") -> bytes:

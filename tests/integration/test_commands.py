@@ -101,6 +101,7 @@ def test_unusable_parents_are_one_line_and_exit_code_2(run, tmp_path, content: b
         assert (done.returncode, done.stdout) == (2, "")
         assert len(done.stderr.strip().splitlines()) == 1
         assert "parents.json" in done.stderr and said in done.stderr
+        assert ("Nothing was loaded." in done.stderr) is (arguments[0] == "load")
 
 
 def test_evaluate_refuses_a_place_for_its_report_before_it_works_for_minutes(run, tmp_path) -> None:
