@@ -14,6 +14,8 @@ from engine.ports import DecisionLog as Log
 
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=15)
+# The pause is the longest after fewer than these; a power of hundreds is beyond every time that there is.
+_DOUBLINGS = 10
 # So many notices in one go, so that the repeats get their turn; a channel that fails has its turn again in the next one.
 AT_ONCE = 20
 
@@ -38,6 +40,11 @@ class NoticeStore(Protocol):
     def failed(self, notice_id: int, error: str, *, retry_at: datetime) -> None: ...
 
     def open_told(self, channel: str, now: datetime) -> Sequence[Any]: ...
+
+
+def pause(attempts: int) -> timedelta:
+    """How long to wait after so many attempts, 1 or more: doubling from FIRST_WAIT, LONGEST_WAIT at most."""
+    return min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempts - 1, _DOUBLINGS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,6 @@ class Notifier:
         )
 
     def _wait(self, attempts: int) -> timedelta:
-        """Doubling from ten seconds to a quarter of an hour, spread by a fifth."""
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** max(0, attempts - 1))
-        return wait * (0.8 + 0.4 * self._chance.random())
+        """As `pause`, spread by a fifth, so that many do not ask together."""
+        return min(LONGEST_WAIT, pause(attempts) * (0.8 + 0.4 * self._chance.random()))
 

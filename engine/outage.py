@@ -10,7 +10,7 @@ from engine.alert_rules import Rule
 from engine.alerts import SUBJECT_OF_ALL
 from engine.errors import ServiceUnavailable
 from engine.notice import Notice, Told
-from engine.notify import FIRST_WAIT, LONGEST_WAIT, Channel
+from engine.notify import Channel, pause
 from engine.ports import Clock
 from engine.ports import DecisionLog as Log
 
@@ -112,7 +112,7 @@ class Outage:
         try:
             channel.send(due.notice)
         except ServiceUnavailable:
-            due.at = self._clock() + min(LONGEST_WAIT, FIRST_WAIT * 2 ** (due.attempts - 1))
+            due.at = self._clock() + pause(due.attempts)
             self._log.event("notice_failed", channel=due.channel, rule=due.notice.rule, attempt=due.attempts)
             return
         if due.notice.event == "opened":

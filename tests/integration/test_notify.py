@@ -28,7 +28,7 @@ from engine.adapters.webhook import Webhook
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
 from engine.errors import NotFound, ServiceUnavailable
-from engine.notify import Channel, Notifier, Sent
+from engine.notify import LONGEST_WAIT, Channel, Notifier, Sent
 from tests.servers import certificates
 from tests.servers.certificates import Certificate
 from tests.unit.test_alerts import Quiet, unnoted
@@ -250,6 +250,19 @@ def test_a_receiver_that_fails_is_asked_again_as_long_as_the_alert_is_open(datab
     scene.now += timedelta(hours=1)
     assert scene.notifier.send_due() == Sent(1, 0)
     assert scene.table.latest()[0].undelivered is None
+
+
+def test_a_receiver_that_is_away_for_days_is_still_asked_every_quarter_of_an_hour(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {"webhook": Webhook(receiver.url)})
+    receiver.status = 500
+    scene.open()
+    tries = 120
+    for _ in range(tries):
+        assert scene.notifier.send_due() == Sent(0, 1)
+        scene.now += LONGEST_WAIT
+    assert len(receiver.posts) == tries
+    receiver.status = 200
+    assert scene.notifier.send_due() == Sent(1, 0)
 
 
 def test_about_an_alert_that_is_over_nobody_is_asked_for_ever(database: Engine, receiver: Receiver) -> None:
