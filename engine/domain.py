@@ -99,7 +99,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Department:
-    """Where a ticket can go. `triage` marks the one that takes what nobody else can."""
+    """Where a ticket can go. `triage` marks the one that takes every ticket while nothing is learned."""
 
     name: str
     purpose: str

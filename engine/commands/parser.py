@@ -30,11 +30,11 @@ def build() -> argparse.ArgumentParser:
 
     command = commands.add_parser("route", help="route one ticket and print its decision as JSON")
     command.add_argument("--text", required=True, help="the customer's message")
-    command.add_argument("--subject", default="")
-    command.add_argument("--channel", default=Channel.OTHER.value, choices=[c.value for c in Channel])
-    command.add_argument("--priority", default=Priority.NORMAL.value, choices=[p.value for p in Priority])
-    command.add_argument("--customer-ref", default="")
-    command.add_argument("--ticket-id", default="")
+    command.add_argument("--subject", default="", help="its subject (none)")
+    command.add_argument("--channel", default=Channel.OTHER.value, choices=[c.value for c in Channel], help="how it came (other)")
+    command.add_argument("--priority", default=Priority.NORMAL.value, choices=[p.value for p in Priority], help="how urgent it is (normal)")
+    command.add_argument("--customer-ref", default="", help="whose it is (nobody's)")
+    command.add_argument("--ticket-id", default="", help="its id (a new one)")
     command.add_argument("--dry-run", action="store_true", help="decide without storing anything")
     command.set_defaults(run=tickets.route)
 
@@ -44,7 +44,7 @@ def build() -> argparse.ArgumentParser:
     command.set_defaults(run=tickets.import_file)
 
     command = commands.add_parser("load", help="replace departments, topics and exemplars by those of CSV files")
-    command.add_argument("--departments", type=Path, help="CSV: department, purpose, triage (yes for the one that takes what nobody else can)")
+    command.add_argument("--departments", type=Path, help="CSV: department, purpose, triage (yes for the one that takes every ticket while nothing is learned)")
     command.add_argument("--topics", type=Path, help="CSV: department, topic, purpose")
     command.add_argument("--exemplars", type=Path, required=True, help="CSV: text, department, topic; or with --label-column any labelled CSV")
     command.add_argument("--text-column", help="with --label-column: column with the text (default: text)")
@@ -52,8 +52,8 @@ def build() -> argparse.ArgumentParser:
     command.add_argument("--parents", type=Path, help="JSON object: label -> department")
     command.set_defaults(run=tickets.load)
 
-    command = commands.add_parser("demo", help="fill an empty database with demo tickets")
-    command.add_argument("--tickets", type=int, default=600)
+    command = commands.add_parser("demo", help="fill a database without real tickets with demo tickets")
+    command.add_argument("--tickets", type=int, default=600, help="how many (600)")
     command.set_defaults(run=tickets.demo)
 
     command = commands.add_parser("train", help="fit the learned router anew on all exemplars")
@@ -71,12 +71,12 @@ def build() -> argparse.ArgumentParser:
     command.set_defaults(run=operate.reindex)
 
     command = commands.add_parser("health", help="say which services answer; exit code 1 when tickets cannot be routed")
-    command.add_argument("--json", action="store_true")
+    command.add_argument("--json", action="store_true", help="one JSON list in place of lines")
     command.set_defaults(run=operate.health)
 
     command = commands.add_parser("spool", help="say what waits on this machine's disk and what was set aside; exit code 1 when something was")
     command.add_argument("--retry", action="store_true", help="put what was set aside back and store everything now")
-    command.add_argument("--new-ids", action="store_true", help="with --retry: give them new ticket ids, where other tickets have theirs")
+    command.add_argument("--new-ids", action="store_true", help="with --retry: give each of them a new ticket id, for where other tickets have theirs")
     command.set_defaults(run=operate.spool)
 
     backup.add(commands)

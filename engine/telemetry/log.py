@@ -1,7 +1,7 @@
 """The decision log: one JSON object per line, to a stream and, when asked for, to a rotating file.
 
-The console that is served writes to standard output; one-off commands print their result there, and their log goes to
-standard error.
+The console that is served writes to standard output; one-off commands print their result there, and their log goes to the
+file alone.
 
 Names are those of the Elastic Common Schema where it has one (`@timestamp`, `event.*`, `service.*`, `error.type`,
 `user.name`), else they are the console's own; `docs/decision-log.md` describes all of them and

@@ -25,8 +25,8 @@ def inline_hashes(page: str) -> list[str]:
 def page_policy() -> str:
     """The policy for the pages.
 
-    Two things are wider than one would like: WebAssembly may be compiled (the tables decode Arrow with it), and styles may
-    stand in the page (the front end writes its styles that way). The one inline script is allowed by its hash.
+    Wider than one would like, for the front end's sake: WebAssembly may be compiled (the tables decode Arrow with it), styles may stand in
+    the page, and pictures and a font in their own addresses. The one inline script is allowed by its hash.
     """
     # Finding the top-level package does not run it, so the engine still knows nothing of the pages' framework.
     spec = importlib.util.find_spec("streamlit")

@@ -27,7 +27,7 @@ def edit(departments: Sequence[Department], topics: Sequence[Topic]) -> list[Dep
         frame, hide_index=True, width="stretch", disabled=["Department", "Topics"], key=f"purposes_{version}",
         column_config={
             "Purpose": st.column_config.TextColumn(width="large", max_chars=1000, help="What belongs there and what does not; a language model reads it"),
-            "Triage": st.column_config.CheckboxColumn(help="Takes what nobody else can; at most one"),
+            "Triage": st.column_config.CheckboxColumn(help="Takes every ticket while nothing is learned; at most one"),
             "Live": st.column_config.CheckboxColumn(help="Off: retired"),
         },
     )
