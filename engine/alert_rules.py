@@ -109,6 +109,8 @@ class Rule:
         """What else has to be known about it, one sentence; empty for most rules."""
         if self.measure in (Measure.DRIFT_CONFIDENCE, Measure.DRIFT_DEPARTMENT):
             return "Opens only when the index is also above what chance gives for samples of these sizes in 99 of 100 comparisons."
+        if self.measure is Measure.ACCURACY:
+            return "Where a policy reviews none of the sure tickets, it speaks for the others alone, which are right less often."
         if self.measure is Measure.SHORTFALL:
             return (
                 "Counts what went alone with the target and thresholds in force; says nothing without a target. Opens only when chance "

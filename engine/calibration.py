@@ -15,6 +15,7 @@ from scipy.special import expit, logit, ndtri
 from engine.checks import checked_flags, checked_weights
 from engine.intervals import effective_size
 from engine.reliability import ReliabilityBin, expected_calibration_error, reliability
+from engine.sampling import evidence
 
 __all__ = ["Calibrator", "ReliabilityBin", "expected_calibration_error", "reliability"]
 
@@ -102,9 +103,9 @@ class Calibrator:
         )  # fmt: skip
         if count == 0:
             return model
-        mass = raw * (effective / raw.sum())
+        mass = evidence(sum(np.interp(values[:, j], *scales[j]) for j in range(width)), raw)
         model = _with_logistic(model, values, right, mass)
-        return _with_bends(model, values, right, mass) if effective >= RECALIBRATED_FROM else model
+        return _with_bends(model, values, right, mass) if float(mass.sum()) >= RECALIBRATED_FROM else model
 
     def probability(self, features: ArrayLike) -> Array:
         """Probability [n] in (0, 1) that each prediction is right; never falls when a feature rises.

@@ -21,12 +21,13 @@ from pages.parts.words import count, without
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What the controls say; every part of it is in the page's address."""
+    """What the controls say; every part of it is in the page's address. `unsampled` are policies that review no ticket that goes alone."""
 
     span: Span
     departments: tuple[str, ...]
     channels: tuple[str, ...]
     policies: tuple[int, ...]
+    unsampled: tuple[int, ...]
     demo: bool
     live: bool
 
@@ -50,6 +51,7 @@ class Data:
     open_before: int
     waiting: int
     targets: Targets
+    unsampled: Sequence[int]
     window: ChartWindow
     before: ChartWindow
 
@@ -88,7 +90,7 @@ def controls(engine: Engine) -> View:
     st.session_state[_SHOWN] = {key: st.session_state[key] for key in _CONTROLS}
     return View(
         span=SPANS[span or DEFAULT_SPAN], departments=tuple(departments), channels=tuple(channels),
-        policies=tuple(int(number) for number in chosen), demo=demo, live=live,
+        policies=tuple(int(number) for number in chosen), unsampled=_unsampled(engine, chosen or policies), demo=demo, live=live,
     )
 
 
@@ -120,6 +122,10 @@ def _choices(engine: Engine, span: Span) -> tuple[list[str], list[str]]:
     return sorted({*live, *seen}), [str(number) for number in policies]
 
 
+def _unsampled(engine: Engine, numbers: Sequence[str]) -> tuple[int, ...]:
+    return tuple(row.number for row in reversed(engine.policies.all()) if str(row.number) in numbers and row.config["review_rate"] == 0)
+
+
 def look_again(engine: Engine) -> None:
     """Ask every five seconds whether there is something to read, and then show the whole page."""
 
@@ -139,7 +145,7 @@ def read(engine: Engine, view: View) -> Data:
     return Data(
         overview=engine.watch.charts.overview(window, before, bar=view.span.level), alerts=engine.watch.alert_table.latest(limit=20),
         open_alerts=engine.watch.alert_table.open_by_severity(), open_before=engine.watch.alert_table.open_at(window.start),
-        waiting=engine.watch.waiting(), targets=Targets.of(engine.watch.alerts.rules()), window=window, before=before,
+        waiting=engine.watch.waiting(), targets=Targets.of(engine.watch.alerts.rules()), unsampled=view.unsampled, window=window, before=before,
     )
 
 
@@ -151,11 +157,11 @@ def kpis(data: Data) -> None:
     _card(
         top[0], "Tickets", f"{now.n:,}", more, f"no target · {before.n:,} before", colour="off", arrow="off" if same else "auto",
     )
-    _share(top[1], "Hit rate", now.hit_rate, before.hit_rate, n=now.n, target=f"target ≥ {_percent(aims.hit_rate)}",
+    _share(top[1], "Hit rate", now.hit_rate, before.hit_rate, n=f"{now.n:,}", target=f"target ≥ {_percent(aims.hit_rate)}",
            about="Answered from earlier tickets / all decisions.")
-    _share(top[2], "False hits", now.false_hit_rate, before.false_hit_rate, n=round(now.hit_labels),
+    _share(top[2], "False hits", now.false_hit_rate, before.false_hit_rate, n=count(round(now.hit_labels), "label"),
            target=f"target ≤ {_percent(aims.false_hit_rate)}", inverse=True, about=_false_hits(now))
-    _share(top[3], "Routed alone", now.auto_rate, before.auto_rate, n=now.n, target="no target",
+    _share(top[3], "Routed alone", now.auto_rate, before.auto_rate, n=f"{now.n:,}", target="no target",
            about="Tickets that went straight to the queue / all decisions. It follows from the accuracy that the policy asks for.")
     _accuracy(top[4], now, before, aims.accuracy)
     for column, label, share, target in zip(
@@ -164,6 +170,12 @@ def kpis(data: Data) -> None:
         _latency(column, label, now, before, share, target)
     _open_alerts(low[3], data)
     _waiting(low[4], data)
+    if data.unsampled:
+        several, numbers = len(data.unsampled) > 1, ", ".join(map(str, data.unsampled))
+        st.warning(
+            f"{'Policies' if several else 'Policy'} {numbers} review{'' if several else 's'} none of the sure tickets: for these the accuracy "
+            "is unknown, and the figures here, as the alert about them, speak for the others alone.", icon=":material/hourglass_top:",
+        )
 
 
 def standing(data: Data) -> None:
@@ -224,14 +236,14 @@ def _card(
 
 
 def _share(
-    column: Any, label: str, now: float | None, before: float | None, *, n: int, target: str, about: str, inverse: bool = False
+    column: Any, label: str, now: float | None, before: float | None, *, n: str, target: str, about: str, inverse: bool = False
 ) -> None:
     digits = 2 if inverse else 1
     earlier = f"{100 * before:.{digits}f}% before" if before is not None else "nothing before"
     there = now is not None and before is not None
     change, same = _change(100 * (now - before), digits=digits, unit=" points") if there else (None, False)
     _card(
-        column, label, f"{100 * now:.{digits}f}%" if now is not None else "–", change, f"{target} · {earlier} · n = {n:,}", about=about,
+        column, label, f"{100 * now:.{digits}f}%" if now is not None else "–", change, f"{target} · {earlier} · n = {n}", about=about,
         colour="off" if same else "inverse" if inverse else "normal", arrow="off" if same else "auto",
     )
 
@@ -263,7 +275,7 @@ def _accuracy(column: Any, now: Tally, before: Tally, target: float) -> None:
     _card(
         column, "Accuracy", f"{100 * now.accuracy:.1f}%" if now.accuracy is not None else "–",
         f"{100 * low:.1f} – {100 * high:.1f}%" if now.accuracy is not None else None,
-        f"target ≥ {_percent(target)} · {earlier} · n = {now.sampled_labels:,.0f} labels", colour=state, arrow="off",
+        f"target ≥ {_percent(target)} · {earlier} · n = {count(round(now.sampled_labels), 'label')}", colour=state, arrow="off",
         about="Estimated for all tickets from the reviewed ones, each weighted by how rarely its like is reviewed; with the 95% interval. "
         "n is how many evenly sampled labels they are worth.",
     )

@@ -12,9 +12,11 @@ import streamlit as st
 
 from engine import policy as policies
 from engine.accuracy import AccuracySnapshot, Band, Cell
+from engine.accuracy_snapshot import MINIMUM_LABELS
 from engine.alert_rules import SHIPPED, Measure
 from engine.calibration import reliability
 from engine.domain import Method, Policy
+from engine.intervals import effective_size
 from engine.model import RoutingModel
 from engine.reliability import debiased_calibration_error
 from engine.risk import Basis, DepartmentThreshold
@@ -36,27 +38,40 @@ def summary(snapshot: AccuracySnapshot, evidence: Evidence, sampled: Sampled, au
     """The four figures that say whether the console can be trusted, and what stands in the way of believing them."""
     cell, hits = snapshot.cell(None), snapshot.cell(None, Method.CACHED.value)
     error = debiased_calibration_error(evidence.confidence, evidence.correct, weights=evidence.weights)
+    # As the alert and the metric count them: uneven labels leave as much noise in the bins as fewer even ones.
+    size = effective_size(float(evidence.weights.sum()), float(np.square(evidence.weights).sum()))
     one, two, three, four = st.columns(4)
     of = "every ticket that could be sampled" if sampled.beyond_chance else "every ticket"
     one.metric("Accuracy of sampled tickets" if sampled.beyond_chance else "Accuracy of all tickets",
                f"{cell.rate:.1%}" if cell.rate is not None else "–", border=True,
-               help=f"Weighted to stand for {of}, from {words.count(cell.n, 'label')}; 95% interval {cell.lower:.1%} to {cell.upper:.1%}")
-    one.caption(f"{cell.lower:.1%} to {cell.upper:.1%}, {words.count(cell.n, 'label')}")
-    two.metric("Lately", f"{cell.recent:.1%}" if cell.recent is not None else "–", border=True, help="Of a label half is left after 14 days")
-    two.caption(f"{cell.recent_lower:.1%} to {cell.recent_upper:.1%}" if cell.recent is not None else "nothing lately")
+               help=f"Weighted to stand for {of}, from {_worth(cell.n, cell.effective)}; 95% interval {cell.lower:.1%} to {cell.upper:.1%}")
+    one.caption(f"{cell.lower:.1%} to {cell.upper:.1%}, {_worth(cell.n, cell.effective)}")
+    two.metric("Lately", f"{cell.recent:.1%}" if cell.recent is not None else "–", border=True,
+               help="Of a label half is left after 14 days; what is left of all of them is worth so many even ones of today")
+    two.caption(
+        f"{cell.recent_lower:.1%} to {cell.recent_upper:.1%}, worth {words.count(round(cell.recent_effective), 'label')} of today"
+        if cell.recent is not None else "nothing lately"
+    )
     three.metric("Calibration error", f"{error:.3f}", border=True,
-                 help="Mean distance of shown confidence and found accuracy, without what chance alone adds to it; the alert uses the same figure")
-    labels = words.count(len(evidence), "label")
-    three.caption(f"{labels}; under 0.05 is good" if len(evidence) >= TELLING else f"{labels}, too few to judge by: from {TELLING:,} on under 0.05 is good")
+                 help="Mean distance of shown confidence and found accuracy, without what chance alone adds to it, over all these labels; the alert "
+                 "and the metric take those of the days that the alert looks back alone")
+    labels = _worth(len(evidence), size)
+    three.caption(f"{labels}; under 0.05 is good" if size >= TELLING else f"{labels}, too few to judge by: from {TELLING:,} even ones on under 0.05 is good")
     four.metric("False-hit rate", f"{1 - hits.rate:.1%}" if hits.rate is not None else "–", border=True,
                 help="Answers from earlier tickets that supervisors found wrong, weighted to stand for all such answers that could be sampled")
     audited, disagreed = audits
-    of_hits = words.count(hits.n, "label")
+    of_hits = _worth(hits.n, hits.effective)
     four.caption(f"{1 - hits.upper:.1%} to {1 - hits.lower:.1%}, {of_hits}" if hits.n else "no answer from earlier tickets is labelled yet")
     if audited:
         four.caption(f"The learned router disagreed with {disagreed:,} of {audited:,} audited ones")
     for note in sampled.notes:
         st.warning(note, icon=":material/hourglass_top:")
+
+
+def _worth(labels: int, effective: float) -> str:
+    """How many labels there are, and how many evenly drawn ones they are worth where that is not the same: intervals rest on these."""
+    number = words.count(labels, "label")
+    return number if effective >= labels - 0.5 else f"{number} worth {effective:,.0f} even ones"
 
 
 def calibration(model: RoutingModel | None) -> None:
@@ -157,17 +172,18 @@ def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
         state = goal(snapshot, department, method)
         bands = {b: snapshot.cell(department, method, band=b) for b in Band}
         shown = [_in_band(bands[b]) for b in (Band.HIGH, Band.MEDIUM, Band.LOW)]
-        rows.append((department, words.METHOD[Method(method)], 100 * cell.rate, 100 * cell.lower, 100 * cell.upper, cell.n, state, gate.state.value, *shown))
+        found = (100 * cell.rate, 100 * cell.lower, 100 * cell.upper, cell.n, round(cell.effective, 1))
+        rows.append((department, words.METHOD[Method(method)], *found, state, gate.state.value, *shown))
     st.subheader("Accuracy by department and method", anchor=False)
     st.caption(f"Warning {WARNING:.0%}, goal {GOAL:.0%}; 95% intervals")
     band = st.column_config.TextColumn(width=140)
+    columns = ["Department", "Method", "Accuracy", "from", "to", "Labels", "Worth even ones", "Goal", "Gate", "High", "Medium", "Low"]
     st.dataframe(
-        pd.DataFrame(sorted(rows), columns=["Department", "Method", "Accuracy", "from", "to", "Labels", "Goal", "Gate", "High", "Medium", "Low"]),
-        hide_index=True, width="stretch",
+        pd.DataFrame(sorted(rows), columns=columns), hide_index=True, width="stretch",
         column_config={"Accuracy": PERCENT, "from": PERCENT, "to": PERCENT, "High": band, "Medium": band, "Low": band},
     )
     st.caption("High, Medium and Low are bands of the shown confidence (from 85%, from 60%, below): accuracy, its interval, number of labels. "
-               "“Gated” is not routed alone; “unproven” has too few labels to say.")
+               f"“Gated” is not routed alone; “unproven” has too few labels to say: worth fewer than {MINIMUM_LABELS} evenly drawn ones.")
 
 
 def goal(snapshot: AccuracySnapshot, department: str, method: str) -> str:

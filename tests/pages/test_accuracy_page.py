@@ -105,6 +105,11 @@ def share(of: list[Label], among: list[Label]) -> float:
     return sum(label.weight for label in of) / sum(label.weight for label in among)
 
 
+def worth(labels: list[Label]) -> float:
+    """How many evenly drawn labels say as much: (sum w)^2 / sum w^2."""
+    return sum(label.weight for label in labels) ** 2 / sum(label.weight ** 2 for label in labels)
+
+
 def figure(page: AppTest, number: int) -> dict[str, Any]:
     """The page's charts in their order: reliability, risk against coverage, confusion."""
     return json.loads(page.get("plotly_chart")[number].proto.spec)
@@ -146,15 +151,39 @@ def test_what_the_diagrams_show_stands_in_tables_as_well(page: AppTest, labels: 
 def test_few_labels_neither_praise_the_confidence_nor_blame_a_department(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     stored(console, [Label(BILLING, BILLING, "learned", SURE)] * 3 + [Label(SUPPORT, BILLING, "learned", UNSURE)])
     page = opened(console, monkeypatch)
-    assert "4 labels, too few to judge by: from 200 on under 0.05 is good" in [caption.value for caption in page.caption]
+    assert "4 labels, too few to judge by: from 200 even ones on under 0.05 is good" in [caption.value for caption in page.caption]
     wrong = table(page, "Gate").set_index("Department").loc[SUPPORT]
     assert (wrong["Accuracy"], wrong["Goal"], wrong["Gate"]) == (0, "open", "unproven")
+
+
+def test_intervals_and_the_gate_say_how_many_even_labels_they_rest_on(page: AppTest, labels: list[Label]) -> None:
+    said = [caption.value for caption in page.caption]
+    assert any(caption.endswith(f", {len(labels)} labels worth {worth(labels):,.0f} even ones") for caption in said)
+    # The 840 are of the last 35 days, one an hour; half of one is left after 14 days.
+    today, at = datetime.now(UTC).date(), datetime.now(UTC)
+    left = [0.5 ** ((today - (at - timedelta(hours=len(labels) - i)).date()).days / 14) for i in range(len(labels))]
+    parts = [(share * label.weight, share * label.weight ** 2) for share, label in zip(left, labels, strict=True)]
+    lately = sum(weight for weight, _ in parts) ** 2 / sum(squared for _, squared in parts)
+    assert any(caption.endswith(f", worth {lately:.0f} labels of today") for caption in said)
+    assert any(caption.endswith(", 120 labels") for caption in said), "these are even"
+    rows = table(page, "Gate").set_index(["Department", "Method"])
+    own = [label for label in labels if (label.department, label.method) == (BILLING, "learned")]
+    assert rows.loc[(BILLING, "Learned router"), "Worth even ones"] == pytest.approx(worth(own), abs=0.05)
+    assert worth(own) < rows.loc[(BILLING, "Learned router"), "Labels"] == len(own)
+
+
+def test_uneven_labels_are_counted_as_the_alert_counts_them_before_the_confidence_is_judged(
+    console: Engine, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored(console, [Label(BILLING, BILLING, "learned", confidence) for confidence in (SURE, UNSURE) for _ in range(105)])
+    page = opened(console, monkeypatch)
+    assert "210 labels worth 189 even ones, too few to judge by: from 200 even ones on under 0.05 is good" in [c.value for c in page.caption]
 
 
 def test_a_department_is_under_the_warning_when_its_labels_say_so(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = stored(console, [*_some_labels(), *[Label(SUPPORT, BILLING, "fallback", UNSURE)] * 3])
     page = opened(console, monkeypatch)
-    assert f"{len(labels):,} labels; under 0.05 is good" in [caption.value for caption in page.caption]
+    assert f"{len(labels):,} labels worth {worth(labels):,.0f} even ones; under 0.05 is good" in [caption.value for caption in page.caption]
     assert table(page, "Gate").set_index(["Department", "Method"]).loc[(SUPPORT, "Best guess"), "Goal"] == "under 85%"
 
 

@@ -1,11 +1,13 @@
 """The dashboard's row of figures: what stands beside each of them, on the real engine."""
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from engine import policy as policies
 from engine.access import Role
 from engine.alerts import Change
 from engine.bootstrap import Engine
@@ -54,6 +56,7 @@ def test_every_figure_has_its_target_and_what_it_was_before(engine: Engine) -> N
         assert "before" in shown[label][2] and "nothing before" not in shown[label][2]
     for label in ("Open alerts", "Waiting"):
         assert "filters do not apply" in shown[label][2]
+    assert shown["False hits"][2].endswith("n = 0 labels"), "the number beside it is one of decisions"
 
 
 def test_targets_follow_the_rules_that_a_manager_has_changed(engine: Engine) -> None:
@@ -81,6 +84,26 @@ def test_open_alerts_stand_beside_those_of_the_windows_start(engine: Engine) -> 
     figure, change, note = cards(opened("dashboard"))["Open alerts"]
     assert (figure, change) == ("3", "+1")
     assert "3 critical, 0 warnings" in note and "2 at the start of the time range" in note
+
+
+def test_where_a_policy_reviews_no_sure_ticket_the_page_says_that_its_accuracy_is_of_the_others(engine: Engine) -> None:
+    def warned(page: AppTest) -> list[str]:
+        return [warning.value for warning in page.warning if "none of the sure tickets" in warning.value]
+
+    engine.router.route(TicketDraft(body="my parcel is lost"))
+    for review_rate in (0.2, 0.0):
+        policy = replace(engine.policies.live(), review_rate=review_rate)
+        policies.save(policy, engine.policies, departments=[d.name for d in engine.taxonomy.departments()], author="boss", reason="trying it")
+        engine.state.refresh()
+        engine.router.settle()
+        assert not warned(opened("dashboard")), "no ticket was decided by it yet"
+        engine.router.route(TicketDraft(body=f"my card was stolen {review_rate}"))
+    engine.router.settle()
+    page = opened("dashboard")
+    (said,) = warned(page)
+    assert said.startswith("Policy 2 reviews none of the sure tickets")
+    page.multiselect(key="policy").set_value(["1"]).run()
+    assert not warned(page)
 
 
 def test_without_a_ticket_in_the_view_open_alerts_and_waiting_still_stand_there(engine: Engine) -> None:

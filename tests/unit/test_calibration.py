@@ -131,6 +131,30 @@ def test_weights_undo_oversampling_of_doubtful_tickets() -> None:
     assert weighted.effective < weighted.labels
 
 
+def test_hundreds_of_doubtful_labels_count_beside_a_few_sure_ones_that_weigh_much() -> None:
+    """The examples were easier than the tickets, and of the sure tickets one in fifty is reviewed."""
+    chance = np.random.default_rng(9)
+
+    def tickets(n: int, *, easier: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        line = chance.normal(2.5, 2.0, n)
+        true = expit(line + easier)
+        return line[:, None], true, chance.random(n) < true
+
+    gaps: dict[tuple[float, float], list[float]] = {(0.5, 0.7): [], (0.7, 0.9): [], (0.9, 1.0): []}
+    for _ in range(10):
+        features, _, right = tickets(1000, easier=1.0)
+        prior = Calibrator.fit(features, right)
+        features, _, right = tickets(2000)
+        rate = np.where(prior.probability(features) >= 0.9, 0.02, 1.0)
+        reviewed = chance.random(2000) < rate
+        fitted = Calibrator.fit(features[reviewed], right[reviewed], prior=prior, weights=1.0 / rate[reviewed])
+        fresh, true, _ = tickets(6000)
+        shown = fitted.probability(fresh)
+        for (low, high), found in gaps.items():
+            found.append(float(np.mean((shown - true)[(shown >= low) & (shown < high)])))
+    assert all(abs(np.mean(found)) < 0.03 for found in gaps.values()), {band: float(np.mean(found)) for band, found in gaps.items()}
+
+
 def test_few_labels_that_weigh_much_are_believed_as_few() -> None:
     """Five wrong ones stand for five thousand tickets and three hundred right ones for as many: that is what five labels say."""
     values, right = np.tile([[0.2], [0.4], [0.6], [0.8], [1.0]], (61, 1)), np.arange(305) >= 5
