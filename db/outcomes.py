@@ -219,7 +219,10 @@ def _found(connection: Connection, ticket_id: str, consequence: str, *, lock: bo
     query = (
         select(routing_history, tickets).join(tickets, tickets.c.id == routing_history.c.ticket_id).where(tickets.c.id == ticket_id)
     )
-    row = connection.execute(query.with_for_update(of=routing_history) if lock else query).first()
+    if lock:
+        # A statement of its own: one that has waited for the lock shows the ticket's text as it was before, although a purge has removed it.
+        connection.execute(select(routing_history.c.id).where(routing_history.c.ticket_id == ticket_id).with_for_update())
+    row = connection.execute(query).first()
     if row is None:
         raise NotFound(f"ticket {ticket_id} does not exist. {consequence}")
     return row

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine import spool_record
 from engine.domain import Ticket
-from engine.safe_file import write_safely
+from engine.safe_file import sync_folder, write_safely
 from engine.sanitize import TICKET_ID_MAX
 
 
@@ -80,6 +80,8 @@ class SetAside:
     def _write(self, name: str, content: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_safely(self._folder / name, content)
+        # Its own name too: whoever hands a record over removes it where it was.
+        sync_folder(self._folder.parent)
 
 
 def _content(path: Path) -> bytes | None:

@@ -159,8 +159,9 @@ class Spool:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd, path = self._made()
             try:
-                # The file's name must be as safe as its content.
-                sync_folder(self._folder)
+                # The file's name must be as safe as its content, and so must the folder's.
+                for folder in (self._folder, self._folder.parent):
+                    sync_folder(folder)
             except OSError:
                 os.close(fd)
                 with suppress(OSError):

@@ -5,6 +5,7 @@ import smtplib
 import ssl
 from collections.abc import Sequence
 from datetime import timedelta
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -42,8 +43,9 @@ class Mail:
                 if self._user:
                     server.login(self._user, self._password or "")
                 server.send_message(self._message(notice), self._sender, self._receivers)
-        except (smtplib.SMTPException, OSError, UnicodeError) as error:
-            # The last where the user's name or the password has letters that the library cannot send.
+        except (smtplib.SMTPException, OSError, UnicodeError, MessageError) as error:
+            # The last two where the user's name or the password has letters that the library cannot send, and where the sender that
+            # was made from the host's name is no address.
             code = f" {error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else ""
             raise ServiceUnavailable("notification", f"the mail server did not take it ({type(error).__name__}{code})") from None
 

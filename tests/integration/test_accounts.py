@@ -233,6 +233,8 @@ def test_unused_sessions_and_old_sessions_end(engine: Engine, clock: Clock) -> N
         found = sessions.find(key)
     assert found is None, "twelve hours are the end, however busy"
     assert sessions.of_user(user.id) == []
+    task(engine, "gauges")()
+    assert value(engine.watch.metrics, "routing_sessions") == 0
 
 
 def test_use_is_written_every_half_minute_and_only_where_it_is_use(engine: Engine, clock: Clock) -> None:

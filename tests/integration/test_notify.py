@@ -28,7 +28,10 @@ from engine.adapters.webhook import Webhook
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
 from engine.errors import NotFound, ServiceUnavailable
+from engine.notice import Notice
 from engine.notify import LONGEST_WAIT, Channel, Notifier, Sent
+from engine.settings import Settings
+from engine.telling import channels
 from tests.servers import certificates
 from tests.servers.certificates import Certificate
 from tests.unit.test_alerts import Quiet, unnoted
@@ -216,11 +219,15 @@ def test_a_webhook_gets_slacks_format_once_with_a_link_and_nothing_to_inject(dat
     ((path, headers, body),) = receiver.posts
     assert path == "/hook" and headers["Idempotency-Key"].endswith("-opened")
     assert body["text"].startswith("[WARNING] Known cases answered wrongly (Sales &amp; &lt;b&gt;more")
-    assert body["attachments"][0]["title_link"] == "https://console.example/alerts"
+    (attached,) = body["attachments"]
+    assert attached["title_link"] == "https://console.example/alerts" and attached["fallback"] == body["text"]
     scene.now += timedelta(minutes=5)
     scene.resolve()
     assert scene.notifier.send_due() == Sent(1, 0)
     assert receiver.posts[1][2]["text"].startswith("[RESOLVED]")
+    (over,) = receiver.posts[1][2]["attachments"]
+    assert [[field["title"] for field in one["fields"]] for one in (attached, over)] == [["Severity", "Since"], ["Severity", "Since", "Until"]]
+    assert attached["color"] != over["color"]
 
 
 def test_the_log_says_where_a_notice_arrived_or_did_not_and_what_it_was_about(database: Engine, receiver: Receiver) -> None:
@@ -483,6 +490,26 @@ def test_letters_that_no_request_and_no_sign_in_can_hold_are_a_receiver_that_is_
         scene.open()
         assert scene.notifier.send_due() == Sent(1, 2)
         postman.shutdown()
+
+
+def test_a_host_whose_name_makes_no_sender_is_a_mail_server_that_takes_nothing_and_costs_nobody_else_his_notice(
+    database: Engine, receiver: Receiver, postman: Postman
+) -> None:
+    mail = Mail(host="127.0.0.1", port=postman.server_address[1], sender="console@mail..example", receivers=["a@example.com"], encryption="none")
+    with pytest.raises(ServiceUnavailable, match="HeaderParseError"):
+        told(mail)
+    scene = Scene(database, {"mail": mail, "webhook": Webhook(receiver.url)})
+    scene.open()
+    assert scene.notifier.send_due() == Sent(1, 1)
+    assert postman.mails == []
+
+
+def test_a_host_whose_full_name_ends_in_a_dot_makes_a_sender_without_it(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, smtp_host="mail.example.", alert_mail_to="a@example.com")
+    notice = Notice(
+        key="k", event="test", rule="test", subject="", severity="warning", message="m", opened_at=START, resolved_at=None, link="x",
+    )
+    assert channels(settings, lambda: START)["mail"]._message(notice)["From"] == "Routing console <console@mail.example>"
 
 
 def told(channel: Channel) -> None:

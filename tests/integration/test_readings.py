@@ -193,6 +193,17 @@ def test_labels_of_what_went_alone_weigh_as_much_as_the_tickets_they_stand_for(s
     assert 0 < asked < 100, "who labels without being asked by chance says nothing about the others"
     size = round((300 + asked) ** 2 / (3000 + asked))
     assert close(scene.read(Measure.SHORTFALL), (0.9 - 300 / (300 + asked), size), (0.9 - 300 / (300 + asked), size, "D1"))
+    scene.add(1, actual="D1", policy=1, probability=1e-6, **ALONE)
+    assert close(scene.read(Measure.SHORTFALL)[:1], (0.9 - 1300 / (1300 + asked), 2)), "a label stands for a thousand at most"
+
+
+def test_labels_count_by_when_they_were_given(scene: Scene) -> None:
+    scene.policy(target_accuracy=0.95)
+    scene.add(10, actual="D1", policy=1, ago=timedelta(days=40), **ALONE)
+    assert scene.read(Measure.SHORTFALL) == []
+    with scene.database.begin() as connection:
+        connection.execute(text("update routing_history set reviewed_at = :now"), {"now": NOW})
+    assert close(scene.read(Measure.SHORTFALL), (-0.05, 10), (-0.05, 10, "D1"))
 
 
 def test_a_policy_with_other_thresholds_begins_anew_and_one_that_changes_something_else_goes_on(scene: Scene) -> None:
@@ -206,7 +217,11 @@ def test_a_policy_with_other_thresholds_begins_anew_and_one_that_changes_somethi
     assert scene.read(Measure.SHORTFALL) == []
     scene.add(20, actual="D1", policy=3, **ALONE)
     assert close(scene.read(Measure.SHORTFALL), (-0.05, 20), (-0.05, 20, "D1"))
-    for fields in ({"target_accuracy": 0.97, "departments": own}, {"departments": own}):
+    changed = (
+        {"target_accuracy": 0.97, "departments": own}, {"departments": own},
+        {"target_accuracy": 0.95, "departments": own, "thresholds": Thresholds(0.93, 0.85)},
+    )
+    for fields in changed:
         scene.policy(**fields)
         assert scene.read(Measure.SHORTFALL) == []
 

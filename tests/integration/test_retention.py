@@ -2,9 +2,13 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
@@ -12,7 +16,7 @@ from db import retention
 from db.session import connect, reading
 from engine import imports
 from engine.bootstrap import Engine
-from engine.domain import Channel, Priority, Ticket, TicketDraft
+from engine.domain import Channel, Decision, Priority, Ticket, TicketDraft
 from engine.errors import StatementRefused
 from engine.outcome import Outcome, Overrule
 from engine.set_aside import SetAside
@@ -34,6 +38,31 @@ def vectors(console: Engine, ticket_id: str) -> int:
     query = "select count(*) from exemplar_vectors v join exemplars e on e.id = v.exemplar_id where e.ticket_id = :id"
     with reading(console.decisions._engine) as connection:
         return connection.execute(text(query), {"id": ticket_id}).scalar_one()
+
+
+def given(decision: Decision, *, note: str = "") -> Outcome:
+    return Outcome(ticket_id=decision.ticket_id, department=decision.department, labelled_by="sue", note=note)
+
+
+def purge_beside(console: Engine) -> threading.Thread:
+    """A purge of everything, under way on a thread of its own."""
+    now = datetime.now(UTC)
+    thread = threading.Thread(target=lambda: console.retention.purge(before=now + timedelta(seconds=1), now=now))
+    thread.start()
+    return thread
+
+
+def waits_for_a_lock(console: Engine, *, many: int = 1) -> bool:
+    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with reading(console.decisions._engine) as connection:
+        return connection.execute(text(query)).scalar_one() >= many
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    """Until then, or for as long as a lock may be waited for."""
+    end = time.monotonic() + 4
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def test_texts_older_than_the_limit_go_and_statistics_stay(console: Engine) -> None:
@@ -113,6 +142,69 @@ def test_a_label_of_a_ticket_without_its_text_is_counted_and_nothing_is_learned_
     reviewed = console.router.review(Outcome(ticket_id=decision.ticket_id, department=decision.department, labelled_by="sue"))
     assert (reviewed.correct, reviewed.exemplar_id) == (True, None)
     assert sum(row.total_predictions for row in console.outcomes.accuracy()) == 1
+
+
+@pytest.mark.parametrize("deed", ["label", "overrule"])
+def test_what_is_said_of_a_ticket_while_its_text_is_removed_goes_too(console: Engine, deed: str) -> None:
+    """Its transaction has begun before the purge and ends after it, or would without a wait."""
+    decision = console.router.route(TicketDraft(body=f"my {WORD} parcel is lost"))
+    purging: list[threading.Thread] = []
+
+    def meanwhile(*_: object) -> None:
+        purging.append(purge_beside(console))
+        wait_until(lambda: not purging[0].is_alive() or waits_for_a_lock(console))
+
+    if deed == "label":
+        console.outcomes.label(given(decision, note=WORD), now=datetime.now(UTC), also=meanwhile)
+    else:
+        choice = Overrule(ticket_id=decision.ticket_id, department=decision.department, by="ann", reason=WORD)
+        console.outcomes.overrule(choice, now=datetime.now(UTC), also=meanwhile)
+    purging[0].join()
+    console.router.settle()
+    assert console.decisions.find(decision.ticket_id)[0].body == ""
+    assert WORD not in everything(console)
+
+
+def test_what_is_said_of_a_ticket_while_its_purge_is_under_way_is_not_learned_and_its_note_goes_by_its_own_age(console: Engine) -> None:
+    decision = console.router.route(TicketDraft(body=f"my {WORD} parcel is lost"))
+    console.router.settle()
+    pool = connect(console.settings.postgres_url)
+    with pool.begin() as connection:
+        # The last step waits, all others are done.
+        connection.execute(text("select from tickets where id = :id for no key update"), {"id": decision.ticket_id})
+        purging = purge_beside(console)
+        wait_until(lambda: waits_for_a_lock(console))
+        labelling = threading.Thread(target=console.router.review, args=(given(decision, note=f"{WORD} again"),))
+        labelling.start()
+        wait_until(lambda: not labelling.is_alive() or waits_for_a_lock(console, many=2))
+    pool.dispose()
+    purging.join()
+    labelling.join()
+    assert console.decisions.find(decision.ticket_id)[0].body == ""
+    assert f"my {WORD}" not in everything(console)
+    assert sum(row.total_predictions for row in console.outcomes.accuracy()) == 1
+    now = datetime.now(UTC)
+    assert console.retention.purge(before=now + timedelta(seconds=1), now=now) == 0
+    assert WORD not in everything(console)
+
+
+def test_a_vector_that_is_being_stored_while_its_text_is_removed_goes_too(console: Engine) -> None:
+    """Of a label given while the embedder was away, say, or when all vectors are made anew."""
+    decision = console.router.route(TicketDraft(body=f"my {WORD} parcel is lost"))
+    reviewed = console.outcomes.label(given(decision), now=datetime.now(UTC))
+    vector = np.full(384, 384 ** -0.5).tolist()
+    with console.decisions._engine.begin() as connection:
+        # What `Exemplars.add_vectors` does.
+        connection.execute(text("select from exemplars where id = :id and active for share"), {"id": reviewed.exemplar_id})
+        connection.execute(
+            text("insert into exemplar_vectors (exemplar_id, embedder, embedding) values (:id, 'late', cast(:vector as vector))"),
+            {"id": reviewed.exemplar_id, "vector": str(vector)},
+        )
+        purging = purge_beside(console)
+        wait_until(lambda: waits_for_a_lock(console))
+    purging.join()
+    assert console.decisions.find(decision.ticket_id)[0].body == ""
+    assert vectors(console, decision.ticket_id) == 0
 
 
 def test_a_file_that_was_stored_before_a_purge_is_stored_already(console: Engine) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine as Database
 from sqlalchemy import event, text
@@ -21,6 +22,7 @@ from engine.bootstrap import Engine
 from engine.domain import Automation, Policy, TicketDraft
 from engine.outcome import Outcome
 from engine.sampled import Sampled
+from engine.tracking import Tracking
 from tests.integration.test_rollups import decision as made_up
 from tests.integration.test_rollups import store
 
@@ -110,6 +112,33 @@ def test_a_label_on_an_overruled_ticket_that_was_not_sampled_carries_no_weight(d
     with database.begin() as connection:
         connection.execute(text("update routing_history set overruled_to = 'D2' where ticket_id = any(:ids)"), {"ids": ids})
     assert Reviewed(database).decisions(demo=False) == []
+
+
+def test_a_label_stands_for_as_many_tickets_as_its_chance_says_and_fades_by_the_day_of_its_decision(database: Database) -> None:
+    """In the tracked accuracy as in what thresholds are derived from; for a thousand at most, whatever stands there."""
+    now = datetime.now(UTC)
+    add(database, 3, first=0, actual="D1", automation="auto", probability=0.25)
+    add(database, 2, first=10, actual="D2")
+    add(database, 1, first=20, department="D3", actual="D3", automation="auto", probability=1e-5)
+    add(database, 1000, first=100, department="D3", actual="D2")
+    add(database, 4, first=30, department="D4", actual="D4", at=now)
+    add(database, 4, first=40, department="D4", actual="D2", at=now - timedelta(days=42))
+    with database.begin() as connection:
+        connection.execute(text("update routing_history set reviewed_at = :now"), {"now": now})
+        connection.execute(text(
+            "insert into outcomes (ticket_id, kind, predicted, actual, labelled_by) "
+            "select ticket_id, 'corrected', department, actual_outcome, 'sue' from routing_history"
+        ))
+    tracking = Tracking(Reviewed(database), clock=lambda: now, has_real_tickets=lambda: True)
+    snapshot, evidence = tracking.snapshot(), tracking.evidence()
+    for name, right, weighed in (("D1", 3 * 4, 3 * 4 + 2), ("D3", 1000, 2000)):
+        mine = np.array([department == name for department in evidence.departments])
+        weights = evidence.weights[mine]
+        assert snapshot.cell(name).rate == pytest.approx(right / weighed)
+        assert (weights[evidence.correct[mine]].sum(), weights.sum()) == (pytest.approx(right), pytest.approx(weighed))
+    assert snapshot.cell("D1").effective == pytest.approx(14 ** 2 / (3 * 16 + 2))
+    assert (snapshot.cell("D4").rate, snapshot.cell("D4").recent) == (0.5, pytest.approx(4 / (4 + 0.5)))
+    assert sum(stratum.decisions for stratum in evidence.strata) == 3 + 2 + 1 + 1000 + 4 + 4, "those of earlier months too"
 
 
 def test_of_more_labels_than_are_asked_for_those_of_the_newest_decisions_count_whenever_they_were_given(database: Database) -> None:

@@ -160,7 +160,7 @@ def test_the_time_zone_of_a_label_does_not_matter() -> None:
 
 def test_a_decision_of_a_clock_that_is_ahead_counts_as_one_of_today() -> None:
     cell = AccuracyTracker.from_labels([label(1, at=NOW + timedelta(days=14))]).snapshot(NOW).cell("billing")
-    assert cell.recent_effective == pytest.approx(1.0)
+    assert (cell.recent_effective, cell.recent) == (pytest.approx(1.0), 1.0)
 
 
 def test_labels_so_old_that_their_weight_vanishes_leave_no_recent_rate() -> None:
@@ -241,13 +241,14 @@ def test_fewer_than_ten_labels_that_chance_explains_gate_nothing(right: int, wro
 
 
 @pytest.mark.parametrize(("right", "wrong", "gated"), [(7, 3, True), (8, 2, False), (20, 9, True), (23, 6, True), (24, 5, False)])
-def test_from_ten_labels_on_the_share_of_right_ones_gates(right: int, wrong: int, gated: bool) -> None:
-    gate = gate_of(right, wrong)
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+def test_from_ten_labels_on_the_share_of_right_ones_gates(right: int, wrong: int, gated: bool, rate: float) -> None:
+    gate = gate_of(right, wrong, rate=rate)
     assert gate.gated is gated
     assert f"{right / (right + wrong):.1%} accurate so far, under 80.0%" in gate.reason or not gated
 
 
-@pytest.mark.parametrize("rate", [1.0, 0.3, 0.05])
+@pytest.mark.parametrize("rate", [1.0, 0.7, 0.3, 0.05])
 def test_thirty_even_labels_are_judged_by_what_they_prove(rate: float) -> None:
     gate = gate_of(24, 6, rate=rate)
     assert gate.gated and "at least 62.7% accurate is proven, under 80.0%" in gate.reason

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from engine.calibration import Calibrator, expected_calibration_error, reliability
+from engine.intervals import wilson_weighted
 from engine.reliability import debiased_calibration_error
 
 Draw = tuple[NDArray[np.float64], NDArray[np.bool_]]
@@ -311,3 +312,28 @@ def test_true_confidence_lies_within_its_intervals() -> None:
 def test_a_confidence_outside_the_unit_interval_is_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError, match=r"confidence must lie in \[0, 1\]"):
         reliability(bad, [True])
+
+
+def test_a_label_weighs_as_much_in_the_diagram_and_in_the_error_as_the_tickets_it_stands_for() -> None:
+    """Two bins of twelve tickets each: three labels that stand for two and six for one, then one for four and eight for one."""
+    confidence = np.repeat([0.4, 0.5, 0.8, 0.9], [3, 6, 1, 8])
+    weights = np.repeat([2.0, 1.0, 4.0, 1.0], [3, 6, 1, 8])
+    correct = np.array([True, True, False] + [True] * 2 + [False] * 4 + [False] + [True] * 8)
+    low, high = reliability(confidence, correct, bins=2, weights=weights)
+    assert (low.count, low.weight, high.count, high.weight) == (9, 12.0, 9, 12.0)
+    assert (low.confidence, high.confidence) == (pytest.approx((6 * 0.4 + 6 * 0.5) / 12), pytest.approx((4 * 0.8 + 8 * 0.9) / 12))
+    assert (low.accuracy, high.accuracy) == (pytest.approx(6 / 12), pytest.approx(8 / 12))
+    assert (low.lower, low.upper) == pytest.approx(wilson_weighted(6.0, 12.0, squared_weight=3 * 4 + 6))
+    assert (high.lower, high.upper) == pytest.approx(wilson_weighted(8.0, 12.0, squared_weight=16 + 8))
+    error = expected_calibration_error(confidence, correct, bins=2, weights=weights)
+    assert error == pytest.approx((abs(0.45 - 0.5) + abs(10.4 / 12 - 8 / 12)) / 2)
+
+
+def test_the_error_without_chance_weighs_labels_and_takes_as_many_bins_as_they_are_worth() -> None:
+    """120 labels are worth 71 even ones: one bin, where three would not let the errors of its ends make up for each other."""
+    confidence, correct = np.repeat([0.6, 0.9], 60), np.repeat([False, True], 60)
+    weights = np.where(np.arange(120) < 10, 5.0, 1.0)
+    gap = (100 * (0.0 - 0.6) + 60 * (1.0 - 0.9)) / 160
+    variance = ((10 * 25 + 50) * 0.6 * 0.4 + 60 * 0.9 * 0.1) / 160**2
+    found = debiased_calibration_error(confidence, correct, weights=weights)
+    assert found == pytest.approx((gap**2 - variance) ** 0.5)

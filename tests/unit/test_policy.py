@@ -14,6 +14,7 @@ from engine.accuracy import AccuracySnapshot, AccuracyTracker, ReviewedLabel
 from engine.domain import Limits, Policy, Stage, Thresholds
 from engine.errors import PolicyRejected
 from engine.risk import Basis
+from engine.sampled import Stratum
 from engine.tracking import Evidence
 
 DEPARTMENTS = ("Billing", "Sales")
@@ -62,15 +63,17 @@ def test_a_policy_that_would_be_nonsense_is_refused_with_the_reason(change: dict
 
 def test_the_defaults_are_a_valid_policy() -> None:
     assert policies.checked(Policy(), DEPARTMENTS) == Policy()
+    rare = Policy(review_rate=0.001, audit_rate=0.001)
+    assert policies.checked(rare, DEPARTMENTS) == rare
     assert (Policy().confidence, Policy().accuracy) == (0.85, 0.80)
 
 
 def test_a_departments_own_limits_go_before_the_policys_and_before_its_thresholds() -> None:
     policy = Policy(
         confidence=0.8, accuracy=0.7, similarity=0.6, departments={"Billing": Thresholds(0.95, 0.5), "Sales": Thresholds(0.95, 0.5)},
-        limits={"Sales": Limits(confidence=0.9), "Fraud": Limits(accuracy=0.0, similarity=1.0)},
+        limits={"Sales": Limits(confidence=0.9), "Fraud": Limits(confidence=0.0, accuracy=0.0, similarity=1.0)},
     )
-    assert [policy.answers_at(name) for name in ("Billing", "Sales", "Fraud", "Other")] == [0.5, 0.9, 0.8, 0.8]
+    assert [policy.answers_at(name) for name in ("Billing", "Sales", "Fraud", "Other")] == [0.5, 0.9, 0.0, 0.8]
     assert [policy.accuracy_of(name) for name in ("Sales", "Fraud")] == [0.7, 0.0]
     assert [policy.similarity_of(name) for name in ("Sales", "Fraud")] == [0.6, 1.0]
 
@@ -84,6 +87,16 @@ def test_limits_stay_beside_a_target_and_count_in_what_is_routed_alone() -> None
     assert strict == pytest.approx(open_ / 2, rel=0.1), "nothing of one of two departments goes alone"
     alone, _ = policies.derived(asked, known, ("Billing",))
     assert policies.checked(alone, ("Billing",)).limits == {}, "what a retired department asked for stops nothing"
+
+
+def test_thresholds_rest_on_the_rates_at_which_tickets_were_drawn_and_are_said_of_departments_without_labels_too() -> None:
+    asked, seen = replace(Policy(), target_accuracy=0.9), evidence(4000)
+    rates = tuple(Stratum(name, rate, 2000, 0.2) for name in DEPARTMENTS for rate in (0.2, 1.0))
+    _, every = policies.derived(asked, seen, (*DEPARTMENTS, "New"))
+    _, drawn = policies.derived(asked, replace(seen, strata=rates), DEPARTMENTS)
+    assert every["New"].labels == 0 and set(every) == {*DEPARTMENTS, "New"}
+    for name in DEPARTMENTS:
+        assert drawn[name].threshold.upper_error / drawn[name].threshold.error_rate > every[name].threshold.upper_error / every[name].threshold.error_rate
 
 
 def test_a_target_becomes_thresholds_that_keep_it_on_new_tickets() -> None:
@@ -170,6 +183,16 @@ def test_what_the_gate_holds_back_is_not_counted_as_routed_alone() -> None:
     free = policies.effect(Policy(), seen, accuracy=tracked("learned", right=100, wrong=0))
     held = policies.effect(Policy(), seen, accuracy=tracked("learned", right=50, wrong=50))
     assert held.routed_alone == pytest.approx(free.routed_alone / 2, abs=0.03)
+    lenient = replace(Policy(), limits={"Billing": Limits(accuracy=0.3)})
+    assert policies.effect(lenient, seen, accuracy=tracked("learned", right=50, wrong=50)) == free
+    assert policies.effect(replace(lenient, limits={"Sales": Limits(accuracy=0.3)}), seen, accuracy=tracked("learned", right=50, wrong=50)) == held
+
+
+@pytest.mark.parametrize("stage", [Stage.EXACT, Stage.SEMANTIC])
+def test_a_cached_answer_goes_alone_while_either_stage_that_gives_such_answers_is_on(stage: Stage) -> None:
+    seen = replace(evidence(60), methods=("cached",) * 60)
+    alone = [policies.effect(replace(Policy(), stages=stages), seen).routed_alone for stages in (frozenset({stage}), frozenset({Stage.LEARNED}))]
+    assert alone == [policies.effect(Policy(), seen).routed_alone, 0.0] and alone[0] > 0
 
 
 def test_the_curve_ends_where_the_gate_begins_and_a_threshold_for_all_departments_lies_on_it() -> None:
@@ -199,6 +222,16 @@ def test_what_no_stage_may_answer_is_not_counted_as_routed_alone() -> None:
     assert held.routed_alone == pytest.approx(unsure.routed_alone / 2, abs=0.03), "as the learned router is in Billing"
 
 
+def test_a_departments_own_threshold_is_what_its_tickets_had_to_reach_and_reaching_it_is_enough() -> None:
+    seen = evidence(600)
+    policy = replace(Policy(), confidence=0.5, thresholds=Thresholds(0.8, 0.5), departments={"Billing": Thresholds(0.9, 0.5)})
+    wanted = [0.9 if name == "Billing" else 0.8 for name in seen.departments]
+    reached = np.average(seen.confidence >= wanted, weights=seen.weights)
+    assert 0.0 < reached < np.average(seen.confidence >= 0.8, weights=seen.weights)
+    assert policies.effect(policy, seen).routed_alone == pytest.approx(reached)
+    assert policies.effect(policy, replace(seen, confidence=np.array(wanted))).routed_alone == 1.0
+
+
 def test_newer_labels_that_give_other_thresholds_are_offered_and_change_nothing_by_themselves() -> None:
     asked, _ = policies.derived(replace(Policy(), target_accuracy=0.95), evidence(4000), DEPARTMENTS)
     assert policies.overdue(asked, evidence(4000), DEPARTMENTS) == {}
@@ -212,7 +245,7 @@ def test_newer_labels_that_give_other_thresholds_are_offered_and_change_nothing_
 
 def test_labels_of_retired_departments_and_of_another_embedder_are_left_out_and_counted() -> None:
     seen = evidence(90, departments=("Billing", "Sales", "Gone"))
-    seen = replace(seen, embedders=("other",) * 9 + ("minilm",) * 81, models=("7+3",) * 45 + ("6",) * 45)
+    seen = replace(seen, embedders=("other",) * 9 + ("minilm",) * 81, models=("7+3",) * 45 + ("70+3",) * 45)
     kept = seen.comparable(DEPARTMENTS, embedder="minilm")
     assert (len(kept), kept.retired, kept.foreign) == (54, 30, 6)
     assert len(kept.confidence) == len(kept.correct) == len(kept.weights) == len(kept.methods) == 54

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import binom, hypergeom
 
+from engine.intervals import clopper_pearson_upper
 from engine.label_counts import LabelCounts, coming, promise_p_values
 from engine.risk import Basis, auroc, coverage_at, derive_per_department, derive_threshold, risk_coverage
 
@@ -243,6 +244,14 @@ def test_a_clean_record_promises_as_soon_as_the_exact_bound_allows(labels: int, 
     assert (found.value is not None) is promised
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_all_starts_together_are_granted_as_much_doubt_as_there_is(seed: int) -> None:
+    """Each may be wrong by itself: were each granted all of it, four chances would be four times as likely to break the promise."""
+    confidence, correct = draw_labels(np.random.default_rng(seed), 3000)
+    granted = LabelCounts.of(confidence, correct, np.ones(3000))._granted(0.9, 0.05, 3000)
+    assert len(granted) > 1 and sum(granted.values()) == pytest.approx(0.05)
+
+
 def test_a_perfect_router_is_let_through_whole() -> None:
     found = derive_threshold(np.full(500, 0.97), np.ones(500, dtype=bool), target=0.95)
     assert found.coverage == 1.0
@@ -286,6 +295,7 @@ def test_a_promise_on_uneven_labels_names_the_labels_it_rests_on_and_one_that_ne
     confidence, correct, weights = np.repeat([0.97, 0.5], [1000, 200]), np.arange(1200) >= 4, np.where(np.arange(1200) % 5 == 0, 3.0, 1.0)
     found = derive_threshold(confidence, correct, target=0.95, weights=weights)
     assert (found.labels, found.covered, found.errors) == (1200, 1200, 4)
+    assert found.upper_error == pytest.approx(clopper_pearson_upper(2, 560, delta=0.05)), "1,680 tickets, by labels that stand for three at most"
     few = slice(0, 60)
     even, uneven = (derive_threshold(confidence[few], correct[few] | True, target=0.95, weights=w) for w in (None, weights[few]))
     assert even.value is uneven.value is None
@@ -346,6 +356,21 @@ def test_a_few_wrong_labels_that_chance_explains_leave_a_department_in_the_pool(
     names = [f"small{number}" for number in range(20) for _ in range(30)]
     found = derive_per_department(np.full(600, 0.97), np.arange(600) >= wrong, names, target=0.95, minimum=100)
     assert {name: item.basis for name, item in found.items()} == dict.fromkeys(names, Basis.POOLED) | {"small0": basis}
+
+
+@pytest.mark.parametrize(("weight", "basis"), [(1.0, Basis.POOLED), (5.0, Basis.NONE)])
+def test_what_speaks_against_a_department_in_the_pool_weighs_as_much_as_the_tickets_it_stands_for(weight: float, basis: Basis) -> None:
+    names = [f"small{number}" for number in range(60) for _ in range(30)]
+    wrong = np.arange(1800) < 2
+    found = derive_per_department(np.full(1800, 0.97), ~wrong, names, target=0.95, minimum=100, weights=np.where(wrong, weight, 1.0))
+    assert {name: item.basis for name, item in found.items()} == dict.fromkeys(names, Basis.POOLED) | {"small0": basis}
+
+
+@pytest.mark.parametrize(("minimum", "basis"), [(30, Basis.NONE), (31, Basis.POOLED)])
+def test_a_department_with_as_many_labels_as_the_minimum_has_no_part_in_the_pool(minimum: int, basis: Basis) -> None:
+    names = [f"department{number}" for number in range(20) for _ in range(30)]
+    found = derive_per_department(np.full(600, 0.97), np.full(600, True), names, target=0.95, minimum=minimum)
+    assert {item.basis for item in found.values()} == {basis}
 
 
 def test_a_department_with_many_labels_is_not_rescued_by_the_pool() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.domain import Neighbour, Policy
+from engine.domain import Limits, Neighbour, Policy
 from engine.semantic import NEARLY_SAME_TEXT, SAME_TEXT, SUPPORT, SUPPORT_ACROSS, answers, vote
 
 LIVE = {"Billing", "Sales"}
@@ -34,6 +34,20 @@ def test_five_near_neighbours_of_one_department_answer() -> None:
 def test_the_similarity_threshold_is_inclusive() -> None:
     assert decides(near([0.80] * 5))
     assert not decides(near([0.7999] * 5))
+
+
+@pytest.mark.parametrize(("name", "answered"), [("Billing", True), ("Sales", False)])
+def test_a_departments_own_similarity_counts_for_it_alone(name: str, answered: bool) -> None:
+    policy, neighbours = Policy(similarity=0.95, neighbours=5, limits={name: Limits(similarity=0.85)}), near([0.9] * 5)
+    assert answers(vote(neighbours, 5, LIVE), "my bill", neighbours, policy) is answered
+
+
+@pytest.mark.parametrize(("similarity", "labelled"), [(SAME_TEXT, True), (SAME_TEXT - 0.001, False)])
+def test_a_label_of_a_text_that_is_merely_similar_is_one_vote_among_others(similarity: float, labelled: bool) -> None:
+    mixed = near([similarity] + [0.9] * 4, departments=["Billing"] + ["Sales"] * 4, source="confirmed")
+    found = vote(mixed, 5, LIVE)
+    assert found is not None and (found.labelled, found.agreement) == (labelled, 1.0 if labelled else pytest.approx(0.2))
+    assert decides(mixed) is labelled
 
 
 def test_one_neighbour_of_another_department_silences_the_cache() -> None:

@@ -248,7 +248,10 @@ def test_a_ticket_and_the_name_of_its_file_are_on_the_disk_before_anybody_is_tol
         spool.keep(ticket(number))
         (segment,) = (tmp_path / "spool").glob("*.spool")
         assert there[-1] == (segment.stat().st_ino, segment.stat().st_size)
-    assert there[0][0] == (tmp_path / "spool").stat().st_ino
+    assert [inode for inode, _ in there[:2]] == [(tmp_path / "spool").stat().st_ino, tmp_path.stat().st_ino]
+    there.clear()
+    spool.set_aside.refuse(ticket(0), "taken")
+    assert [inode for inode, _ in there[1:]] == [(tmp_path / "spool" / "refused").stat().st_ino, (tmp_path / "spool").stat().st_ino]
 
 
 def test_a_file_whose_name_is_not_on_the_disk_holds_no_ticket(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

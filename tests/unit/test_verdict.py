@@ -72,6 +72,14 @@ def test_a_threshold_includes_the_confidence_that_it_names_and_a_best_guess_reac
     assert stored(Method.FALLBACK, confidence, Policy()).automation is Automation.SUGGEST
 
 
+@pytest.mark.parametrize(("own", "automation"), [
+    ({"Billing": Thresholds(0.95, 0.7)}, Automation.PRESELECT), ({"Billing": Thresholds(0.93, 0.7)}, Automation.AUTO),
+    ({"Billing": Thresholds(0.97, 0.94)}, Automation.SUGGEST), ({"Sales": Thresholds(0.97, 0.94)}, Automation.AUTO),
+])
+def test_a_departments_own_thresholds_are_those_of_its_tickets(own: dict[str, Thresholds], automation: Automation) -> None:
+    assert stored(Method.LEARNED, 0.93, Policy(departments=own)).automation is automation
+
+
 @pytest.mark.parametrize("auto", [0.9, 0.98])
 @pytest.mark.parametrize(("right", "given"), [(24, Method.CACHED), (40, Method.LEARNED)])
 def test_what_labels_hold_back_does_not_go_alone_under_another_name(right: int, given: Method, auto: float) -> None:
@@ -156,10 +164,14 @@ def test_the_gate_asks_for_the_accuracy_of_the_policy_in_force() -> None:
         assert decided(work, state, now=NOW, chance=random.Random(1)).automation is automation
 
 
+@pytest.mark.parametrize("policy", [
+    Policy(confidence=0.85), Policy(confidence=0.7, limits={"Billing": Limits(confidence=0.85)}),
+    Policy(confidence=0.95, limits={"Billing": Limits(confidence=0.85), "Sales": Limits(confidence=0.95)}),
+])
 @pytest.mark.parametrize(("confidence", "answered"), [(0.85, True), (0.8499, False)])
-def test_a_stage_answers_from_the_policys_confidence_on(confidence: float, answered: bool) -> None:
+def test_a_stage_answers_from_the_policys_confidence_on_or_the_departments_own(policy: Policy, confidence: float, answered: bool) -> None:
     model = SimpleNamespace(number=1, cached_confidence=lambda *_, **__: confidence, language_model_confidence=lambda *_: confidence)
-    state = SimpleNamespace(policy=Policy(confidence=0.85), model=model, live={"Billing"})
+    state = SimpleNamespace(policy=policy, model=model, live={"Billing"})
     work = Work(TICKET, "", prediction=Prediction(Candidate("Billing", confidence), 0.9, "", {}))
     given = (
         Verdict.learned(work, state), Verdict.neighbours(Vote("Billing", "", 0.9, 1.0, 5), work, state),
