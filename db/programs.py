@@ -12,11 +12,14 @@ from pathlib import Path
 from psycopg2.extensions import make_dsn
 from sqlalchemy import Engine
 
+from db.session import reading
 from engine.errors import ConfigurationError
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 # From this version on pg_restore sets a parameter that earlier servers refuse.
 _NEW_PARAMETER = 17
+# The installed package's are built so.
+_WITHOUT_TLS = "SSL support is not compiled in"
 
 
 class ProgramFailed(Exception):
@@ -72,7 +75,8 @@ class Programs:
     def run(self, program: Program, arguments: Sequence[str], *, database: Engine | None = None) -> bytes:
         """What it printed. With `database` it is told how to connect to that.
 
-        Raises ProgramFailed, and ConfigurationError for a database's address that holds a secret no program can be given.
+        Raises ProgramFailed, ServiceUnavailable, and ConfigurationError for a database's address that holds a secret no program can be
+        given, or where the console's own connections to it are encrypted and the program knows no TLS.
         """
         options, environment = [], self._environment
         if database is not None:
@@ -90,7 +94,12 @@ class Programs:
                 process.wait()
                 raise
         if process.returncode != 0:
-            raise ProgramFailed(_fault(faults) or f"{program.path.name} ended with exit code {process.returncode}")
+            if _WITHOUT_TLS in (fault := _fault(faults)):
+                raise ConfigurationError(
+                    f"PATH: the connection to the database is encrypted, and {program.path} knows no TLS. Install the client programs of "
+                    f"Postgres {program.major} and put them on PATH. Nothing was done"
+                )
+            raise ProgramFailed(fault or f"{program.path.name} ended with exit code {process.returncode}")
         return said
 
     def _address(self, database: Engine) -> tuple[str, dict[str, str]]:
@@ -98,8 +107,12 @@ class Programs:
         if given.pop("sslpassword", None):
             raise ConfigurationError("DATABASE_URL: sslpassword cannot be given to Postgres' programs. Use a client key without one")
         password = given.pop("password", "")
+        with reading(database) as connection:
+            encrypted = connection.connection.driver_connection.info.ssl_in_use
+        # All that is stored goes this way, and no more of it in the clear than before. What the address asks for comes first.
+        more = {"PGSSLMODE": "require"} if encrypted and "PGSSLMODE" not in self._environment else {}
         # Every user of the machine can read a command line, and this user alone an environment.
-        return make_dsn(**{"connect_timeout": 10, **given}), self._environment | ({"PGPASSWORD": password} if password else {})
+        return make_dsn(**{"connect_timeout": 10, **given}), self._environment | more | ({"PGPASSWORD": password} if password else {})
 
     def _major(self, path: str) -> int:
         try:

@@ -30,6 +30,9 @@ _SOMETHING = """
     order by 1 limit 1
 """
 
+# What it makes is seen by nobody until it commits.
+_FILLING = "select exists (select from pg_stat_activity where datname = current_database() and application_name = 'pg_restore')"
+
 
 @contextmanager
 def into_own(url: str, dump: Dump, programs: Programs) -> Iterator[Engine]:
@@ -98,6 +101,11 @@ def _fill(database: Engine, dump: Dump, programs: Programs) -> None:
         # A console that starts meanwhile waits here with its migrations, instead of making tables among these.
         if not connection.execute(text("select pg_try_advisory_xact_lock(:key)"), {"key": Lock.MIGRATING}).scalar_one():
             raise Conflict("a console is migrating this database. Stop it, and restore into an empty one. Nothing was changed")
+        if connection.execute(text(_FILLING)).scalar_one():
+            raise Conflict(
+                "a pg_restore is filling this database; one outlives the command that began it where that is killed. Wait until it has ended: "
+                "the dump is in the database as a whole then, or nothing is. Nothing was changed"
+            )
         something = connection.execute(text(_SOMETHING)).scalar()
         if something is not None:
             raise Conflict(

@@ -132,7 +132,13 @@ def reach(url: str) -> None:
 
 def _connected(dialect: Dialect, _: object, arguments: Sequence[Any], named: dict[str, Any]) -> DBAPIConnection:
     try:
-        return dialect.connect(*arguments, **named)
+        made = dialect.connect(*arguments, **named)
+        # The environment's PGTZ comes after the options and wins, and a pooler may pass the options over; the server has said what came of them.
+        if made.info.parameter_status("TimeZone") != "UTC":
+            with made.cursor() as cursor:
+                cursor.execute("set timezone = 'UTC'")
+            made.commit()
+        return made
     except psycopg2.OperationalError as error:
         raise NotConnected(str(error)) from error
 

@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {missing(error)}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("error: there is not enough memory for this. What was stored stays; run it again where there is more.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as error:
         print(f"stopped {error}".rstrip(), file=sys.stderr)
         return 1

@@ -32,6 +32,9 @@ class RedisCache:
     policy would bring the wrong answer back. A claim stands under the same key until the entry takes its place, so that
     one command asks for both; servers older than Redis 7 do not know that command and get no claims. A removed entry leaves
     a mark in its place, which no process's late answer overwrites.
+
+    An entry also counts only for the start of the server that it was given to: a replica that takes over, or a server that reads its
+    last copy from the disk, may have missed a removal. (Not so in a cluster, whose nodes fail one by one.)
     """
 
     def __init__(self, client: RedisClient, *, ttl: int = 3600, forgotten: int = FORGOTTEN_SECONDS) -> None:
@@ -47,14 +50,17 @@ class RedisCache:
         with translated():
             client = self._client()
             values = client.mget_nonatomic(keys) if self._client.cluster else client.mget(keys)
-            return [_decoded(value, epoch) for value in values]
+            # Afterwards: the question itself may have found another server.
+            era = self._era(epoch)
+            return [_decoded(value, era) for value in values]
 
     def put(self, routes: Mapping[str, CachedRoute], epoch: str) -> None:
         """Keep these entries, by fingerprint, for the time to live; those removed a moment ago stay away."""
         with translated(), self._client.pipeline() as pipeline:
+            era = self._era(epoch)
             for print_, route in routes.items():
                 # The cluster's pipeline has no `eval` of its own.
-                pipeline.execute_command("EVAL", _PUT, 1, f"{PREFIX}:{print_}", _encoded(route, epoch), self._ttl)
+                pipeline.execute_command("EVAL", _PUT, 1, f"{PREFIX}:{print_}", _encoded(route, era), self._ttl)
             pipeline.execute()
 
     def remove(self, fingerprint: str) -> None:
@@ -80,12 +86,15 @@ class RedisCache:
         if value is not None and value.startswith(FLYING):
             # One's own was made by a first try whose answer was lost; who still decides under another policy is nobody to wait for.
             return Claim(taken=value != own and value.startswith(f"{FLYING}{epoch}:"))
-        return Claim(_decoded(value, epoch))
+        return Claim(_decoded(value, self._era(epoch)))
 
     def release(self, fingerprint: str, epoch: str, *, holder: str) -> None:
         """End the claim of this holder, if it is still there."""
         with translated():
             self._client().eval(_RELEASE, 1, f"{PREFIX}:{fingerprint}", f"{FLYING}{epoch}:{holder}")
+
+    def _era(self, epoch: str) -> str:
+        return f"{epoch} {self._client.server()}"
 
     def ping(self) -> str:
         """The server's version. Raises ServiceUnavailable, also where it answers and keeps nothing: a replica, or one whose memory is full;

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection
 from redis.retry import Retry
 
 from engine.errors import ConfigurationError, ServiceUnavailable
@@ -42,6 +43,8 @@ class RedisClient:
         self._lock = threading.Lock()
         self._connected: redis.Redis | redis.RedisCluster | None = None
         self.cluster = cluster
+        # Set by every connection that is made.
+        self._server: str | None = "" if cluster else None
 
     def __call__(self) -> redis.Redis | redis.RedisCluster:
         """The library's client. A cluster's asks for the slots when it is made, so it is made when it is first needed."""
@@ -52,9 +55,26 @@ class RedisClient:
                     # One try on a new connection where the server has closed the old one; never again after a timeout.
                     "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)), **self._ca,
                 }
-                made = redis.RedisCluster if self.cluster else redis.Redis
-                self._connected = made.from_url(self._url, **options)
+                if self.cluster:
+                    self._connected = redis.RedisCluster.from_url(self._url, **options)
+                else:
+                    self._connected = redis.Redis.from_url(self._url, redis_connect_func=self._met, **options)
             return self._connected
+
+    def server(self) -> str:
+        """What the server connected to last calls itself, anew at each of its starts; "" for a cluster, and where it may not be asked."""
+        if self._server is None:
+            self().ping()
+        return self._server or ""
+
+    def _met(self, connection: AbstractConnection) -> None:
+        connection.on_connect()
+        connection.send_command("INFO", "server", check_health=False)
+        try:
+            said = connection.read_response()
+        except redis.ResponseError:
+            said = ""
+        self._server = next((line.partition(":")[2] for line in str(said).splitlines() if line.startswith("run_id:")), "")
 
     def pipeline(self) -> redis.client.Pipeline | redis.cluster.ClusterPipeline:
         """Several commands in one round trip (per node), without a transaction."""

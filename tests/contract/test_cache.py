@@ -423,6 +423,34 @@ def test_a_restarted_server_is_used_again_at_once(tmp_path: Path) -> None:
         cache.close()
 
 
+def test_a_server_that_comes_back_with_an_older_copy_answers_nothing_from_before(tmp_path: Path) -> None:
+    """As a replica does that lagged when it took over, or a server that was killed after its last snapshot."""
+    process, port = started(tmp_path)
+    cache = cache_of(f"redis://127.0.0.1:{port}/0")
+    try:
+        cache.put({"corrected": ROUTE, "kept": ROUTE}, "e")
+        with redis.Redis(port=port) as server:
+            server.save()
+        cache.remove("corrected")
+        assert cache.get(["corrected", "kept"], "e") == [None, ROUTE]
+    finally:
+        process.kill()
+        process.wait()
+    process, port = started(tmp_path)
+    other = cache_of(f"redis://127.0.0.1:{port}/0")
+    try:
+        with redis.Redis(port=port) as server:
+            assert server.exists("route:corrected"), "the copy holds it"
+        assert other.get(["corrected"], "e") == [None] and other.claim("corrected", "e").route is None
+        other.put({"corrected": ROUTE}, "e")
+        assert other.claim("corrected", "e").route == ROUTE
+    finally:
+        cache.close()
+        other.close()
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.parametrize("url", ["foo://:hush@x", "redis://:hush@h?no_such_option=1", "redis://:hush@h?db=two", "redis://:hush@h:99999"])
 def test_an_address_that_the_library_cannot_use_is_a_wrong_setting_and_is_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError, match="^REDIS_URL: ") as refused:

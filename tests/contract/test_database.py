@@ -78,6 +78,15 @@ def test_what_the_url_asks_of_the_server_holds_beside_the_limits(url: str) -> No
     made.dispose()
 
 
+def test_a_time_zone_of_the_environment_makes_no_other_days_and_months(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGTZ", "Asia/Kolkata")
+    made = connect(url)
+    month = text("select date_trunc('month', timestamptz '2026-10-31 20:00:00+00')")
+    with reading(made) as connection:
+        assert connection.execute(month).scalar_one().isoformat() == "2026-10-01T00:00:00+00:00"
+    made.dispose()
+
+
 def test_a_database_is_told_from_every_other_also_by_a_role_that_may_ask_little(pool: Engine, databases, migrated: str) -> None:  # noqa: ANN001
     other_url = databases.make(migrated)
     other, same = connect(other_url), connect(str(pool.url))

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, make_url, text
 
 from db import migrate, session
 from db.dump import Dump
@@ -30,8 +31,11 @@ from engine.__main__ import main
 from engine.domain import TicketDraft
 from engine.errors import ConfigurationError
 from engine.spool import Spool
+from tests.faults.conftest import socket_of
 from tests.made_up import ticket
+from tests.servers import certificates
 from tests.servers.postgres import SitePostgres
+from tests.servers.tls import TlsFront
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTS = """
@@ -315,6 +319,18 @@ def test_a_restore_refuses_a_database_that_holds_anything_and_changes_nothing(ru
     assert relations(empty) == 0
 
 
+def test_a_restore_beside_one_that_still_fills_the_database_says_so_and_changes_nothing(run: Run, folder: Path, filled: str, empty: str) -> None:
+    run("backup", folder / "good.dump", DATABASE_URL=filled)
+    # What is left of a restore that was killed.
+    filling = create_engine(f"{empty}&application_name=pg_restore")
+    with filling.connect() as connection:
+        connection.execute(text("create table tickets (id text)"))
+        assert "a pg_restore is filling this database" in run("restore", folder / "good.dump", code=1, DATABASE_URL=empty).err
+    filling.dispose()
+    run("restore", folder / "good.dump", DATABASE_URL=empty)
+    assert asked(empty) == asked(filled)
+
+
 def test_an_older_schema_is_migrated_and_a_newer_one_refused(run: Run, folder: Path, databases, empty: str) -> None:  # noqa: ANN001
     url = databases.make()
     engine = connect(url)
@@ -511,6 +527,28 @@ def test_an_own_postgres_with_a_password_of_an_earlier_version(run: Run, folder:
         refused = run("backup", folder / "other.dump", code=1, DATABASE_URL=site.url("source", password="wr0ng"))
         assert "password authentication failed" in refused.err and "wr0ng" not in refused.err
     assert Dump(folder / "site.dump", Programs(os.environ)).server == 16
+
+
+@pytest.mark.parametrize("asked_for", ["", "?sslmode=verify-full&sslrootcert={authority}"])
+def test_what_the_console_reads_over_tls_goes_no_other_way_and_a_program_without_it_is_told(
+    run: Run, folder: Path, filled: str, empty: str, asked_for: str
+) -> None:
+    certificate = certificates.made(folder)
+    run("backup", folder / "good.dump", DATABASE_URL=filled)
+    with TlsFront(socket_of(filled), certificate) as front:
+        def behind(url: str) -> str:
+            name = make_url(url).database
+            return f"postgresql://postgres@127.0.0.1:{front.port}/{name}{asked_for.format(authority=certificate.authority)}"
+
+        for command, url in (("backup", filled), ("restore", empty)):
+            file = folder / ("other.dump" if command == "backup" else "good.dump")
+            said = run(command, file, code=2, DATABASE_URL=behind(url)).err
+            assert re.search(r"is encrypted, and .*/pg_(dump|restore) knows no TLS. Install the client programs of Postgres 18", said)
+        # One that knows it is told to use it.
+        path = program(folder, "pg_dump", f'echo "$PGSSLMODE" > {folder / "mode"}')
+        run("backup", folder / "other.dump", code=2, DATABASE_URL=behind(filled), PATH=path)
+    assert (folder / "mode").read_text() == "require\n"
+    assert not (folder / "other.dump").exists() and relations(empty) == 0
 
 
 def test_a_newer_database_goes_into_no_older_server(run: Run, folder: Path, filled: str) -> None:

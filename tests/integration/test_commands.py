@@ -20,8 +20,10 @@ from sqlalchemy import text
 from db.audit import AuditTable
 from db import migrate
 from db.session import connect
+from engine.__main__ import main
 from engine.audit import seal
 from engine.adapters.machine import instance_name
+from engine.commands import evaluation
 from engine.errors import ServiceUnavailable
 from tests.servers.faulty import Fault
 from tests.servers.pinecone import PineconeServer
@@ -478,6 +480,14 @@ def test_a_decision_that_cannot_be_printed_names_its_ticket(run, console_setting
     with pool.connect() as connection:
         assert connection.execute(text("select id from tickets")).scalar_one() in line
     pool.dispose()
+
+
+def test_what_there_is_no_memory_for_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(evaluation, "run", lambda _: bytearray(1 << 62))
+    assert main(["evaluate", "--train", "a.csv", "--test", "b.csv", "--json", "-"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: there is not enough memory for this. What was stored stays; run it again where there is more."
+    ]
 
 
 def test_a_report_that_cannot_be_printed_is_one_line(run) -> None:
