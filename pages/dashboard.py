@@ -4,7 +4,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import alert_list, charts, demo_switch, files, overview, services, words
+from pages.parts import alert_list, chart_tables, charts, demo_switch, files, overview, services, words
 from pages.parts.guard import here, open_page
 
 operator, engine = open_page("Dashboard")
@@ -57,6 +57,7 @@ def figures() -> None:
         columns[number % 2].plotly_chart(
             charts.dated(figure, view.span.label.lower()), key=f"chart_{name}", config=charts.config(f"{name}-{view.span.key}"),
         )
+    chart_tables.dashboard(data.overview)
     left, right = st.columns([3, 1], gap="medium")
     with left:
         st.subheader("Alerts", anchor=False)

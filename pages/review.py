@@ -34,8 +34,10 @@ with left:
         st.caption(f"{words.count(count, 'ticket')} waiting for a label; overruled ones come first, then those that were sampled, in an order of chance.")
     shown = labelling.form(queue, departments, engine=engine, operator=operator.name, part=chosen)
     if shown is None:
-        st.success("Nothing waits for a label here.", icon=":material/done_all:")
-        st.caption("Doubtful decisions and a random share of the confident ones appear here as tickets come in.")
+        # In the form's place, where the pages' script (engine/web/page.js) looks for what comes next.
+        with st.container(key="labelled"):
+            st.success("Nothing waits for a label here.", icon=":material/done_all:")
+            st.caption("Doubtful decisions and a random share of the confident ones appear here as tickets come in.")
     with st.expander("Label a ticket by its number"):
         labelling.lookup(departments, engine=engine, operator=operator.name, shown=shown)
 with right:

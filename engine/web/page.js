@@ -11,6 +11,9 @@
   const BESIDE = '.st-key-looked_up, .st-key-labelled_looked_up, [class*="st-key-open_number_"], .st-key-opened';
   // Lists whose buttons go away when they have done their work; the keyboard goes on at what takes their place.
   const LISTS = '[class*="st-key-listed_"]';
+  // Places whose buttons do something else, or nothing more, once one of them has done its work; the keyboard goes on at the place itself, where
+  // pressing again does nothing.
+  const RESTS = '[class*="st-key-rests_"]';
   // Places with a text and with controls that are called alike wherever they stand: their names say what they are about.
   const ABOUT = '[class*="st-key-about_"]';
   // Where answers appear, where a page tells what came of a click anywhere on it, and what of both is said.
@@ -20,6 +23,15 @@
   const APP = '[data-testid="stApp"]';
   const MAIN = '[data-testid="stMain"]';
   const DRAWN = '[data-testid="stApp"][data-test-script-state="notRunning"]';
+
+  // The framework takes the view out of the address before it leaves a page, and puts it in after it has come to one, as steps of their own:
+  // Back led to the page without its filters. An address that is only emptied is no step, a view that is put in belongs to the one before.
+  const push = history.pushState.bind(history);
+  history.pushState = (state, unused, url) => {
+    const { pathname, search } = new URL(url ?? "", location.href);
+    if (pathname !== location.pathname) push(state, unused, url);
+    else if (search !== "") history.replaceState(state, unused, url);
+  };
 
   const region = document.createElement("div");
   region.setAttribute("role", "status");
@@ -31,7 +43,11 @@
   const drawn = () => document.querySelector(DRAWN) !== null;
   const named = (place, start) => [...(place?.classList ?? [])].find((name) => name.startsWith(start)) ?? "";
   // Which of its list's fields the keyboard is at, how far below the list's beginning, and what it is about.
-  let focused = null, form = null, list = null, nth = 0, depth = 0, row = "";
+  let focused = null, form = null, list = null, rest = null, nth = 0, depth = 0, row = "";
+  // Milliseconds: less than anybody takes to read the next ticket, more than lies between two presses of one double press. `arrived`: when the
+  // keyboard came to a form that was drawn anew, until something is done there.
+  const UNREAD = 500;
+  let arrived = -UNREAD;
   // `acted`: how often somebody has done something on the page `where`, `toldOf` when something was told last. `shown`: the answer as it stood
   // at the end of a run, `earlier` before that run.
   let where = location.pathname, acted = 0, toldOf = 0, running = false, earlier = [], shown = [], told = "";
@@ -42,6 +58,8 @@
     form = [...NEXT.keys()].find((one) => target.closest(one)) ?? null;
     const listed = target.closest(LISTS);
     list = listed === null ? null : `.${named(listed, "st-key-listed_")}`;
+    const rests = target.closest(RESTS);
+    rest = rests === null ? null : `.${named(rests, "st-key-rests_")}`;
     stand();
   });
 
@@ -58,6 +76,26 @@
   }
 
   const sends = ({ key, ctrlKey, metaKey }) => key === "Enter" && (ctrlKey || metaKey);
+  // When it was pressed, and not when a busy browser comes to it.
+  const unread = ({ timeStamp }) => form !== null
+    && (timeStamp - arrived < UNREAD || (!focused.isConnected && document.querySelector(form) !== null));
+  const drop = (event) => {
+    event.stopImmediatePropagation();
+    event.preventDefault();
+  };
+  // Each of the presses that a key gives while it is held down, and the second of a double one, would be about what came after the first.
+  document.addEventListener("keydown", (event) => {
+    // It ends what an input method composes, and is not about the form yet; one browser says so by the number alone.
+    if (event.key === "Enter" && (event.isComposing || event.keyCode === 229)) event.stopImmediatePropagation();
+    else if (event.key === "Enter") {
+      // In a text they are new lines.
+      if (sends(event) ? event.repeat || unread(event) : event.repeat && !event.target.matches("textarea")) drop(event);
+    } else if (!["Control", "Meta", "Shift"].includes(event.key)) arrived = -UNREAD;
+  }, true);
+  document.addEventListener("input", () => { arrived = -UNREAD; }, true);
+  document.addEventListener("click", (event) => {
+    if (event.detail > 1 && form !== null && event.target.closest(form) !== null && unread(event)) drop(event);
+  }, true);
   // Who has a list open chooses from it first: what is marked there was dropped, and the form sent with what stood in the field before.
   document.addEventListener("keydown", (event) => {
     if (!sends(event) || !event.target.matches('[role="combobox"][aria-expanded="true"]')) return;
@@ -83,18 +121,30 @@
 
   const keepFocus = () => {
     if (drawn()) stand();
-    if ((form ?? list) === null || focused.isConnected || document.activeElement !== document.body) return;
+    if ((form ?? list ?? rest) === null) return;
+    // A browser may leave the keyboard at a button that cannot be pressed any more.
+    const stays = focused.isConnected && !(rest !== null && focused.disabled);
+    if (stays || ![document.body, focused].includes(document.activeElement)) return;
     // While a list is drawn, what comes next in a row may be missing, and the next row's would be taken for it.
     if (form === null && !drawn()) return;
-    const place = document.querySelector(NEXT.get(form) ?? list);
+    const place = document.querySelector(NEXT.get(form) ?? list ?? rest);
     if (place === null) return;
+    if ((form ?? list) === null) {
+      place.tabIndex = -1;
+      place.focus({ preventScroll: true });
+      return;
+    }
     const fields = fieldsOf(place), was = place.getBoundingClientRect().top + depth;
     const left = fields.find((one) => row !== "" && one.closest(`.${row}`) !== null);
-    // A list without anything left to press is read itself.
-    const next = form !== null ? fields[0] : left ?? fields[Math.min(nth, fields.length - 1)] ?? place;
+    // A list without anything left to press is read itself, and so is a form in whose place nothing waits any more.
+    const next = form !== null ? fields[0] ?? (drawn() ? place : null) : left ?? fields[Math.min(nth, fields.length - 1)] ?? place;
+    if (next === null) return;
     if (next === place) place.tabIndex = -1;
-    next?.focus({ preventScroll: true });
-    if (form !== null) show(place, { above: true });
+    next.focus({ preventScroll: true });
+    if (form !== null) {
+      arrived = performance.now();
+      show(place, { above: true });
+    }
     // Nothing moves for somebody who has gone on reading elsewhere when a list changes by itself.
     else if (was >= 0 && was <= window.innerHeight) show(next, { above: true });
   };

@@ -105,7 +105,9 @@ def show(decision: Decision, ticket: Ticket, *, engine: Engine, operator: str, p
             away = words.without(decision.degraded_by)
             st.warning(f"Decided without {away}, which did not answer. The confidence takes that into account.", icon=":material/cloud_off:")
     if ticket.text:
-        choice.show(own, decision, engine=engine, operator=operator, place=place)
+        # The pages' script (engine/web/page.js) finds by this name where the keyboard goes on after a choice.
+        with st.container(key=f"rests_{decision.ticket_id}{place}"):
+            choice.show(own, decision, engine=engine, operator=operator, place=place)
     _evidence(decision, engine)
 
 

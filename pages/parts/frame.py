@@ -14,8 +14,9 @@ from engine import access  # noqa: E402 - the path comes first
 from engine.errors import ConsoleError  # noqa: E402
 from pages.parts import guard  # noqa: E402
 
-# Not an icon by name: as the tab's picture the browser would fetch it from another host.
-st.set_page_config(page_title="Routing console", page_icon="🔀", layout="wide")
+# Not an icon by name: as the tab's picture the browser would fetch it from another host. Before the navigation, which brings such icons; the
+# title comes after it, once, since a screen reader may say each change of it.
+st.set_page_config(page_icon="🔀", layout="wide")
 
 # The framework writes white on the dark theme's bright blue (2.4 : 1), a shortcut's keys fainter still, and a light grey (3.7 : 1) beside
 # charts on white. WCAG asks for 4.5 : 1. What it tells by a background or a shadow alone, what is chosen, how a switch or a slider stands, where the
@@ -62,10 +63,12 @@ def page(name: str, title: str, icon: str):  # noqa: ANN201 - Streamlit's own ty
 try:
     operator = guard.who()
 except ConsoleError as error:
+    st.set_page_config(page_title="Routing console")
     st.error("The console cannot start. Nothing that was stored is lost.", icon=":material/cloud_off:")
     st.text(str(error))
     st.stop()
 if operator is None:
+    st.set_page_config(page_title="Routing console")
     guard.ask_to_sign_in()
 
 st.html(READABLE)

@@ -15,7 +15,7 @@ from engine.errors import ConsoleError
 from engine.figures import Tally
 from engine.targets import OPEN_ALERTS, Targets
 from engine.timeline import DEFAULT_SPAN, SPANS, ChartWindow, Span
-from pages.parts import demo_switch
+from pages.parts import demo_switch, unsampled
 from pages.parts.words import count, without
 
 
@@ -90,7 +90,7 @@ def controls(engine: Engine) -> View:
     st.session_state[_SHOWN] = {key: st.session_state[key] for key in _CONTROLS}
     return View(
         span=SPANS[span or DEFAULT_SPAN], departments=tuple(departments), channels=tuple(channels),
-        policies=tuple(int(number) for number in chosen), unsampled=_unsampled(engine, chosen or policies), demo=demo, live=live,
+        policies=tuple(int(number) for number in chosen), unsampled=unsampled.of(engine, chosen or policies), demo=demo, live=live,
     )
 
 
@@ -120,10 +120,6 @@ def _choices(engine: Engine, span: Span) -> tuple[list[str], list[str]]:
     seen, _, policies = engine.watch.charts.choices(ChartWindow(*span.window(datetime.now(UTC))))
     live = [department.name for department in engine.taxonomy.departments()]
     return sorted({*live, *seen}), [str(number) for number in policies]
-
-
-def _unsampled(engine: Engine, numbers: Sequence[str]) -> tuple[int, ...]:
-    return tuple(row.number for row in reversed(engine.policies.all()) if str(row.number) in numbers and row.config["review_rate"] == 0)
 
 
 def look_again(engine: Engine) -> None:
@@ -160,7 +156,7 @@ def kpis(data: Data) -> None:
     _share(top[1], "Hit rate", now.hit_rate, before.hit_rate, n=f"{now.n:,}", target=f"target ≥ {_percent(aims.hit_rate)}",
            about="Answered from earlier tickets / all decisions.")
     _share(top[2], "False hits", now.false_hit_rate, before.false_hit_rate, n=count(round(now.hit_labels), "label"),
-           target=f"target ≤ {_percent(aims.false_hit_rate)}", inverse=True, about=_false_hits(now))
+           target=_false_hits_target(now, aims), inverse=True, about=_false_hits(now))
     _share(top[3], "Routed alone", now.auto_rate, before.auto_rate, n=f"{now.n:,}", target="no target",
            about="Tickets that went straight to the queue / all decisions. It follows from the accuracy that the policy asks for.")
     _accuracy(top[4], now, before, aims.accuracy)
@@ -170,12 +166,7 @@ def kpis(data: Data) -> None:
         _latency(column, label, now, before, share, target)
     _open_alerts(low[3], data)
     _waiting(low[4], data)
-    if data.unsampled:
-        several, numbers = len(data.unsampled) > 1, ", ".join(map(str, data.unsampled))
-        st.warning(
-            f"{'Policies' if several else 'Policy'} {numbers} review{'' if several else 's'} none of the sure tickets: for these the accuracy "
-            "is unknown, and the figures here, as the alert about them, speak for the others alone.", icon=":material/hourglass_top:",
-        )
+    unsampled.warn(data.unsampled)
 
 
 def standing(data: Data) -> None:
@@ -254,13 +245,18 @@ def _change(delta: float, *, digits: int = 0, unit: str = "") -> tuple[str, bool
     return "unchanged" if same else f"{delta:+,.{digits}f}{unit}", same
 
 
-def _false_hits(now: Tally) -> str:
+def _false_hits_target(now: Tally, aims: Targets) -> str:
+    # With the interval where there is one: of a single label the rate is 0 or 100%, and says next to nothing.
     low, high = now.false_hit_interval
-    found = f" 95% interval {low:.1%} to {high:.1%}." if now.false_hit_rate is not None else ""
+    found = f"95% interval {low:.1%} to {high:.1%} · " if now.false_hit_rate is not None else ""
+    return f"{found}target ≤ {_percent(aims.false_hit_rate)}"
+
+
+def _false_hits(now: Tally) -> str:
     audited = f" The learned router disagreed with {now.false_hits:,} of {now.audited:,} audited hits." if now.audited else ""
     return (
         "Answers from earlier tickets that supervisors found wrong / all such answers, estimated from labels; n is how many evenly sampled "
-        f"labels that rests on.{found}{audited}"
+        f"labels that rests on.{audited}"
     )
 
 

@@ -98,7 +98,8 @@ def change(users: Sequence[Any], *, engine: Engine, by: str) -> None:
         return
     user, accounts = by_name[name], engine.accounts
     role = st.selectbox("Role", list(Role), index=list(Role).index(Role(user.role)), format_func=lambda r: f"{r}: {ROLES[r]}", key=f"role_{name}")
-    with st.container(horizontal=True):
+    # The pages' script (engine/web/page.js) finds by this name where the keyboard goes on after a click.
+    with st.container(horizontal=True, key="rests_user"):
         if st.button("Save the role", key="save_role", disabled=role == user.role, icon=":material/save:"):
             did(f"{name} is {role} now.", lambda: accounts.set_role(name, role, by=by))
         if user.source == "local" and not user.disabled_at and st.button("New one-time password", key="reset", icon=":material/key:"):

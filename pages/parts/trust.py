@@ -22,7 +22,7 @@ from engine.reliability import debiased_calibration_error
 from engine.risk import Basis, DepartmentThreshold
 from engine.sampled import Sampled
 from engine.tracking import Evidence
-from pages.parts import policy_form, trust_charts, words
+from pages.parts import chart_tables, policy_form, trust_charts, words
 
 Derived = tuple[Policy, dict[str, DepartmentThreshold]]
 WARNING, GOAL = 0.85, 0.90
@@ -140,6 +140,7 @@ def slider(
     beyond = f" {words.percent(held)} of tickets are beyond both: their department and method is gated, or the stage that answers them is off."
     st.caption("The curve is what one threshold for all departments would do; the dot is the policy with this target, in which each department may "
                f"have its own.{beyond if held > 1e-9 else ''}")
+    chart_tables.risk_coverage(curve)
     share = f"{effect.routed_alone:.0%} of tickets routed alone, {_wrong_a_day(effect, volume)}, by {words.count(effect.labels, 'reviewed ticket')}"
     promised = sum(item.basis is not Basis.NONE for item in found.values())
     if promised:

@@ -84,6 +84,32 @@ def test_filters_set_on_the_page_land_in_its_address_and_a_fresh_page_there_show
     fresh.close()
 
 
+def test_back_shows_the_view_that_was_left_in_one_step(served: Served, admin: Page) -> None:
+    admin.goto(f"{served.url}/account")
+    settled(admin)
+
+    def followed(title: str) -> None:
+        admin.locator("[data-testid=stSidebarNavLink]", has_text=title).click()
+        expect(admin).to_have_title(f"{title} · Routing console")
+        settled(admin)
+
+    followed("Dashboard")
+    admin.get_by_text("Last 7 days", exact=True).click()
+    admin.wait_for_url("**/dashboard?span=Last+7+days")
+    for way in (lambda: followed("Dashboard"), admin.go_back):
+        followed("Alerts")
+        way()
+        admin.wait_for_url("**/dashboard?span=Last+7+days")
+        expect(admin.get_by_role("radio", name="Last 7 days")).to_be_checked()
+        settled(admin)
+    admin.go_back()
+    admin.wait_for_url("**/alerts")
+    admin.go_back()
+    admin.wait_for_url("**/dashboard?span=Last+7+days")
+    admin.go_back()
+    admin.wait_for_url("**/account")
+
+
 def test_a_link_keeps_a_filter_that_no_ticket_of_its_time_range_has(served: Served, admin: Page) -> None:
     """A policy that nothing was decided under yet, and a department that nothing goes to any more."""
     served.engine.router.route(TicketDraft(body="where is my parcel"))

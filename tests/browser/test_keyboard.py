@@ -187,6 +187,19 @@ def test_each_page_has_a_title_of_its_own(served: Served, admin: Page) -> None:
         expect(admin).to_have_title(f"{title} · Routing console")
 
 
+def test_the_title_changes_once_from_one_page_to_the_next(served: Served, admin: Page) -> None:
+    opened(admin, served, "review")
+    admin.evaluate("""() => {
+        const { get, set } = Object.getOwnPropertyDescriptor(Document.prototype, "title");
+        window.titles = [];
+        Object.defineProperty(document, "title", { get: () => get.call(document), set: (title) => { window.titles.push(title); set.call(document, title); } });
+    }""")
+    admin.locator("[data-testid=stSidebarNavLink]", has_text="Accuracy").click()
+    expect(admin).to_have_title("Accuracy · Routing console")
+    settled(admin)
+    assert admin.evaluate("window.titles") == ["Accuracy · Routing console"]
+
+
 def test_what_a_click_has_done_is_said_and_shown_above_where_the_click_was(
     served: Served, telephone: Page, overheard: Overheard
 ) -> None:

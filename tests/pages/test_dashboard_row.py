@@ -5,13 +5,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
+from db.session import connect
 from engine import policy as policies
 from engine.access import Role
 from engine.alerts import Change
 from engine.bootstrap import Engine
 from engine.domain import Origin, TicketDraft
+from engine.outcome import Outcome
 from pages.parts import overview
 from tests.pages.opening import PAGES, opening
 from tests.pages.test_alert_pages import RULE, engine, opened
@@ -69,6 +72,21 @@ def test_targets_follow_the_rules_that_a_manager_has_changed(engine: Engine) -> 
     shown = cards(opened("dashboard"))
     assert "target ≥ 40%" in shown["Hit rate"][2] and "target ≤ 0.8%" in shown["False hits"][2]
     assert "target ≤ 7" in shown["Waiting"][2] and "target ≤ 2.0 s" in shown["Time, p99"][2]
+
+
+def test_the_interval_of_the_false_hit_rate_stands_on_its_card(engine: Engine) -> None:
+    engine.router.route(TicketDraft(body="where is my parcel"))
+    engine.router.route(TicketDraft(body="where is my parcel"))
+    engine.router.settle()
+    assert "95% interval" not in cards(opened("dashboard"))["False hits"][2]
+    hit = next(row for row in engine.decisions.latest(limit=2) if row.method == "cached")
+    pool = connect(engine.settings.postgres_url)
+    with pool.begin() as connection:
+        connection.execute(text("update routing_history set review_wanted = true, review_probability = 1 where ticket_id = :id"), {"id": hit.ticket_id})
+    pool.dispose()
+    engine.router.review(Outcome(ticket_id=hit.ticket_id, department="Complaints", labelled_by="sue"))
+    figure, _, note = cards(opened("dashboard"))["False hits"]
+    assert figure == "100.00%" and "95% interval 20.7% to 100.0% · target" in note and "n = 1" in note
 
 
 def test_open_alerts_stand_beside_those_of_the_windows_start(engine: Engine) -> None:
