@@ -208,6 +208,17 @@ def test_what_comes_back_must_belong_to_this_browser_and_works_once(served: Serv
     assert requests.get(f"{served.url}/auth/oidc/callback?code=a&state=b", timeout=30).status_code == 403
 
 
+@pytest.mark.parametrize("part", ["state", "code"])
+@pytest.mark.parametrize("instead", [None, "another"])
+def test_a_way_back_with_another_state_or_code_or_none_is_refused(served: Served, part: str, instead: str | None) -> None:
+    http = requests.Session()
+    to_provider = http.get(f"{served.url}/auth/oidc", allow_redirects=False, timeout=30).headers["location"]
+    address, _, query = http.get(to_provider, allow_redirects=False, timeout=30).headers["location"].partition("?")
+    came = {**{name: value for name, (value,) in parse_qs(query).items()}, part: instead}
+    answer = http.get(address, params=came, allow_redirects=False, timeout=30)
+    assert answer.status_code == 403 and COOKIE not in http.cookies
+
+
 @pytest.mark.parametrize(("age", "status"), [(590, 303), (601, 403)])
 def test_the_way_to_the_provider_may_take_ten_minutes(served: Served, monkeypatch: pytest.MonkeyPatch, age: int, status: int) -> None:
     http, signer = requests.Session(), _signer(served.engine)
