@@ -517,6 +517,16 @@ def told(channel: Channel) -> None:
     Notifier(store=None, channels={"mail": channel}, page="x", clock=lambda: START, log=Quiet(), chance=random.Random(1)).test("mail", by="kim")
 
 
+def test_a_receiver_that_speaks_no_http_is_one_that_cannot_be_reached_and_the_others_are_told(
+    database: Engine, receiver: Receiver, postman: Postman
+) -> None:
+    elsewhere = Webhook(f"http://127.0.0.1:{postman.server_address[1]}")
+    scene = Scene(database, {"webhook": elsewhere, "alertmanager": Alertmanager(receiver.url, clock=lambda: START)})
+    scene.open()
+    assert scene.notifier.send_due() == Sent(1, 1)
+    assert len(receiver.posts) == 1
+
+
 def test_a_receiver_that_says_nothing_costs_one_wait_a_round_and_the_others_are_told(database: Engine, receiver: Receiver) -> None:
     silent = Silent()
     scene = Scene(database, {"webhook": Webhook(silent.url), "alertmanager": Alertmanager(receiver.url, clock=lambda: START)})
