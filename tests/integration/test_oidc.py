@@ -22,7 +22,7 @@ from engine.web.oidc import AT_ONCE, STATE, _signer, role_map, role_of
 from tests import websocket
 from tests.contract.test_index import wait_until
 from tests.serving import Served
-from tests.servers.identity import CLIENT, SECRET, IdentityProvider
+from tests.servers.identity import CLIENT, LEFT_OUT, SECRET, IdentityProvider
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +182,7 @@ def test_a_local_account_is_not_taken_over_by_its_name(served: Served, provider:
 @pytest.mark.parametrize("lie", [
     {"nonce": "another"}, {"aud": "somebody-else"}, {"aud": [CLIENT, "somebody-else"]}, {"iss": "https://elsewhere.invalid"},
     {"exp": int(time.time()) - 3600}, {"iat": int(time.time()) + 86_400}, {"sub": ""}, {"preferred_username": None},
+    {"exp": LEFT_OUT}, {"iat": LEFT_OUT}, {"nonce": LEFT_OUT}, {"aud": LEFT_OUT}, {"iss": LEFT_OUT}, {"sub": LEFT_OUT},
 ])
 def test_tokens_that_do_not_fit_are_refused(served: Served, provider: IdentityProvider, lie: dict[str, object]) -> None:
     provider.overrides = lie

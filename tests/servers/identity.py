@@ -14,6 +14,8 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
 CLIENT, SECRET = "console", "the-clients-secret-at-the-provider"
+# As the value of a claim: the token does not have it.
+LEFT_OUT = object()
 
 
 class IdentityProvider:
@@ -78,7 +80,8 @@ class IdentityProvider:
         if asked is None or authorization != f"Basic {right}" or challenge != asked["code_challenge"]:
             return 400, {"error": "invalid_grant"}
         now = int(time.time())
-        claims = {"iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": asked["nonce"], **self.claims, **self.overrides}
+        said = {"iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": asked["nonce"], **self.claims, **self.overrides}
+        claims = {name: value for name, value in said.items() if value is not LEFT_OUT}
         token = jwt.encode({"alg": self.algorithm, "kid": "one"}, claims, self.signing_key, algorithms=[self.algorithm])
         return 200, {"access_token": "unused", "token_type": "Bearer", "id_token": token}
 
