@@ -20,6 +20,8 @@ _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _NEW_PARAMETER = 17
 # The installed package's are built so.
 _WITHOUT_TLS = "SSL support is not compiled in"
+# With these a client goes on in the clear where TLS cannot be had; the last is what nothing said means.
+_LENIENT = ("allow", "prefer")
 
 
 class ProgramFailed(Exception):
@@ -80,7 +82,7 @@ class Programs:
         """
         options, environment = [], self._environment
         if database is not None:
-            address, environment = self._address(database)
+            address, environment = self._address(database, program)
             options = ["--no-password", "--dbname", address]
         command = [str(program.path), *options, *arguments]
         with subprocess.Popen(
@@ -102,7 +104,7 @@ class Programs:
             raise ProgramFailed(fault or f"{program.path.name} ended with exit code {process.returncode}")
         return said
 
-    def _address(self, database: Engine) -> tuple[str, dict[str, str]]:
+    def _address(self, database: Engine, program: Program) -> tuple[str, dict[str, str]]:
         _, given = database.dialect.create_connect_args(database.url)
         if given.pop("sslpassword", None):
             raise ConfigurationError("DATABASE_URL: sslpassword cannot be given to Postgres' programs. Use a client key without one")
@@ -110,7 +112,11 @@ class Programs:
         with reading(database) as connection:
             encrypted = connection.connection.driver_connection.info.ssl_in_use
         # All that is stored goes this way, and no more of it in the clear than before. What the address asks for comes first.
-        more = {"PGSSLMODE": "require"} if encrypted and "PGSSLMODE" not in self._environment else {}
+        if encrypted and given.get("sslmode") in _LENIENT:
+            given["sslmode"] = "require"
+        more = {"PGSSLMODE": "require"} if encrypted and self._environment.get("PGSSLMODE", "prefer") in _LENIENT else {}
+        # Whatever name the address has for the console: a pg_restore that goes on is told by its own.
+        given["application_name"] = program.path.name
         # Every user of the machine can read a command line, and this user alone an environment.
         return make_dsn(**{"connect_timeout": 10, **given}), self._environment | more | ({"PGPASSWORD": password} if password else {})
 

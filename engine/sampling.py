@@ -46,7 +46,7 @@ def evidence(scores: Doubles, raw: Doubles) -> Doubles:
 
     Over all labels at once, a few sure ones that each stand for fifty tickets would leave hundreds of doubtful ones next to nothing to
     say, also of doubtful tickets, which are told by them alone. Which share of tickets has a score is no matter of this map. What is
-    given less than a ticket to say, as left-out departments are, never gets more of it than over all labels at once.
+    given less than a ticket to say, as left-out departments are, never gets more than that, or than over all labels at once.
     """
     order = np.argsort(scores, kind="stable")
     bucket = np.arange(len(scores)) // ALIKE

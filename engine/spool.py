@@ -160,8 +160,10 @@ class Spool:
             fd, path = self._made()
             try:
                 # The file's name must be as safe as its content, and so must the folder's.
-                for folder in (self._folder, self._folder.parent):
-                    sync_folder(folder)
+                sync_folder(self._folder)
+                with suppress(PermissionError):
+                    # Around a folder that somebody else has made ready, a volume's say, there may be one that this process may not read.
+                    sync_folder(self._folder.parent)
             except OSError:
                 os.close(fd)
                 with suppress(OSError):

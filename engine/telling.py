@@ -38,7 +38,8 @@ def channels(settings: Settings, clock: Clock) -> Mapping[str, Channel]:
         found["webhook"] = Webhook(settings.alert_webhook_url.get_secret_value())
     if settings.smtp_host is not None and settings.alert_mail_to is not None:
         found["mail"] = Mail(
-            host=settings.smtp_host, port=settings.smtp_port,
+            # The brackets of an address of version 6 belong to a URL.
+            host=settings.smtp_host.strip("[]"), port=settings.smtp_port,
             # A host's full name may end in a dot, an address does not.
             sender=settings.alert_mail_from or f"console@{settings.smtp_host.rstrip('.')}",
             receivers=[address.strip() for address in settings.alert_mail_to.split(",") if address.strip()], user=settings.smtp_user,

@@ -451,6 +451,25 @@ def test_a_server_that_comes_back_with_an_older_copy_answers_nothing_from_before
         process.wait()
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("info", [True, False])
+def test_who_may_not_ask_which_server_it_is_has_a_cache_all_the_same(tmp_path: Path, info: bool, protocol: int) -> None:
+    process, port = started(tmp_path)
+    with redis.Redis(port=port) as server:
+        allowed = [*"+get +mget +set +del +eval +ping".split(), *["+info"] * info]
+        server.execute_command("ACL", "SETUSER", "console", "on", ">known", "~route:*", *allowed)
+    client = RedisClient(f"redis://console:known@127.0.0.1:{port}/0?protocol={protocol}")
+    cache = RedisCache(client)
+    try:
+        cache.put({"a": ROUTE}, "e")
+        assert cache.get(["a", "b"], "e") == [ROUTE, None]
+        assert bool(client.server()) is info
+    finally:
+        cache.close()
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.parametrize("url", ["foo://:hush@x", "redis://:hush@h?no_such_option=1", "redis://:hush@h?db=two", "redis://:hush@h:99999"])
 def test_an_address_that_the_library_cannot_use_is_a_wrong_setting_and_is_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError, match="^REDIS_URL: ") as refused:

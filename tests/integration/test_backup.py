@@ -331,6 +331,14 @@ def test_a_restore_beside_one_that_still_fills_the_database_says_so_and_changes_
     assert asked(empty) == asked(filled)
 
 
+def test_a_pg_restore_goes_by_its_own_name_whatever_the_address_calls_the_console(run: Run, folder: Path, filled: str, empty: str) -> None:
+    """The next restore tells by that name that one is at it."""
+    run("backup", folder / "good.dump", DATABASE_URL=filled)
+    path = program(folder, "pg_restore", f'case "$*" in *--dbname*) echo "$*" > {folder / "said"};; esac')
+    run("restore", folder / "good.dump", DATABASE_URL=f"{empty}&application_name=routing", PATH=path)
+    assert "application_name=pg_restore" in (folder / "said").read_text()
+
+
 def test_an_older_schema_is_migrated_and_a_newer_one_refused(run: Run, folder: Path, databases, empty: str) -> None:  # noqa: ANN001
     url = databases.make()
     engine = connect(url)
@@ -529,7 +537,7 @@ def test_an_own_postgres_with_a_password_of_an_earlier_version(run: Run, folder:
     assert Dump(folder / "site.dump", Programs(os.environ)).server == 16
 
 
-@pytest.mark.parametrize("asked_for", ["", "?sslmode=verify-full&sslrootcert={authority}"])
+@pytest.mark.parametrize("asked_for", ["", "?sslmode=prefer", "?sslmode=verify-full&sslrootcert={authority}"])
 def test_what_the_console_reads_over_tls_goes_no_other_way_and_a_program_without_it_is_told(
     run: Run, folder: Path, filled: str, empty: str, asked_for: str
 ) -> None:

@@ -512,6 +512,19 @@ def test_a_host_whose_full_name_ends_in_a_dot_makes_a_sender_without_it(tmp_path
     assert channels(settings, lambda: START)["mail"]._message(notice)["From"] == "Routing console <console@mail.example>"
 
 
+def test_a_mail_server_with_an_address_of_version_6_is_reached(tmp_path: Path) -> None:
+    def refuse() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.sendall(b"421 not now\r\n")
+
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        threading.Thread(target=refuse, daemon=True).start()
+        settings = Settings(data_dir=tmp_path, smtp_host="[::1]", smtp_port=listener.getsockname()[1], alert_mail_to="a@example.com")
+        with pytest.raises(ServiceUnavailable, match="SMTPConnectError 421"):
+            told(channels(settings, lambda: START)["mail"])
+
+
 def told(channel: Channel) -> None:
     """Send a test this way."""
     Notifier(store=None, channels={"mail": channel}, page="x", clock=lambda: START, log=Quiet(), chance=random.Random(1)).test("mail", by="kim")

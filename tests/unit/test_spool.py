@@ -272,6 +272,21 @@ def test_a_file_whose_name_is_not_on_the_disk_holds_no_ticket(spool: Spool, tmp_
     assert [one.id for one in drained(spool)] == [ticket(2).id]
 
 
+def test_a_folder_made_ready_below_one_that_may_not_be_read_takes_tickets(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read every folder, so the system's answer is given here."""
+    (tmp_path / "spool").mkdir()
+    opened = os.open
+
+    def refused(path: str | Path, *arguments: int) -> int:
+        if Path(path) == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(os, "open", refused)
+    spool.keep(ticket(1))
+    assert [one.id for one in drained(spool)] == [ticket(1).id]
+
+
 def test_a_folder_that_cannot_be_made_refuses_the_ticket(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(NotAccepted, match="NOT accepted"):
