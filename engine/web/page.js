@@ -6,6 +6,7 @@
 
   // Forms that are drawn anew for the next ticket, and where the keyboard goes on then: in the first field there.
   const NEXT = new Map([[".st-key-labelled", ".st-key-labelled"], [".st-key-labelled_looked_up", ".st-key-looked_up"]]);
+  const SENDER = '[data-testid="stFormSubmitButton"] button';
   const FIELDS = "input:not(:disabled), textarea:not(:disabled), button:not(:disabled)";
   // Places beside the form that a page's shortcut sends: who presses it there means what stands there.
   const BESIDE = '.st-key-looked_up, .st-key-labelled_looked_up, [class*="st-key-open_number_"], .st-key-opened';
@@ -95,6 +96,8 @@
   document.addEventListener("input", () => { arrived = -UNREAD; }, true);
   document.addEventListener("click", (event) => {
     if (event.detail > 1 && form !== null && event.target.closest(form) !== null && unread(event)) drop(event);
+    // A Mac's browsers leave the keyboard where it was when a button is clicked; nothing would tell when the next ticket came.
+    else if (event.target.closest([...NEXT.keys()].join()) !== null) event.target.closest(SENDER)?.focus({ preventScroll: true });
   }, true);
   // Who has a list open chooses from it first: what is marked there was dropped, and the form sent with what stood in the field before.
   document.addEventListener("keydown", (event) => {

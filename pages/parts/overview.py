@@ -21,13 +21,12 @@ from pages.parts.words import count, without
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What the controls say; every part of it is in the page's address. `unsampled` are policies that review no ticket that goes alone."""
+    """What the controls say; every part of it is in the page's address."""
 
     span: Span
     departments: tuple[str, ...]
     channels: tuple[str, ...]
     policies: tuple[int, ...]
-    unsampled: tuple[int, ...]
     demo: bool
     live: bool
 
@@ -90,7 +89,7 @@ def controls(engine: Engine) -> View:
     st.session_state[_SHOWN] = {key: st.session_state[key] for key in _CONTROLS}
     return View(
         span=SPANS[span or DEFAULT_SPAN], departments=tuple(departments), channels=tuple(channels),
-        policies=tuple(int(number) for number in chosen), unsampled=unsampled.of(engine, chosen or policies), demo=demo, live=live,
+        policies=tuple(int(number) for number in chosen), demo=demo, live=live,
     )
 
 
@@ -141,7 +140,8 @@ def read(engine: Engine, view: View) -> Data:
     return Data(
         overview=engine.watch.charts.overview(window, before, bar=view.span.level), alerts=engine.watch.alert_table.latest(limit=20),
         open_alerts=engine.watch.alert_table.open_by_severity(), open_before=engine.watch.alert_table.open_at(window.start),
-        waiting=engine.watch.waiting(), targets=Targets.of(engine.watch.alerts.rules()), unsampled=view.unsampled, window=window, before=before,
+        waiting=engine.watch.waiting(), targets=Targets.of(engine.watch.alerts.rules()),
+        unsampled=unsampled.of(engine, view.policies, window), window=window, before=before,
     )
 
 

@@ -6,11 +6,16 @@ from collections.abc import Collection, Sequence
 import streamlit as st
 
 from engine.bootstrap import Engine
+from engine.timeline import ChartWindow
 
 
-def of(engine: Engine, numbers: Collection[str]) -> tuple[int, ...]:
-    """Those of these policies, oldest first."""
-    return tuple(row.number for row in reversed(engine.policies.all()) if str(row.number) in numbers and row.config["review_rate"] == 0)
+def of(engine: Engine, numbers: Collection[int], window: ChartWindow) -> tuple[int, ...]:
+    """Those of these policies, of all for none, by which tickets were decided in the window; oldest first. Raises ServiceUnavailable."""
+    found = [row.number for row in reversed(engine.policies.all()) if row.config["review_rate"] == 0 and (not numbers or row.number in numbers)]
+    if not found:
+        return ()
+    _, _, decided = engine.watch.charts.choices(window)
+    return tuple(number for number in found if number in decided)
 
 
 def warn(policies: Sequence[int]) -> None:

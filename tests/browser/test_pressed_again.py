@@ -55,6 +55,11 @@ def at(page: Page) -> str:
 COME = """before => { const now = document.activeElement.closest("[class*=st-key-actual_]"); return now !== null && !now.classList.contains(before); }"""
 
 
+# As a browser says it of the second of two clicks.
+SECOND = """document.querySelector(".st-key-labelled [class*=st-key-save_label] button").dispatchEvent(
+    new MouseEvent("click", { detail: 2, bubbles: true, cancelable: true }))"""
+
+
 def come_from(page: Page, before: str) -> None:
     """Wait until the keyboard is at another ticket's department."""
     page.wait_for_function(COME, arg=before)
@@ -102,15 +107,25 @@ def test_the_second_click_of_a_double_one_is_not_about_the_next_ticket(served: S
     opened(admin, served, "review")
     save, before = admin.locator(".st-key-labelled [class*=st-key-save_label] button"), at(admin)
     save.click()
-    # As a browser says it of the second of two.
-    at_once(admin, before, """document.querySelector(".st-key-labelled [class*=st-key-save_label] button").dispatchEvent(
-        new MouseEvent("click", { detail: 2, bubbles: true, cancelable: true }))""")
+    at_once(admin, before, SECOND)
     settled(admin)
     assert labelled(served, numbers) == 1
     before = at(admin)
     save.click()
     come_from(admin, before)
     assert labelled(served, numbers) == 2
+
+
+def test_nor_is_it_where_a_click_leaves_the_keyboard_elsewhere(served: Served, admin: Page) -> None:
+    """As in Safari, and in Firefox on a Mac."""
+    numbers = only(served, "the bell counts its feathers", "a ladder asks for the moon", "my spoon is on holiday")
+    opened(admin, served, "review")
+    admin.evaluate("document.addEventListener('mousedown', event => event.preventDefault(), true)")
+    before = at(admin)
+    admin.locator(".st-key-labelled [class*=st-key-save_label] button").click()
+    at_once(admin, before, SECOND)
+    settled(admin)
+    assert labelled(served, numbers) == 1
 
 
 def test_a_button_of_a_list_that_is_held_down_is_pressed_once(served: Served, admin: Page) -> None:

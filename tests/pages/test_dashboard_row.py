@@ -15,6 +15,7 @@ from engine.alerts import Change
 from engine.bootstrap import Engine
 from engine.domain import Origin, TicketDraft
 from engine.outcome import Outcome
+from engine.timeline import DEFAULT_SPAN, SPANS
 from pages.parts import overview
 from tests.pages.opening import PAGES, opening
 from tests.pages.test_alert_pages import RULE, engine, opened
@@ -122,6 +123,19 @@ def test_where_a_policy_reviews_no_sure_ticket_the_page_says_that_its_accuracy_i
     assert said.startswith("Policy 2 reviews none of the sure tickets")
     page.multiselect(key="policy").set_value(["1"]).run()
     assert not warned(page)
+
+
+def test_a_dashboard_that_stands_open_says_so_of_a_policy_that_came_later(engine: Engine) -> None:
+    view = overview.View(span=SPANS[DEFAULT_SPAN], departments=(), channels=(), policies=(), demo=True, live=True)
+    policy = replace(engine.policies.live(), review_rate=0.0)
+    policies.save(policy, engine.policies, departments=[d.name for d in engine.taxonomy.departments()], author="boss", reason="trying it")
+    engine.state.refresh()
+    engine.router.settle()
+    assert overview.read(engine, view).unsampled == ()
+    engine.router.route(TicketDraft(body="my parcel is lost"))
+    engine.router.settle()
+    assert overview.read(engine, view).unsampled == (1,)
+    assert overview.read(engine, replace(view, policies=(2,))).unsampled == ()
 
 
 def test_without_a_ticket_in_the_view_open_alerts_and_waiting_still_stand_there(engine: Engine) -> None:
