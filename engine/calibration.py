@@ -13,7 +13,7 @@ from scipy.optimize import isotonic_regression, minimize
 from scipy.special import expit, logit, ndtri
 
 from engine.checks import checked_flags, checked_weights
-from engine.intervals import effective_size
+from engine.intervals import effective_count
 from engine.reliability import ReliabilityBin, expected_calibration_error, reliability
 from engine.sampling import evidence
 
@@ -93,7 +93,7 @@ class Calibrator:
         right = checked_flags(correct, count, "correct")
         raw = checked_weights(weights, count)
         base = _checked_prior(prior, width)
-        effective = effective_size(float(raw.sum()), float(np.square(raw).sum()))
+        effective = effective_count(raw)
         scales = [_normal_scores(values[:, j], raw) for j in range(width)]
         model = cls(
             features=width, labels=count, effective=effective, prior=base,

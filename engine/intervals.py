@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import betaincinv, ndtri
 
 
@@ -41,6 +43,12 @@ def effective_size(total_weight: float, squared_weight: float) -> float:
     if not (math.isfinite(total_weight) and math.isfinite(squared_weight)) or total_weight < 0 or squared_weight < 0:
         raise ValueError(f"weight sums must be finite and not negative, got {total_weight} and {squared_weight}")
     return total_weight * total_weight / squared_weight if squared_weight > 0 else 0.0
+
+
+def effective_count(weights: ArrayLike) -> float:
+    """`effective_size` of labels with these weights [n], finite and not negative."""
+    each = np.asarray(weights, dtype=np.float64)
+    return effective_size(float(each.sum()), float(np.square(each).sum()))
 
 
 def wilson_weighted(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.checks import checked_flags, checked_unit, checked_weights
-from engine.intervals import effective_size, wilson_weighted
+from engine.intervals import effective_count, wilson_weighted
 
 MOST_BINS = 15
 LABELS_A_BIN = 40
@@ -96,7 +96,7 @@ def debiased_calibration_error(confidence: ArrayLike, correct: ArrayLike, *, wei
     shown, right, mass = _checked(confidence, correct, weights)
     if not len(shown):
         return 0.0
-    size = effective_size(float(mass.sum()), float(np.square(mass).sum()))
+    size = effective_count(mass)
     found = 0.0
     for part in _equal_mass(shown, mass, int(min(MOST_BINS, max(1.0, size // LABELS_A_BIN)))):
         share = mass[part] / mass[part].sum()

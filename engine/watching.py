@@ -23,7 +23,7 @@ from engine.health import Health
 from engine.notify import Notifier
 from engine.ports import Clock
 from engine.readings import ALIVE, Readings
-from engine.intervals import effective_size
+from engine.intervals import effective_count
 from engine.reliability import debiased_calibration_error
 from engine.settings import Settings
 from engine.spool import Spool
@@ -113,7 +113,7 @@ def watch(
         rows = tables.figures.labels(since, demo=not has_real_tickets())
         weights = np.array([r.weight for r in rows])
         error = debiased_calibration_error([r.confidence for r in rows], [r.correct for r in rows], weights=weights)
-        return error, int(effective_size(float(weights.sum()), float(np.square(weights).sum())) + 0.5)
+        return error, int(effective_count(weights) + 0.5)
 
     counts, name = ServiceCounts(clock=clock, refusals_of={"index"}), instance_name()
     known = 0

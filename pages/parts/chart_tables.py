@@ -11,7 +11,7 @@ import streamlit as st
 from engine.domain import Method
 from engine.figures import Tally
 from engine.risk import RiskCoverage
-from pages.parts import words
+from pages.parts import charts, words
 
 PERCENT = st.column_config.NumberColumn(format="%.1f%%")
 
@@ -32,13 +32,9 @@ def dashboard(overview: Any) -> None:
 def departments(rows: Sequence[tuple[str, str, Tally]]) -> pd.DataFrame:
     """Tickets per department and method, and each department's accuracy in per cent with its interval; most tickets first."""
     methods = [method for method in Method if any(name == method.value and tally.n for _, name, tally in rows)]
-    found: dict[str, Tally] = {}
-    counts: dict[tuple[str, str], int] = {}
-    for department, name, tally in rows:
-        found[department] = found.get(department, Tally()) + tally
-        counts[department, name] = counts.get((department, name), 0) + tally.n
+    counts = {(department, name): tally.n for department, name, tally in rows}
     table = []
-    for department, tally in sorted(found.items(), key=lambda item: (-item[1].n, item[0])):
+    for department, tally in sorted(charts.by_department(rows).items(), key=lambda item: (-item[1].n, item[0])):
         estimate = (None, None, None) if tally.accuracy is None else (100 * share for share in (tally.accuracy, *tally.accuracy_interval))
         by_method = (counts.get((department, method.value), 0) for method in methods)
         table.append((department, tally.n, *by_method, *estimate, round(tally.sampled_labels)))

@@ -108,11 +108,17 @@ def confidence(tally: Tally) -> go.Figure:
     return _finished(figure, "Shown confidence, and how often it was right", f"n = {words.count(tally.n, 'decision')}", x="confidence", y="tickets", rows=3)
 
 
+def by_department(rows: Sequence[tuple[str, str, Tally]]) -> dict[str, Tally]:
+    """The tallies of each department's methods together."""
+    found: dict[str, Tally] = {}
+    for department, _, tally in rows:
+        found[department] = found.get(department, Tally()) + tally
+    return found
+
+
 def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.Figure:
     """Tickets per department, stacked by method; as high as the chart beside it."""
-    totals: dict[str, int] = {}
-    for department, _, tally in rows:
-        totals[department] = totals.get(department, 0) + tally.n
+    totals = {department: tally.n for department, tally in by_department(rows).items()}
     order = sorted((name for name in totals if totals[name]), key=lambda name: totals[name])
     figure = go.Figure()
     for method in Method:
@@ -129,9 +135,7 @@ def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.
 
 def accuracy(rows: Sequence[tuple[str, str, Tally]], *, target: float) -> go.Figure:
     """Accuracy per department, estimated from reviewed tickets with 95% intervals, against target and goal."""
-    found: dict[str, Tally] = {}
-    for department, _, tally in rows:
-        found[department] = found.get(department, Tally()) + tally
+    found = by_department(rows)
     some = sorted(((name, t) for name, t in found.items() if t.accuracy is not None), key=lambda item: item[1].accuracy)
     figure = go.Figure()
     if some:

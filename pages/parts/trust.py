@@ -16,7 +16,7 @@ from engine.accuracy_snapshot import MINIMUM_LABELS
 from engine.alert_rules import SHIPPED, Measure
 from engine.calibration import reliability
 from engine.domain import Method, Policy
-from engine.intervals import effective_size
+from engine.intervals import effective_count
 from engine.model import RoutingModel
 from engine.reliability import debiased_calibration_error
 from engine.risk import Basis, DepartmentThreshold
@@ -39,7 +39,7 @@ def summary(snapshot: AccuracySnapshot, evidence: Evidence, sampled: Sampled, au
     cell, hits = snapshot.cell(None), snapshot.cell(None, Method.CACHED.value)
     error = debiased_calibration_error(evidence.confidence, evidence.correct, weights=evidence.weights)
     # As the alert and the metric count them: uneven labels leave as much noise in the bins as fewer even ones.
-    size = effective_size(float(evidence.weights.sum()), float(np.square(evidence.weights).sum()))
+    size = int(effective_count(evidence.weights) + 0.5)
     one, two, three, four = st.columns(4)
     of = "every ticket that could be sampled" if sampled.beyond_chance else "every ticket"
     one.metric("Accuracy of sampled tickets" if sampled.beyond_chance else "Accuracy of all tickets",
