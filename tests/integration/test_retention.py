@@ -3,8 +3,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from engine.domain import Channel, Decision, Priority, Ticket, TicketDraft
 from engine.errors import StatementRefused
 from engine.outcome import Outcome, Overrule
 from engine.set_aside import SetAside
+from tests.contract.test_index import wait_until
 
 WORD = "xylophone"
 
@@ -56,13 +55,6 @@ def waits_for_a_lock(console: Engine, *, many: int = 1) -> bool:
     query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     with reading(console.decisions._engine) as connection:
         return connection.execute(text(query)).scalar_one() >= many
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    """Until then, or for as long as a lock may be waited for."""
-    end = time.monotonic() + 4
-    while not happened() and time.monotonic() < end:
-        time.sleep(0.02)
 
 
 def test_texts_older_than_the_limit_go_and_statistics_stay(console: Engine) -> None:
