@@ -26,12 +26,17 @@
   const DRAWN = '[data-testid="stApp"][data-test-script-state="notRunning"]';
 
   // The framework takes the view out of the address before it leaves a page, and puts it in after it has come to one, as steps of their own:
-  // Back led to the page without its filters. An address that is only emptied is no step, a view that is put in belongs to the one before.
+  // Back led to the page without its filters. An address that is only emptied is no step, a view that is put in belongs to the one before. And a
+  // page that Back or Forward only passed on the way became a step when its run came, which cut the steps beyond: nobody goes there without a click.
   const push = history.pushState.bind(history);
+  let led = false;
+  addEventListener("popstate", () => { led = true; });
+  document.addEventListener("click", () => { led = false; }, true);
   history.pushState = (state, unused, url) => {
     const { pathname, search } = new URL(url ?? "", location.href);
-    if (pathname !== location.pathname) push(state, unused, url);
-    else if (search !== "") history.replaceState(state, unused, url);
+    if (pathname === location.pathname) {
+      if (search !== "") history.replaceState(state, unused, url);
+    } else if (!led) push(state, unused, url);
   };
 
   const region = document.createElement("div");

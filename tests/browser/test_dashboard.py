@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 from sqlalchemy import text
 
 from db.services import Services
@@ -108,6 +108,39 @@ def test_back_shows_the_view_that_was_left_in_one_step(served: Served, admin: Pa
     admin.wait_for_url("**/dashboard?span=Last+7+days")
     admin.go_back()
     admin.wait_for_url("**/account")
+
+
+def test_back_pressed_faster_than_the_pages_come_leads_as_far(served: Served, admin: Page) -> None:
+    pages = ["account", "departments", "users", "alerts"]
+    page = admin.context.new_page()
+    delay = 0
+
+    def late(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            page.wait_for_timeout(delay)
+            socket.send(message)
+        server.on_message(pass_on)
+    page.route_web_socket("**/_stcore/stream", late)
+    page.goto(f"{served.url}/{pages[0]}")
+    for name in pages[1:]:
+        page.locator(f"[data-testid=stSidebarNavLink][href$={name}]").click()
+        page.wait_for_url(f"**/{name}")
+        settled(page)
+    delay = 400
+    for name in reversed(pages[:-1]):
+        page.go_back()
+        page.wait_for_url(f"**/{name}")
+    delay = 0
+    settled(page)
+    expect(page).to_have_title("Account · Routing console")
+    for name in pages[1:]:
+        page.go_forward()
+        page.wait_for_url(f"**/{name}")
+    settled(page)
+    expect(page).to_have_title("Alerts · Routing console")
+    page.close()
 
 
 def test_a_link_keeps_a_filter_that_no_ticket_of_its_time_range_has(served: Served, admin: Page) -> None:
