@@ -16,6 +16,7 @@ try:
     comparable = evidence.comparable(departments, embedder=state.versions["embedder"])
     mistakes, sampled = engine.reviewed.confident_mistakes(demo=demo), engine.reviewed.sampled(demo=demo)
     audits, volume = engine.reviewed.audits(demo=demo), engine.reviewed.volume(demo=demo)
+    overtaken = not demo and not len(evidence) and engine.reviewed.sampled(demo=True).labelled > 0
 except ConsoleError as error:
     st.error("The labels cannot be read at the moment. None is lost.", icon=":material/cloud_off:")
     st.text(str(error))
@@ -24,8 +25,9 @@ except ConsoleError as error:
 if demo and len(evidence):
     st.info("These are demo tickets. From the first real ticket on, only real ones are counted.", icon=":material/science:")
 if not len(evidence):
+    gone = " Demo tickets no longer count: there are real ones now." if overtaken else ""
     st.info(
-        "No label yet of a ticket that chance chose. Only these say how often the console is right; what somebody picked teaches the router. "
+        f"No label yet of a ticket that chance chose.{gone} Only such labels say how often the console is right; what somebody picked teaches the router. "
         "Label the tickets that wait on the Review page: every one makes this page truer.", icon=":material/rule:",
     )
     st.stop()

@@ -27,7 +27,7 @@ NOW = datetime(2026, 3, 17, 14, 37, 25, 123_456, tzinfo=UTC)
 METHODS = ("cached", "learned", "rag_llm", "fallback")
 _TICKET = """
     insert into tickets (id, body, channel, priority, fingerprint, origin, created_at)
-    select id, 'x', 'web', 'normal', id, 'api', now() from unnest(cast(:ids as text[])) as id
+    values (:id, 'x', 'web', 'normal', :id, case when :demo then 'demo' else 'api' end, now())
 """
 _DECISION = """
     insert into routing_history (ticket_id, department, confidence, method, created_at, actual_outcome, raw_score, automation, source,
@@ -51,7 +51,7 @@ def decision(number: int, chance: random.Random, *, at: datetime, **more: object
 
 def store(engine: Engine, *decisions: dict[str, object]) -> None:
     with engine.begin() as connection:
-        connection.execute(text(_TICKET), {"ids": [d["id"] for d in decisions]})
+        connection.execute(text(_TICKET), list(decisions))
         connection.execute(text(_DECISION), list(decisions))
 
 
@@ -191,7 +191,7 @@ def test_late_commits_several_writers_and_several_rollers_lose_nothing(database:
             with database.begin() as connection:
                 ids = [number * 1000 + batch * 10 + i for i in range(5)]
                 rows = [decision(i, chance, at=now - timedelta(hours=20 * chance.random())) for i in ids]
-                connection.execute(text(_TICKET), {"ids": [row["id"] for row in rows]})
+                connection.execute(text(_TICKET), rows)
                 connection.execute(text(_DECISION), rows)
                 connection.execute(text("select pg_sleep(:s)"), {"s": chance.random() * 0.02})
                 if batch % 3 == 2:

@@ -98,8 +98,6 @@ def _labels(console, *, demo: bool) -> None:
             "insert into outcomes (ticket_id, kind, predicted, actual, labelled_by, created_at) "
             "select ticket_id, 'confirmed', department, department, 'boss', now() from routing_history"
         ))
-        if demo:
-            connection.execute(text("update tickets set origin = 'demo'"))
     pool.dispose()
 
 
@@ -136,6 +134,15 @@ def test_demo_labels_set_no_thresholds_and_the_policy_page_says_so(opened, conso
     page.button(key="save_policy").click().run()
     live = console.policies.live()
     assert (live.number, live.target_accuracy, live.departments) == (2, 0.95, {})
+
+
+def test_the_accuracy_page_says_where_the_demo_went_when_the_first_real_ticket_has_come(opened, console) -> None:
+    assert "No label yet" in said(opened("accuracy")) and "emo tickets" not in said(opened("accuracy"))
+    _labels(console, demo=True)
+    assert "These are demo tickets" in said(opened("accuracy"))
+    console.router.route(TicketDraft(body="where is my parcel"))
+    page = opened("accuracy")
+    assert "No label yet" in said(page) and "Demo tickets no longer count" in said(page)
 
 
 def test_the_accuracy_page_says_what_still_waits_and_promises_nothing_that_is_not_in_force(opened, console) -> None:
