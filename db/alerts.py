@@ -13,10 +13,8 @@ from db.models_statistics import alert_notices, alert_pending, alert_rules, aler
 from db.session import reading, writing
 from engine.alerts import Change, OpenAlert
 from engine.errors import NotFound
-from engine.notice import Told
+from engine.notice import MAX_ATTEMPTS, Told
 
-# A notice about an alert that is over is given up after so many attempts; while it is open, never.
-MAX_ATTEMPTS = 8
 # A sender that dies between sending and saying so is followed by another after this long.
 LEASE = timedelta(seconds=60)
 # An alert about the whole has no subject: who silences it goes on hearing of each department and instance.
@@ -44,10 +42,12 @@ class Alerts:
             return {row.name: row.config for row in connection.execute(select(alert_rules.c.name, alert_rules.c.config))}
 
     def save_edit(self, name: str, config: Mapping[str, object], *, by: str, now: datetime, noted: Noted) -> None:
-        """Keep a manager's change of a rule."""
+        """Keep a manager's change of a rule. Two at once come one after the other, and `noted` sees what the first one has stored."""
         values = {"config": dict(config), "updated_by": by, "updated_at": now}
         with writing(self._engine) as connection:
-            before = connection.execute(select(alert_rules).where(alert_rules.c.name == name).with_for_update()).first()
+            # Before its first change there is no row that could be locked.
+            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": Lock.ALERT_RULES})
+            before = connection.execute(select(alert_rules).where(alert_rules.c.name == name)).first()
             change = upsert(alert_rules).values(name=name, **values).on_conflict_do_update(index_elements=["name"], set_=values)
             noted(connection, before, connection.execute(change.returning(alert_rules)).one())
 

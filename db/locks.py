@@ -20,3 +20,5 @@ class Lock(IntEnum):
     POLICIES = 7_203_818
     # Whoever stores an outage that other instances may have seen as well.
     COVERING = 7_203_817
+    # Whoever changes an alert rule.
+    ALERT_RULES = 7_203_819

@@ -5,6 +5,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -86,6 +87,13 @@ class Accounts:
         if failures is None:
             raise SignInRefused(wait=max(1.0, self._attempts.locked(place, now=now)))
         fits = self._passwords.fits(password[: MAX_CHARACTERS + 1], user.password_hash if user else None)
+        if fits and user.disabled_at is None and self._passwords.is_old(user.password_hash):
+            with suppress(AccountRejected):
+                self._users.change(user.id, {"password_hash": self._passwords.hashed(password)}, noted=_unless_changed(user, lambda *_: None))
+        if fits:
+            # Hashes take their time, in which the password may have been changed: its sessions were ended, and none may begin after that.
+            before, user = user, self._users.by_name(name)
+            fits = user.password_hash == before.password_hash or self._passwords.fits(password, user.password_hash)
         if not fits or user.disabled_at is not None:
             self._log.event("sign_in_refused", address=address)
             raise SignInRefused
@@ -93,8 +101,6 @@ class Accounts:
         if place:
             # Those who belong here must not use up the attempts of an address that many of them share.
             self._attempts.give_back(place)
-        if self._passwords.is_old(user.password_hash):
-            self._users.change(user.id, {"password_hash": self._passwords.hashed(password)}, noted=lambda *_: None)
         self.entered(user)
         return user
 
@@ -156,7 +162,7 @@ class Accounts:
             raise AccountRejected("new password: it is the old one. Nothing was changed.")
         self._passwords.check(new, name=row.name)
         values = {"password_hash": self._passwords.hashed(new), "must_change": False}
-        self._users.change(row.id, values, noted=self._noted(row.name, "password_changed"))
+        self._users.change(row.id, values, noted=_unless_changed(row, self._noted(row.name, "password_changed")))
         self._sessions.end_all(row.id, but=keep_session)
 
     def reset_password(self, user: str, *, by: str, password: str | None = None) -> str:
@@ -225,6 +231,16 @@ class Accounts:
             self._audit.record(by, action, "user", after.name, before=_facts(before), after=_facts(after), connection=connection)
 
         return noted
+
+
+def _unless_changed(row: Any, noted: Callable[..., None]) -> Callable[..., None]:
+    """Do what is `noted`, or undo the change where the password is no more the one that was checked."""
+    def checked(connection: Any, before: Any, after: Any) -> None:
+        if before.password_hash != row.password_hash:
+            raise AccountRejected("old password: it was changed meanwhile. Nothing was changed.")
+        noted(connection, before, after)
+
+    return checked
 
 
 def _facts(row: Any) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from engine.alert_rules import SHIPPED, Measure, Rule
-from engine.errors import NotFound, PolicyRejected
+from engine.errors import Conflict, NotFound, PolicyRejected
 from engine.ports import Clock
 from engine.ports import DecisionLog as Log
 
@@ -163,15 +163,18 @@ class Alerts:
         return [_edited(rule, edits.get(rule.name)) for rule in SHIPPED]
 
     def edit(self, name: str, changes: Mapping[str, object], *, by: str) -> Rule:
-        """Change a rule. Raises NotFound, PolicyRejected."""
-        rule = next((rule for rule in self.rules() if rule.name == name), None)
-        if rule is None:
+        """Change a rule. Raises NotFound, PolicyRejected, and Conflict where somebody else has changed it at the same moment."""
+        shipped, edit = next((rule for rule in SHIPPED if rule.name == name), None), self._store.edits().get(name)
+        if shipped is None:
             raise NotFound(f"alert rule {name} does not exist. Nothing was changed.")
+        rule = _edited(shipped, edit)
         edited = rule.edited(changes)
         old, new = rule.config(), edited.config()
         differing = {field for field in new if new[field] != old[field]}
 
-        def noted(connection: Any, *_: Any) -> None:
+        def noted(connection: Any, row: Any, _: Any) -> None:
+            if (None if row is None else row.config) != edit:
+                raise Conflict(f"{row.updated_by} has changed this rule at the same moment. Look at it, then make the change again.")
             before, after = ({field: config[field] for field in sorted(differing)} for config in (old, new))
             self._audit.record(by, "alert_rule_changed", "alert rule", name, before=before, after=after, connection=connection)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+# A notice about what is over is given up after so many attempts; while it is open, never.
+MAX_ATTEMPTS = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from engine.alert_rules import Rule
 from engine.alerts import SUBJECT_OF_ALL
 from engine.errors import ServiceUnavailable
-from engine.notice import Notice, Told
+from engine.notice import MAX_ATTEMPTS, Notice, Told
 from engine.notify import Channel, pause
 from engine.ports import Clock
 from engine.ports import DecisionLog as Log
@@ -113,6 +113,8 @@ class Outage:
             channel.send(due.notice)
         except ServiceUnavailable:
             due.at = self._clock() + pause(due.attempts)
+            if due.notice.event == "resolved" and due.attempts >= MAX_ATTEMPTS:
+                self._due.remove(due)
             self._log.event("notice_failed", channel=due.channel, rule=due.notice.rule, attempt=due.attempts)
             return
         if due.notice.event == "opened":

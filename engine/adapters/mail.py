@@ -14,6 +14,8 @@ from engine.errors import ServiceUnavailable
 from engine.notice import Notice
 
 SECONDS = 10.0
+# Of so many notices it is known which receivers have them already.
+_REMEMBERED = 100
 
 
 class Mail:
@@ -35,19 +37,38 @@ class Mail:
         self._user = user
         self._password = password
         self._encryption = encryption
+        self._taken: dict[str, frozenset[str]] = {}
 
     def send(self, notice: Notice) -> None:
-        """Raises ServiceUnavailable."""
+        """Raises ServiceUnavailable, also where the server refused some of the receivers: sent again, the notice goes to those alone."""
+        taken = self._taken.pop(notice.key, frozenset())
+        left = [receiver for receiver in self._receivers if receiver not in taken]
         try:
             with self._connected() as server:
                 if self._user:
                     server.login(self._user, self._password or "")
-                server.send_message(self._message(notice), self._sender, self._receivers)
+                try:
+                    refused = server.send_message(self._message(notice), self._sender, left)
+                    taken |= {receiver for receiver in left if receiver not in refused}
+                except smtplib.SMTPRecipientsRefused as error:
+                    refused = error.recipients
         except (smtplib.SMTPException, OSError, UnicodeError, MessageError) as error:
             # The last two where the user's name or the password has letters that the library cannot send, and where the sender that
             # was made from the host's name is no address.
             code = f" {error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else ""
             raise ServiceUnavailable("notification", f"the mail server did not take it ({type(error).__name__}{code})") from None
+        finally:
+            self._remember(notice.key, taken)
+        if refused:
+            missing = sum(receiver not in taken for receiver in self._receivers)
+            codes = ", ".join(sorted({str(code) for code, _ in refused.values()}))
+            raise ServiceUnavailable("notification", f"the mail server refused {missing} of {len(self._receivers)} receivers ({codes})")
+
+    def _remember(self, key: str, taken: frozenset[str]) -> None:
+        if 0 < len(taken) < len({*self._receivers}):
+            self._taken[key] = taken
+            while len(self._taken) > _REMEMBERED:
+                self._taken.pop(next(iter(self._taken)), None)
 
     def _connected(self) -> smtplib.SMTP:
         if self._encryption == "tls":

@@ -1,16 +1,15 @@
 """An OpenID Connect provider: the authorization code flow with PKCE, and ID tokens checked against the provider's keys."""
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import requests
 from authlib.integrations.requests_client import OAuth2Session
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import JWKRegistry, KeySet
 
 from engine.errors import ServiceUnavailable, SignInRefused
 
@@ -28,7 +27,6 @@ class OpenIdProvider:
         self._client_id = client_id
         self._client_secret = client_secret
         self._redirect = redirect
-        self._lock = threading.Lock()
         self._metadata: dict[str, Any] | None = None
         self._keys: KeySet | None = None
 
@@ -85,24 +83,22 @@ class OpenIdProvider:
             self._client_id, self._client_secret, scope="openid profile email", redirect_uri=self._redirect, code_challenge_method="S256"
         )
 
+    # Without a lock: two who ask at once read the same, and behind a provider that says nothing each would wait for all before.
+
     def _known(self) -> dict[str, Any]:
-        with self._lock:
-            if self._metadata is None:
-                found = _json(f"{self._issuer}/.well-known/openid-configuration")
-                if str(found.get("issuer", "")).rstrip("/") != self._issuer:
-                    raise ServiceUnavailable("identity provider", "it calls itself by another name than OIDC_ISSUER")
-                self._metadata = found
-            return self._metadata
+        known = self._metadata
+        if known is None:
+            known = _json(f"{self._issuer}/.well-known/openid-configuration")
+            if str(known.get("issuer", "")).rstrip("/") != self._issuer:
+                raise ServiceUnavailable("identity provider", "it calls itself by another name than OIDC_ISSUER")
+            self._metadata = known
+        return known
 
     def _signing_keys(self, *, fresh: bool) -> KeySet:
-        address = self._known()["jwks_uri"]
-        with self._lock:
-            if fresh or self._keys is None:
-                try:
-                    self._keys = KeySet.import_key_set(_json(address))
-                except (JoseError, ValueError) as error:
-                    raise ServiceUnavailable("identity provider", "its keys cannot be read") from error
-            return self._keys
+        keys = self._keys
+        if fresh or keys is None:
+            keys = self._keys = _readable(_json(self._known()["jwks_uri"])["keys"])
+        return keys
 
 
 def _json(address: str) -> dict[str, Any]:
@@ -112,6 +108,18 @@ def _json(address: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ServiceUnavailable("identity provider", "it answers something else than a JSON object")
     return found
+
+
+def _readable(given: object) -> KeySet:
+    """The keys of a provider; one of a kind or a curve that is not known here is passed over (RFC 7517, section 5)."""
+    keys = []
+    for one in given if isinstance(given, list) else ():
+        # The library raises KeyError for a curve.
+        with suppress(JoseError, KeyError, TypeError, ValueError):
+            keys.append(JWKRegistry.import_key(one))
+    if not keys:
+        raise ServiceUnavailable("identity provider", "its keys cannot be read")
+    return KeySet(keys)
 
 
 @contextmanager

@@ -136,6 +136,22 @@ def test_transactions_that_cannot_be_serialised_are_done_again_until_all_are_in(
         assert connection.execute(text("select value from counters where name = 'n'")).scalar_one() == len(done) == 20
 
 
+def test_a_transaction_that_waited_in_vain_for_a_lock_is_not_done_again(pool: Engine, gate: Breaker) -> None:
+    tries = []
+
+    def waits(connection) -> None:  # noqa: ANN001
+        tries.append(1)
+        connection.execute(text("set local lock_timeout = 20"))
+        connection.execute(text("lock table counters"))
+
+    with writing(pool) as holder:
+        holder.execute(text("lock table counters"))
+        with pytest.raises(ServiceUnavailable, match="lock timeout") as error:
+            transact(pool, waits)
+    assert tries == [1] and not error.value.retryable
+    assert gate.state().circuit is Circuit.CLOSED
+
+
 def test_a_slow_statement_is_an_error_of_that_statement_and_leaves_the_breaker_closed(pool: Engine, gate: Breaker) -> None:
     for _ in range(5):
         with pytest.raises(ServiceUnavailable), writing(pool) as connection:

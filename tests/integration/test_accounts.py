@@ -398,6 +398,14 @@ def test_strangers_who_guess_do_not_keep_the_owner_from_changing_the_password(en
     engine.accounts.change_password("root", "three-warm-stones", "seven-quiet-boats")
 
 
+def test_who_knew_the_old_password_may_err_as_often_again(engine: Engine) -> None:
+    for old, new in ((GOOD, "seven-quiet-boats"), ("seven-quiet-boats", "three-warm-stones")):
+        for _ in range(4):
+            with pytest.raises(AccountRejected, match="old password"):
+                engine.accounts.change_password("ann", "wrong", new)
+        engine.accounts.change_password("ann", old, new)
+
+
 def test_a_one_time_password_cannot_be_kept(engine: Engine) -> None:
     _, word = engine.accounts.add("joe", role="agent", by="root")
     with pytest.raises(AccountRejected, match="it is the old one"):
@@ -430,6 +438,34 @@ def test_a_hash_of_a_lower_cost_is_made_anew_at_the_next_sign_in(engine: Engine,
         assert engine.accounts.named("ann").password_hash == made
     finally:
         dearer.close()
+
+
+@pytest.mark.parametrize("cost", [1, 2], ids=["same cost", "dearer"])
+@pytest.mark.parametrize("deed", ["sign in", "change"])
+def test_a_password_that_is_reset_while_the_old_one_is_checked_stands_and_the_old_one_opens_nothing(
+    few: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, deed: str, cost: int
+) -> None:
+    slow = bootstrap.build(few.model_copy(update={"password_time_cost": cost}), log_stream=None)
+    passwords, once = slow.accounts._passwords, [1]
+    fits = passwords.fits
+
+    def meanwhile(*given: str) -> bool:
+        found = fits(*given)
+        while once:
+            once.pop()
+            engine.accounts.reset_password("ann", by="test", password="three-warm-stones")
+        return found
+
+    monkeypatch.setattr(passwords, "fits", meanwhile)
+    try:
+        if deed == "sign in":
+            refused(slow, "ann", GOOD)
+        else:
+            with pytest.raises(AccountRejected, match="changed meanwhile"):
+                slow.accounts.change_password("ann", GOOD, "seven-quiet-boats")
+        assert engine.accounts.sign_in("ann", "three-warm-stones").must_change
+    finally:
+        slow.close()
 
 
 @pytest.mark.parametrize("password", ["short", "a" * 20, "passwordpassword1", "ann-likes-green-tea", "Password12345!", "x" * 300])
@@ -566,6 +602,8 @@ def test_a_lower_role_takes_scopes_from_tokens_and_a_revoked_token_is_dead(engin
         tokens.revoke(found.token_id, by="root", user_id=engine.accounts.named("root").id)
     tokens.revoke(found.token_id, by="ann", user_id=engine.accounts.named("ann").id)
     assert tokens.find(token) is None
+    with pytest.raises(NotFound, match="revoked already"):
+        tokens.revoke(found.token_id, by="root")
 
 
 def test_limits_count_by_user_and_minute(engine: Engine, clock: Clock) -> None:

@@ -20,7 +20,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Engine
 
-from db.alerts import MAX_ATTEMPTS, Alerts
+from db.alerts import Alerts
 from engine.adapters.alertmanager import Alertmanager
 from engine.adapters.http_post import SECONDS
 from engine.adapters.mail import Mail
@@ -28,7 +28,7 @@ from engine.adapters.webhook import Webhook
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
 from engine.errors import NotFound, ServiceUnavailable
-from engine.notice import Notice
+from engine.notice import MAX_ATTEMPTS, Notice
 from engine.notify import LONGEST_WAIT, Channel, Notifier, Sent
 from engine.settings import Settings
 from engine.telling import channels
@@ -89,7 +89,8 @@ class Silent:
 
 
 class Postman(socketserver.ThreadingTCPServer):
-    """A small mail server that keeps its messages; `refuse` makes it answer 451 to the message.
+    """A small mail server that keeps its messages; `refuse` makes it answer 451 to the message, and it has no
+    mailbox for `unknown`.
 
     With `certificate` it speaks TLS from the first byte, or offers STARTTLS where `offer` is set; it lets in who gives `word`.
     `heard` holds every command that came in the clear.
@@ -101,6 +102,7 @@ class Postman(socketserver.ThreadingTCPServer):
     def __init__(self, *, certificate: Certificate | None = None, offer: bool = False, word: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Smtp)
         self.refuse = False
+        self.unknown: set[str] = set()
         self.offer, self.word = offer, word
         self.context = None
         if certificate is not None:
@@ -151,8 +153,12 @@ class _Smtp(socketserver.StreamRequestHandler):
                 else:
                     self._say("535 who are you")
             elif word == "RCPT":
-                receivers.append(line.split("<")[1].split(">")[0])
-                self._say("250 ok")
+                receiver = line.split("<")[1].split(">")[0]
+                if receiver in self.server.unknown:
+                    self._say("550 nobody here")
+                else:
+                    receivers.append(receiver)
+                    self._say("250 ok")
             elif word == "DATA":
                 self._say("354 go on")
                 lines = []
@@ -421,7 +427,27 @@ def test_a_mail_arrives_in_plain_text_at_every_receiver(database: Engine, postma
     assert receivers == ["a@example.com", "b@example.com"] and message["Bcc"] is None
     assert message["Subject"].startswith("[WARNING] Known cases answered wrongly (Sales Bcc: x@example.com)")
     assert message["Message-ID"].endswith("-opened@example.com>")
+    assert message["Auto-Submitted"] == "auto-generated", "who is on holiday answers it not"
     assert "https://console.example/alerts" in message.get_content()
+
+
+def test_a_receiver_that_the_mail_server_refuses_is_said_to_be_and_the_others_hear_once(database: Engine, postman: Postman) -> None:
+    mail = Mail(host="127.0.0.1", port=postman.server_address[1], sender="console@example.com", receivers=["a@example.com", "b@example.com"],
+                encryption="none")
+    scene = Scene(database, {"mail": mail})
+    postman.unknown = {"b@example.com"}
+    with pytest.raises(ServiceUnavailable, match=r"refused 1 of 2 receivers \(550\)"):
+        scene.notifier.test("mail", by="kim")
+    postman.mails.clear()
+    scene.open("Sales")
+    for _ in range(2):
+        assert scene.notifier.send_due() == Sent(0, 1)
+        assert scene.table.latest()[0].undelivered.endswith("refused 1 of 2 receivers (550)")
+        scene.now += timedelta(minutes=5)
+    postman.unknown.clear()
+    assert scene.notifier.send_due() == Sent(1, 0)
+    assert [receivers for receivers, _ in postman.mails] == [["a@example.com"], ["b@example.com"]]
+    assert scene.table.latest()[0].undelivered is None
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from itsdangerous import TimestampSigner
 from joserfc.jwk import OctKey, RSAKey
 
 from engine.access import Role
+from engine.adapters import oidc
 from engine.adapters.oidc import OpenIdProvider
 from engine.errors import AccountRejected, ServiceUnavailable, SignInRefused
 from engine.web.gate import COOKIE
@@ -62,6 +63,16 @@ def enter(served: Served, http: requests.Session | None = None) -> tuple[request
     return http, http.get(f"{served.url}/auth/oidc", timeout=30)
 
 
+def client_of(provider: IdentityProvider, *, end: str = "") -> OpenIdProvider:
+    return OpenIdProvider(issuer=provider.url + end, client_id=CLIENT, client_secret=SECRET, redirect="http://127.0.0.1:1/back")
+
+
+def signed_in(client: OpenIdProvider) -> dict[str, object]:
+    verifier = "v" * 43
+    way = requests.get(client.start(state="s", nonce="n", verifier=verifier), timeout=30, allow_redirects=False).headers["Location"]
+    return client.finish(code=parse_qs(urlsplit(way).query)["code"][0], nonce="n", verifier=verifier)
+
+
 def shown(served: Served, http: requests.Session) -> list[str]:
     with websocket.opened(served.url, http.cookies[COOKIE]) as socket:
         return websocket.run(socket).texts
@@ -82,37 +93,88 @@ def test_a_slash_behind_the_issuer_does_not_matter_where_tokens_name_it_as_the_p
     provider = IdentityProvider()
     try:
         provider.issuer = provider.url + own
-        client = OpenIdProvider(issuer=provider.url + given, client_id=CLIENT, client_secret=SECRET, redirect="http://127.0.0.1:1/back")
-
-        def signed_in() -> dict[str, object]:
-            verifier = "v" * 43
-            way = requests.get(client.start(state="s", nonce="n", verifier=verifier), timeout=30, allow_redirects=False).headers["Location"]
-            return client.finish(code=parse_qs(urlsplit(way).query)["code"][0], nonce="n", verifier=verifier)
-
+        client = client_of(provider, end=given)
         provider.claims = {"sub": "s-1"}
-        assert signed_in()["sub"] == "s-1"
+        assert signed_in(client)["sub"] == "s-1"
         provider.overrides = {"iss": f"{provider.issuer}/"}
         with pytest.raises(SignInRefused):
-            signed_in()
+            signed_in(client)
         provider.overrides = {"iss": provider.issuer.rstrip("/") + ("" if own else "/")}
         with pytest.raises(SignInRefused):
-            signed_in()
+            signed_in(client)
     finally:
         provider.close()
 
 
 @pytest.mark.parametrize(("path", "content"), [
     ("/.well-known/openid-configuration", []), ("/keys", []), ("/keys", {}), ("/keys", {"keys": [1]}), ("/keys", {"keys": [{"kty": "RSA"}]}),
+    ("/keys", {"keys": 1}),
+    ("/.well-known/openid-configuration", {"issuer": "https://elsewhere.invalid", "authorization_endpoint": "http://127.0.0.1:1/authorize"}),
 ])
 def test_a_provider_whose_answers_make_no_sense_counts_as_away(monkeypatch: pytest.MonkeyPatch, path: str, content: object) -> None:
     provider = IdentityProvider()
     try:
         answered = provider.get
         monkeypatch.setattr(provider, "get", lambda asked, query: (200, content) if asked == path else answered(asked, query))
-        client = OpenIdProvider(issuer=provider.url, client_id=CLIENT, client_secret=SECRET, redirect="http://127.0.0.1:1/back")
         with pytest.raises(ServiceUnavailable):
-            way = requests.get(client.start(state="s", nonce="n", verifier="v" * 43), timeout=30, allow_redirects=False).headers["Location"]
-            client.finish(code=parse_qs(urlsplit(way).query)["code"][0], nonce="n", verifier="v" * 43)
+            signed_in(client_of(provider))
+    finally:
+        provider.close()
+
+
+def test_a_provider_may_change_its_keys_while_the_console_runs() -> None:
+    provider = IdentityProvider()
+    try:
+        provider.claims = {"sub": "s-1"}
+        client = client_of(provider)
+        assert signed_in(client)["nonce"] == "n"
+        provider.key = provider.signing_key = RSAKey.generate_key(2048, parameters={"kid": "one"})
+        assert signed_in(client)["nonce"] == "n"
+    finally:
+        provider.close()
+
+
+def test_a_key_that_is_not_known_here_beside_the_one_that_signs_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = IdentityProvider()
+    try:
+        provider.claims, answered = {"sub": "s-1"}, provider.get
+        beside = [{"kty": "OKP", "crv": "X999", "x": "AA", "kid": "two"}, {"kty": "EC", "crv": "P-999", "x": "AA", "y": "AA", "kid": "three"}]
+        keys = {"keys": [*beside, provider.key.as_dict(private=False)]}
+        monkeypatch.setattr(provider, "get", lambda asked, query: (200, keys) if asked == "/keys" else answered(asked, query))
+        assert signed_in(client_of(provider))["nonce"] == "n"
+    finally:
+        provider.close()
+
+
+def test_a_token_for_several_is_taken_where_it_was_made_out_to_this_console() -> None:
+    provider = IdentityProvider()
+    try:
+        provider.claims, provider.overrides = {"sub": "s-1"}, {"aud": [CLIENT, "somebody-else"], "azp": CLIENT}
+        assert signed_in(client_of(provider))["sub"] == "s-1"
+    finally:
+        provider.close()
+
+
+def test_who_waits_for_a_provider_that_says_nothing_waits_beside_others_and_not_behind_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider, here, go = IdentityProvider(), threading.Semaphore(0), threading.Event()
+    try:
+        answered = provider.get
+
+        def slow(*given: object) -> tuple[int, object]:
+            here.release()
+            go.wait(30)
+            return answered(*given)
+
+        monkeypatch.setattr(provider, "get", slow)
+        monkeypatch.setattr(oidc, "TIMEOUT", 60.0)
+        client = client_of(provider)
+        with ThreadPoolExecutor(4) as pool:
+            sent = [pool.submit(client.start, state="s", nonce="n", verifier="v" * 43) for _ in range(4)]
+            try:
+                assert all(here.acquire(timeout=20) for _ in range(4))
+            finally:
+                go.set()
+            assert all(one.result().startswith(provider.url) for one in sent)
     finally:
         provider.close()
 
@@ -181,6 +243,7 @@ def test_a_local_account_is_not_taken_over_by_its_name(served: Served, provider:
 
 @pytest.mark.parametrize("lie", [
     {"nonce": "another"}, {"aud": "somebody-else"}, {"aud": [CLIENT, "somebody-else"]}, {"iss": "https://elsewhere.invalid"},
+    {"aud": [CLIENT, "somebody-else"], "azp": "somebody-else"},
     {"exp": int(time.time()) - 3600}, {"iat": int(time.time()) + 86_400}, {"sub": ""}, {"preferred_username": None},
     {"exp": LEFT_OUT}, {"iat": LEFT_OUT}, {"nonce": LEFT_OUT}, {"aud": LEFT_OUT}, {"iss": LEFT_OUT}, {"sub": LEFT_OUT},
 ])

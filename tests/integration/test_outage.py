@@ -27,7 +27,7 @@ from engine.alerts import Change
 from engine.bootstrap import Engine
 from engine.domain import Spooled, TicketDraft
 from engine.errors import ServiceUnavailable
-from engine.notice import Notice, Told
+from engine.notice import MAX_ATTEMPTS, Notice, Told
 from engine.notify import FIRST_WAIT, LONGEST_WAIT
 from engine.outage import SHORTEST, Outage
 from tests.faults.conftest import socket_of, through
@@ -174,6 +174,15 @@ def test_tries_to_tell_of_an_outage_come_at_growing_pauses_that_begin_anew_once_
     receiver.status = 500
     for pause in (EVERY.total_seconds(), first, 2 * first):
         assert (pushed(seconds=pause - 1), pushed(seconds=1)) == (0, 1), pause
+
+
+def test_a_receiver_that_has_gone_is_not_told_for_ever_that_an_outage_is_over(receiver: Receiver) -> None:
+    scene = Scene(receiver)
+    scene.answers = False
+    scene.look()
+    assert scene.look(minutes=1) == ["[CRITICAL"]
+    scene.answers, receiver.status = True, 410
+    assert sum(len(scene.look(seconds=LONGEST_WAIT.total_seconds())) for _ in range(3 * MAX_ATTEMPTS)) == MAX_ATTEMPTS
 
 
 def test_a_longer_hold_a_rule_that_is_off_and_a_silence_count(receiver: Receiver) -> None:

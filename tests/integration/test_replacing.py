@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from db import trained
 from db.catalogue import Catalogue
 from db.exemplars import Exemplars
 from db.session import reading, writing
@@ -21,6 +22,7 @@ from engine.errors import ServiceUnavailable, StatementRefused, TaxonomyRejected
 from engine.outcome import Outcome
 from engine.semantic import CACHED_PRIOR
 from engine.training import Trainer
+from tests.contract.test_index import wait_until
 
 NEW = [Department("Cats", "all about cats"), Department("Dogs", "all about dogs", triage=True)]
 PETS = [
@@ -139,6 +141,45 @@ def test_a_fit_begun_before_a_replacement_does_not_put_a_model_of_the_old_taxono
     model = console.state.current().model
     assert model.number == number > replaced[0]
     assert set(model.classifier.departments) == {"Cats", "Dogs"}
+
+
+def test_a_replacement_that_begins_while_a_fit_is_being_stored_comes_after_it(idle, monkeypatch) -> None:
+    models, embedder, began = idle.trainer._models, idle.state.current().versions["embedder"], []
+    put_live = trained.put_live
+    idle.trainer.replace(NEW, [], PETS)
+    with reading(idle.decisions._engine) as connection, ThreadPoolExecutor(1) as pool:
+        waiting = text("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+
+        def meanwhile(*given, **more):  # noqa: ANN002, ANN003, ANN202
+            began.append(pool.submit(idle.trainer.replace, NEW, [], PETS))
+            wait_until(lambda: began[0].done() or connection.execute(waiting).scalar_one())
+            return put_live(*given, **more)
+
+        monkeypatch.setattr(trained, "put_live", meanwhile)
+        fitted = models.add({}, {}, embedder=embedder, era=models.era())
+        replaced = began[0].result(60)
+    assert models.live_number(embedder=embedder) == replaced > fitted
+
+
+def test_a_model_of_another_embedder_is_not_in_force_after_a_replacement(idle) -> None:
+    models = idle.trainer._models
+    assert models.add({}, {}, embedder="another", era=models.era()) == models.live_number(embedder="another")
+    idle.trainer.replace(NEW, [], PETS)
+    assert models.live_number(embedder="another") is None
+
+
+def test_a_model_that_a_newer_version_has_fitted_is_told_once_and_left_while_all_else_is_followed(idle, monkeypatch) -> None:
+    models, state, events = idle.trainer._models, idle.state.current(), []
+    monkeypatch.setattr(idle.log, "event", lambda name, **_: events.append(name))
+    models.add({}, {"version": 99}, embedder=state.versions["embedder"], era=models.era())
+    for name in ("Cats", "Dogs"):
+        idle.taxonomy.save([Department(name, "")])
+        assert idle.state.refresh()
+        assert idle.state.current().model.number == state.model.number
+        assert name in {department.name for department in idle.state.current().departments}
+    assert events.count("model_unreadable") == 1
+    number = idle.trainer.train()
+    assert idle.state.refresh() and idle.state.current().model.number == number
 
 
 def test_tickets_are_routed_while_no_live_department_has_been_learned(console) -> None:

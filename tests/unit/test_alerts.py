@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from db.services import KEPT
 from engine.alert_rules import SHARES, SHIPPED, Measure, Rule, Severity
 from engine.alerts import Alerts, Change, OpenAlert, Reading, judge
 from engine.drift import histogram_drift
-from engine.errors import NotFound, PolicyRejected
+from engine.errors import Conflict, NotFound, PolicyRejected
 
 START = datetime(2026, 3, 17, 8, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -205,6 +206,15 @@ def test_silencing_the_whole_leaves_the_departments_heard(database: Engine) -> N
     assert {row.subject: row.silenced for row in scene.table.latest() if row.resolved_at is None} == {"Sales": False}
 
 
+def test_silencing_everything_keeps_the_departments_quiet_as_well(database: Engine) -> None:
+    scene = Scene(database, Measure.FALSE_HIT_RATE)
+    scene.table.silence(rule="", subject="", until=START + timedelta(hours=1), by="kim", reason="maintenance", noted=unnoted)
+    scene.look(0.5, subject="Sales")
+    assert scene.told() == []
+    scene.look(0.5, subject="Sales", after=timedelta(hours=1))
+    assert len(scene.told()) == 2
+
+
 def test_an_alert_that_came_and_went_in_silence_is_never_told(database: Engine) -> None:
     scene = Scene(database, Measure.FALSE_HIT_RATE)
     scene.table.silence(rule="", subject="", until=START + timedelta(hours=1), by="kim", reason="maintenance", noted=unnoted)
@@ -226,6 +236,15 @@ def test_acknowledging_is_kept_with_who_and_when(database: Engine) -> None:
         scene.table.acknowledge(row.id + 1, by="kim", now=scene.now, noted=unnoted)
 
 
+def test_nobody_looks_after_an_alert_that_is_over(database: Engine) -> None:
+    scene = Scene(database, Measure.FALSE_HIT_RATE)
+    scene.look(0.5)
+    scene.look(0.0)
+    (row,) = scene.table.latest()
+    scene.table.acknowledge(row.id, by="kim", now=scene.now, noted=unnoted)
+    assert (row.resolved_at, scene.table.latest()[0].acknowledged_by) == (scene.now, None)
+
+
 def test_a_managers_change_of_a_rule_holds_and_nonsense_is_refused(database: Engine) -> None:
     scene = Scene(database, Measure.HIT_RATE)
     scene.alerts.edit("hit_rate_warning", {"threshold": 0.4, "clear": 0.45, "hold_minutes": 0, "minimum": 10}, by="kim")
@@ -238,6 +257,28 @@ def test_a_managers_change_of_a_rule_holds_and_nonsense_is_refused(database: Eng
             scene.alerts.edit("hit_rate_warning", nonsense, by="kim")
     with pytest.raises(NotFound):
         scene.alerts.edit("nothing", {}, by="kim")
+
+
+def test_of_two_changes_of_a_rule_at_the_same_moment_one_is_refused_and_undoes_nothing(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, both, changes = Scene(database, Measure.HIT_RATE), Barrier(2), {"kim": {"severity": "critical"}, "lee": {"minimum": 77}}
+    read = scene.table.edits
+
+    def edit(who: str) -> str:
+        try:
+            scene.alerts.edit("hit_rate_warning", changes[who], by=who)
+        except Conflict as error:
+            return str(error)
+        return ""
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(scene.table, "edits", lambda: (read(), both.wait(60))[0])
+        said = dict(zip(changes, pool.map(edit, changes), strict=True))
+    (first,) = [who for who, refusal in said.items() if not refusal]
+    (second,) = said.keys() - {first}
+    assert said[second].startswith(f"{first} has changed this rule at the same moment")
+    assert edit(second) == ""
+    rule = next(rule for rule in scene.alerts.rules() if rule.name == "hit_rate_warning")
+    assert (rule.severity, rule.minimum) == (Severity.CRITICAL, 77)
 
 
 def test_no_rule_looks_back_further_than_what_it_counts_is_kept() -> None:

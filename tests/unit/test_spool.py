@@ -272,6 +272,23 @@ def test_a_file_whose_name_is_not_on_the_disk_holds_no_ticket(spool: Spool, tmp_
     assert [one.id for one in drained(spool)] == [ticket(2).id]
 
 
+def test_what_was_refused_is_off_the_disk_before_anybody_is_told(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool.keep(ticket(1))
+    (segment,) = (tmp_path / "spool").glob("*.spool")
+    whole, there, fsync = segment.stat().st_size, [], os.fsync
+
+    def failing(fd: int) -> None:
+        there.append(os.fstat(fd).st_size)
+        if len(there) == 1:
+            raise OSError(errno.EIO, "no")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(NotAccepted, match="NOT accepted"):
+        spool.keep(ticket(2))
+    assert there[0] > whole and there[1:] == [whole]
+
+
 def test_a_folder_made_ready_below_one_that_may_not_be_read_takes_tickets(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root may read every folder, so the system's answer is given here."""
     (tmp_path / "spool").mkdir()
