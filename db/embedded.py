@@ -184,7 +184,7 @@ class EmbeddedServers:
         postmaster.forget_dead(pgdata)
         server = self._server()
         try:
-            with postmaster.heard() as said:
+            with postmaster.heard(pgdata / "log") as said:
                 server.ensure_pgdata_inited()
                 configure(pgdata / "postgresql.conf")
                 server.ensure_postgres_running()

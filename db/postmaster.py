@@ -11,6 +11,8 @@ import psutil
 
 # How Postgres' programs begin the line that says why.
 _FAULT = re.compile(r"\b(error|fatal|panic):\s+\S|could not", re.IGNORECASE)
+# Time and process, with which a line of the server's log begins.
+_STAMP = re.compile(r"^\d[\d-]+ \d[\d:.]+ \w+ \[\d+\] ")
 
 
 def running(pgdata: Path) -> psutil.Process | None:
@@ -41,9 +43,13 @@ def forget_dead(pgdata: Path) -> None:
 
 
 @contextmanager
-def heard() -> Iterator[list[str]]:
-    """The lines that Postgres' programs write when they fail. The package tells them to its log alone, which nobody would see."""
+def heard(log: Path) -> Iterator[list[str]]:
+    """The lines that Postgres' programs write when they fail. The package tells them to its log alone, which nobody would see.
+
+    Before them stand those that the server itself has written to its `log` meanwhile: `pg_ctl` knows only that it did not start.
+    """
     said: list[str] = []
+    before = log.stat().st_size if log.exists() else 0
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -55,6 +61,9 @@ def heard() -> Iterator[list[str]]:
         yield said
     finally:
         logger.removeHandler(listener)
+        with suppress(OSError), open(log, errors="replace") as lines:
+            lines.seek(before)
+            said[:0] = [_STAMP.sub("", line.strip()) for line in lines]
 
 
 def fault(said: list[str]) -> str:

@@ -32,7 +32,7 @@ from engine.state import RoutingState
 # What an operator reads beside a service that is away.
 CONSEQUENCES = {
     "replica": "Charts come from the primary database, which has more to do; no figure is missing.",
-    "database": "New tickets are kept on this machine and routed when it is back; pages show no figures.",
+    "database": "New tickets are kept on this machine, where its disk has room, and routed when it is back; pages show no figures.",
     "cache": "Repeated tickets are routed anew, which takes longer; request limits are not counted, those of sign-in are.",
     "index": "The copy in Postgres answers; nothing is lost.",
     "embedder": "Only the words of a ticket decide, not its meaning: more tickets are left to people.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from engine.breaker import Circuit, ServiceState
-from engine.errors import ConsoleError, NotFound
+from engine.errors import ConsoleError, NotFound, ServiceUnavailable
 
 # Seconds after which a probe counts as not answered, whatever the service's client would still wait for.
 LONGEST = 5.0
@@ -130,7 +130,11 @@ class Health:
             asked = self._asked.get(check.service)
             if asked is None or asked.done():
                 asked = self._asked[check.service] = Future()
-                threading.Thread(target=_ask, args=(check, asked), name=f"{check.service}-probe", daemon=True).start()
+                try:
+                    threading.Thread(target=_ask, args=(check, asked), name=f"{check.service}-probe", daemon=True).start()
+                except RuntimeError:
+                    # The machine gives no more threads now. Who asks next begins anew: nobody will ever answer this one.
+                    asked.set_exception(ServiceUnavailable(check.service, "no thread that asks it could be started"))
             return asked
 
 

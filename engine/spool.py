@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ from engine.safe_file import sync_folder, write_safely
 from engine.set_aside import SetAside
 
 _SUFFIX = ".spool"
+# In bytes: what a long ticket takes in letters that are written as escapes.
+_ROOM = 262_144
 
 
 class Spool:
@@ -89,6 +92,12 @@ class Spool:
         there = next(one for one in (self._folder, *self._folder.parents) if os.path.lexists(one))
         if not os.access(there, os.W_OK | os.X_OK):
             raise ServiceUnavailable("spool", f"tickets cannot be kept in {self._folder}: {there} is no folder that may be written to. DATA_DIR has to be one")
+        try:
+            with tempfile.TemporaryFile(dir=there) as tried:
+                # The room is asked for, not written.
+                os.posix_fallocate(tried.fileno(), 0, _ROOM)
+        except OSError as error:
+            raise ServiceUnavailable("spool", f"tickets cannot be kept in {self._folder}: {error.strerror or error}") from error
         return f"{self.waiting()} waiting, {len(self.set_aside)} set aside"
 
     def empty(self) -> bool:

@@ -32,8 +32,9 @@ class Desk:
         """The work's result, in the caller's context. Raises Busy, and what the work raises."""
         if self._here >= self._most:
             raise Busy
-        self._here += 1
+        # Raises where the machine gives no thread: only then is the place taken.
         given = self._pool.submit(copy_context().run, work, *arguments, **more)
+        self._here += 1
         try:
             result = asyncio.wrap_future(given)
             await asyncio.wait({result}, timeout=self._patience)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -217,6 +218,22 @@ def test_a_disk_that_is_full_at_the_first_start_is_named_and_no_log_that_is_not_
     [line] = done.stdout.splitlines()
     assert line.startswith("database is not available: the embedded Postgres did not start: ") and "could not write" in line, done
     assert "its log is" not in line
+
+
+def test_a_server_that_does_not_start_again_is_told_in_its_own_words(folder: Path) -> None:
+    """Those of this start: `pg_ctl` says no more than that it could not start it, and the log holds older ones too."""
+    EmbeddedServers(folder, valkey=False).start().close()
+    with open(folder / "postgres" / "log", "a") as log:
+        log.write("2026-01-02 03:04:05.678 UTC [9] FATAL:  of another time\n")
+    own = folder / "postgres" / "postgresql.auto.conf"
+    kept = own.read_text()
+    own.write_text(f"{kept}max_connections = 'none'\n")
+    servers = EmbeddedServers(folder, valkey=False)
+    with pytest.raises(ServiceUnavailable) as told:
+        servers.start()
+    servers.close()
+    own.write_text(kept)
+    assert re.search(r"did not start \(its log is .*/postgres/log\): FATAL:  configuration file .* contains errors\. Start again", str(told.value)), told.value
 
 
 def killed(folder: Path, program: str) -> None:

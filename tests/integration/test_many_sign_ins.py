@@ -104,3 +104,19 @@ def test_what_the_work_raises_comes_out() -> None:
 
     with pytest.raises(ValueError, match="no"):
         asyncio.run(Desk(at_once=1, waiting=1, patience=1).run(work))
+
+
+def test_a_machine_that_gives_no_thread_takes_no_place_at_the_desk_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene() -> None:
+        desk = Desk(at_once=1, waiting=1, patience=30)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", none_left)
+            for _ in range(3):
+                with pytest.raises(RuntimeError):
+                    await desk.run(lambda: 1)
+        assert await desk.run(lambda: 2) == 2
+
+    asyncio.run(scene())

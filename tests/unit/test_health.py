@@ -37,6 +37,19 @@ def test_a_probe_that_never_ends_is_reported_in_time_and_asked_by_one_thread_alo
     assert checked.ready()
 
 
+def test_a_machine_that_gave_no_thread_once_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    checked = health(Check("database", "embedded", lambda: "version 2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        for _ in range(2):
+            found = checked.test("database")
+            assert not found.ok and "no thread" in found.detail
+    assert checked.ready()
+
+
 @pytest.mark.parametrize("error", [ServiceUnavailable("index", "refused"), ConfigurationError("PINECONE_INDEX: is wrong")])
 def test_an_error_of_the_product_is_what_the_row_says(error: Exception) -> None:
     def probe() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -315,6 +316,21 @@ def test_a_folder_that_could_take_no_ticket_says_so_before_there_is_one(spool: S
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ServiceUnavailable, match="tickets cannot be kept in .*/file/spool: .*/file is no folder that may be written to. DATA_DIR"):
         Spool(tmp_path / "file" / "spool").state()
+
+
+def test_a_disk_without_room_for_a_ticket_says_so_before_there_is_one(spool: Spool, tmp_path: Path) -> None:
+    """Whether the spool's folder is there already or not; nothing stays of the attempt."""
+    limited = (
+        "import resource, sys; from pathlib import Path; from engine.spool import Spool; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY)); Spool(Path(sys.argv[1])).state()"
+    )
+    for _ in ("before the first ticket", "after it"):
+        done = subprocess.run([sys.executable, "-c", limited, str(tmp_path / "spool")], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert re.search(r"ServiceUnavailable: .*tickets cannot be kept in .*/spool: File too large\n", done.stderr), done.stderr
+        spool.keep(ticket(1))
+    there = sorted(path.name for path in tmp_path.rglob("*"))
+    assert spool.state() == "2 waiting, 0 set aside"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == there
 
 
 def test_nobody_else_can_read_the_records(spool: Spool, tmp_path: Path) -> None:
