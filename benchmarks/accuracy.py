@@ -65,7 +65,7 @@ def main() -> int:
     report = Report("accuracy")
     # One thread: sums come out the same in every run, and processor time is what a core really spent.
     with threadpool_limits(1, user_api="blas"):
-        vectors = Vectors(MiniLM(threads=2))
+        vectors = Vectors(MiniLM())
         intents = evaluate(train, test, embed=vectors.embed, clock=time.process_time)
         departments = evaluate(train, test, embed=vectors.embed, parents=data.parents, clock=time.process_time)
         quality(report, intents, departments)

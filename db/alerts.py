@@ -242,17 +242,7 @@ def _stored(connection: Connection, change: Change, *, now: datetime, channels: 
         return
     connection.execute(delete(alert_pending).where(here))
     if change.kind == "opened":
-        alert_id = connection.execute(
-            upsert(alerts).values(
-                rule=change.rule.name, subject=change.subject, severity=change.rule.severity.value, message=change.message,
-                value=change.value, threshold=change.rule.threshold, sample=change.sample, opened_at=now, last_seen_at=now,
-            )
-            # Another instance opened it in between: then it is that one's to tell.
-            .on_conflict_do_nothing(index_elements=["rule", "subject"], index_where=alerts.c.resolved_at.is_(None))
-            .returning(alerts.c.id)
-        ).scalar()
-        if alert_id is not None:
-            _tell(connection, alert_id, "opened", channels, now)
+        _open(connection, change, now=now, channels=channels)
     elif change.kind == "seen":
         connection.execute(
             update(alerts).where(alerts.c.id == change.alert_id)
@@ -263,22 +253,32 @@ def _stored(connection: Connection, change: Change, *, now: datetime, channels: 
             )
         )
     elif change.kind == "resolved":
-        done = connection.execute(
-            update(alerts).where(alerts.c.id == change.alert_id, alerts.c.resolved_at.is_(None)).values(resolved_at=now)
+        _resolve(connection, change.alert_id, now=now)
+
+
+def _open(connection: Connection, change: Change, *, now: datetime, channels: Sequence[str]) -> None:
+    alert_id = connection.execute(
+        upsert(alerts).values(
+            rule=change.rule.name, subject=change.subject, severity=change.rule.severity.value, message=change.message,
+            value=change.value, threshold=change.rule.threshold, sample=change.sample, opened_at=now, last_seen_at=now,
         )
-        if not done.rowcount:
-            return
-        # Where nobody was told that it began, nobody needs to hear that it is over.
-        untold = connection.execute(
-            delete(alert_notices).where(
-                alert_notices.c.alert_id == change.alert_id, alert_notices.c.event == "opened", alert_notices.c.sent_at.is_(None),
-                alert_notices.c.attempts == 0,
-            ).returning(alert_notices.c.channel)
-        ).scalars().all()
-        told = connection.execute(
-            select(alert_notices.c.channel).where(alert_notices.c.alert_id == change.alert_id, alert_notices.c.event == "opened")
-        ).scalars().all()
-        _tell(connection, change.alert_id, "resolved", [channel for channel in told if channel not in untold], now)
+        # Another instance opened it in between: then it is that one's to tell.
+        .on_conflict_do_nothing(index_elements=["rule", "subject"], index_where=alerts.c.resolved_at.is_(None))
+        .returning(alerts.c.id)
+    ).scalar()
+    if alert_id is not None:
+        _tell(connection, alert_id, "opened", channels, now)
+
+
+def _resolve(connection: Connection, alert_id: int, *, now: datetime) -> None:
+    done = connection.execute(update(alerts).where(alerts.c.id == alert_id, alerts.c.resolved_at.is_(None)).values(resolved_at=now))
+    if not done.rowcount:
+        return
+    opening = (alert_notices.c.alert_id == alert_id) & (alert_notices.c.event == "opened")
+    # Where nobody was told that it began, nobody needs to hear that it is over.
+    connection.execute(delete(alert_notices).where(opening, alert_notices.c.sent_at.is_(None), alert_notices.c.attempts == 0))
+    told = connection.execute(select(alert_notices.c.channel).where(opening)).scalars().all()
+    _tell(connection, alert_id, "resolved", told, now)
 
 
 def _tell(connection: Connection, alert_id: int, event: str, channels: Sequence[str], now: datetime) -> None:

@@ -26,30 +26,30 @@ _KEEP = timedelta(days=1)
 _OPEN = datetime(2000, 1, 1, tzinfo=UTC)
 # Instances do not read their clocks in the same moment.
 _SAME_TIME = timedelta(minutes=1)
+_DELAYS = {"shortest": 1.0, "longest": 900.0}  # in seconds
+_MOST = timedelta(seconds=_DELAYS["longest"]) + _SAME_TIME
 
 
 class Attempts:
-    """`shortest` and `longest` delay in seconds: 1, 2, 4 ... after the free attempts.
+    """After the free attempts each locks its key for 1, 2, 4 ... up to 900 seconds.
 
     A key that is locked for longer was locked while a clock was ahead, and is open.
     """
 
-    def __init__(self, engine: Engine, *, shortest: float = 1.0, longest: float = 900.0) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._delays = {"shortest": shortest, "longest": longest}
-        self._most = timedelta(seconds=longest) + _SAME_TIME
 
     def reserve(self, key: str, *, free: int, now: datetime) -> int | None:
         """Count an attempt; the number of attempts since the last success, or None when the key is locked."""
         with writing(self._engine) as connection:
-            values = {"key": key, "now": now, "free": free, "forget": now - _KEEP, "open": _OPEN, "beyond": now + self._most, **self._delays}
+            values = {"key": key, "now": now, "free": free, "forget": now - _KEEP, "open": _OPEN, "beyond": now + _MOST, **_DELAYS}
             return connection.execute(_RESERVE, values).scalar()
 
     def locked(self, key: str, *, now: datetime) -> float:
         """Seconds until the key may try again; 0 when it may."""
         with reading(self._engine) as connection:
             until = connection.execute(select(sign_in_attempts.c.locked_until).where(sign_in_attempts.c.key == key)).scalar()
-        return (until - now).total_seconds() if until and now < until <= now + self._most else 0.0
+        return (until - now).total_seconds() if until and now < until <= now + _MOST else 0.0
 
     def give_back(self, key: str) -> None:
         """Take one attempt off the count, because it succeeded."""

@@ -172,7 +172,7 @@ class Charts:
         for number, piece in enumerate(pieces(window.start, window.end, now=self._clock(), coarsest=coarsest)):
             parameters |= {f"from_{number}": piece.start, f"to_{number}": piece.end}
             if piece.level is None:
-                raw = columns.facts_sql("routing_history", f"created_at >= :from_{number} and created_at < :to_{number} and {_WHERE}")
+                raw = columns.facts_sql(f"created_at >= :from_{number} and created_at < :to_{number} and {_WHERE}")
                 parts.append(f"select {wanted} from ({columns.cells_sql(raw)}) as raw_{number}")
                 # These raw rows are counted as they are: their waiting facts must not be counted as well.
                 open_facts += f" and not (created_at >= :from_{number} and created_at < :to_{number})"

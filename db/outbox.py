@@ -13,6 +13,7 @@ from db.models import exemplar_vectors, exemplars, index_outbox, index_targets
 from db.session import reading, transact, writing
 
 _PAGE = 1_000
+_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +67,7 @@ class Outbox:
             query = select(func.count()).select_from(index_outbox).where(index_outbox.c.embedder == self._embedder)
             return connection.execute(query).scalar_one()
 
-    def work(self, send: Callable[[list[VectorRow], list[int]], None], *, batch: int = 100) -> int:
+    def work(self, send: Callable[[list[VectorRow], list[int]], None]) -> int:
         """Send the oldest notes' exemplars as (to keep, to remove) and forget the notes; their number, 0 when none is left,
         another process is at it or a different place is kept up. What `send` raises leaves the notes in place.
         """
@@ -85,7 +86,7 @@ class Outbox:
                 # Where another console has begun with a different place, its notes are not for this one.
                 .where(index_outbox.c.embedder == self._embedder, index_targets.c.place == self._place)
                 .order_by(index_outbox.c.id)
-                .limit(batch)
+                .limit(_BATCH)
             ).all()
             if not notes:
                 return 0

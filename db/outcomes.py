@@ -15,8 +15,7 @@ from db.session import TICKET_PATIENCE, reading, transact
 from db.taxonomy import raise_counter
 from engine.domain import Exemplar, Ticket
 from engine.errors import NotFound, OutcomeRejected
-from engine.outcome import Outcome, OutcomeKind, Overrule
-from engine.ports import Chosen, Reviewed
+from engine.outcome import Chosen, Outcome, OutcomeKind, Overrule, Reviewed
 from engine.standing import Standing
 
 LABEL_VERSION = "labels"

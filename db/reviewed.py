@@ -77,29 +77,29 @@ class Reviewed:
         with reading(self._engine) as connection:
             return connection.execute(query, {"demo": demo, "since": since}).all()
 
-    def confident_mistakes(self, *, demo: bool, limit: int = 25) -> Sequence[Row]:
-        """Reviewed decisions that were wrong, the surest first, with their text."""
+    def confident_mistakes(self, *, demo: bool) -> Sequence[Row]:
+        """The 25 surest of the reviewed decisions that were wrong, with their text."""
         query = text(
             f"select h.actual_outcome, t.subject, t.body, {_COLUMNS} from routing_history h join tickets t on t.id = h.ticket_id "
             "where h.actual_outcome is not null and h.actual_outcome <> h.department and h.demo = :demo "
-            "order by h.confidence desc, h.id desc limit :limit"
+            "order by h.confidence desc, h.id desc limit 25"
         )
         with reading(self._engine) as connection:
-            return connection.execute(query, {"demo": demo, "limit": limit}).all()
+            return connection.execute(query, {"demo": demo}).all()
 
-    def volume(self, *, demo: bool, days: int = 7) -> float:
-        """Decisions a day over the last `days` days, or since the first one where that is shorter (but at least a day)."""
+    def volume(self, *, demo: bool) -> float:
+        """Decisions a day over the last week, or since the first one where that is shorter (but at least a day)."""
         query = text(
             "select (select count(*) from routing_history where demo = :demo "
-            "and created_at > now() - make_interval(days => :days))::float "
-            "/ least(:days, greatest(1, extract(epoch from now() - "
+            "and created_at > now() - interval '7 days')::float "
+            "/ least(7, greatest(1, extract(epoch from now() - "
             "(select min(created_at) from routing_history where demo = :demo)) / 86400))"
         )
         with reading(self._engine) as connection:
-            return float(connection.execute(query, {"demo": demo, "days": days}).scalar_one())
+            return float(connection.execute(query, {"demo": demo}).scalar_one())
 
-    def sampled(self, *, demo: bool, days: int = 30) -> Sampled:
-        """How much of what chance chose for review is labelled; `beyond_chance` is counted over the last `days` days."""
+    def sampled(self, *, demo: bool) -> Sampled:
+        """How much of what chance chose for review is labelled; `beyond_chance` is counted over the last 30 days."""
         query = text("""
             with unlabelled as (
                 select count(*) filter (where t.id is null) as waiting, count(t.id) as removed
@@ -108,12 +108,12 @@ class Reviewed:
             )
             select waiting, removed,
                 (select count(*) from routing_history where actual_outcome is not null and review_wanted and demo = :demo) as labelled,
-                (select count(*) from routing_history where created_at > now() - make_interval(days => :days) and automation = 'auto'
+                (select count(*) from routing_history where created_at > now() - interval '30 days' and automation = 'auto'
                     and not review_wanted and review_probability >= 1 and demo = :demo) as beyond_chance
             from unlabelled
         """)
         with reading(self._engine) as connection:
-            return Sampled(**connection.execute(query, {"demo": demo, "days": days}).mappings().one())
+            return Sampled(**connection.execute(query, {"demo": demo}).mappings().one())
 
     def kept(self, *, demo: bool, since: datetime) -> list[Kept]:
         """Labels given since then on tickets that went alone, by department in the order of names; empty without a target in force.

@@ -44,15 +44,15 @@ def cut_sql(name: str) -> str:
     return f"case when cut = {FULL} then {name} else {empty} end" if empty else name
 
 
-def facts_sql(source: str, where: str = "true") -> str:
-    """Rows of `source` (columns of routing_history) as signed facts: +1 for a decision that is there."""
+def facts_sql(where: str = "true") -> str:
+    """Rows of routing_history as signed facts: +1 for a decision that is there."""
     return f"""
         select 1 as sign, created_at, {', '.join(DIMENSIONS)}, automation = 'auto' as auto, cardinality(degraded_by) > 0 as degraded,
             audit_department is not null as audited, coalesce(audit_department <> department, false) as false_hit,
             round(total_ms * 1000)::bigint as us, width_bucket(total_ms, {_EDGES}) as latency_bin,
             least(floor(confidence * 20), 19)::int as confidence_bin, actual_outcome as actual,
             (case when review_wanted then round(1000 / greatest(review_probability, 0.0001)) else 0 end)::bigint as weight
-        from {source} where {where}
+        from routing_history where {where}
     """
 
 
@@ -83,6 +83,6 @@ def _band_columns(name: str, low: int, high: int, *, reviewed: str) -> list[str]
     ]
 
 
-def summed_sql(names: tuple[str, ...] = MEASURES) -> str:
+def summed_sql() -> str:
     """`sum(name) as name` for each measure, null where nothing was counted: nulls take no room in a row."""
-    return ", ".join(f"nullif(sum({name}), 0)::{'bigint' if name in BIG else 'int'} as {name}" for name in names)
+    return ", ".join(f"nullif(sum({name}), 0)::{'bigint' if name in BIG else 'int'} as {name}" for name in MEASURES)

@@ -131,7 +131,7 @@ def _rebuild(connection: Connection, now: datetime) -> int:
     if first is None:
         return 0
     half_hour = columns.bucket_sql(Level.HALF_HOUR, "bucket")
-    raw = columns.cells_sql(columns.facts_sql("routing_history"))
+    raw = columns.cells_sql(columns.facts_sql())
     connection.execute(text(f"""
         create temp table halves on commit drop as
         select {half_hour} as bucket, {_KEYS}, {_SUMS} from ({raw}) as c group by 1, {_KEYS}
@@ -141,7 +141,7 @@ def _rebuild(connection: Connection, now: datetime) -> int:
         at = columns.bucket_sql(level, "cast(:first as timestamptz)")
         source = "halves"
         if level is Level.MINUTE:
-            recent = columns.cells_sql(columns.facts_sql("routing_history", "created_at >= cast(:first as timestamptz)"))
+            recent = columns.cells_sql(columns.facts_sql("created_at >= cast(:first as timestamptz)"))
             source = f"({recent})"
         begin = max(first, now - KEPT[level]) if level in KEPT else first
         bucket = columns.bucket_sql(level, "bucket")

@@ -54,6 +54,18 @@ class Gate(Protocol):
     def failed(self, error: Exception, *, decisive: bool = False) -> None: ...
 
 
+class _NoGate:
+    """Lets everybody pass, and remembers nothing."""
+
+    service = "database"
+
+    def before(self) -> None: ...
+
+    def succeeded(self) -> None: ...
+
+    def failed(self, error: Exception, *, decisive: bool = False) -> None: ...
+
+
 class NotConnected(psycopg2.OperationalError):
     """No connection could be made; the pool hands this out as it is to whoever asks it for a driver's connection."""
 
@@ -64,7 +76,7 @@ def connect(
     """A pool of `pool_size` to `pool_size + overflow` psycopg2 connections; nothing connects yet.
 
     Every connection runs in UTC and UTF-8, reads what is committed, and has a statement timeout of 15 s and a lock timeout of 5 s. A
-    server that is there and says nothing counts as lost after 17 s, or what `reading` and `writing` are told. Several hosts in the URL with
+    server that is there and says nothing counts as lost after 17 s, or what `reading` is told. Several hosts in the URL with
     `target_session_attrs=read-write` find the new primary after a failover. Raises ConfigurationError that names `setting` for
     a URL that is none.
     """
@@ -172,51 +184,43 @@ def translated(engine: Engine | None = None) -> Iterator[None]:
 
     With `engine` its gate is asked before and told afterwards, and the error names the gate's service, else "database".
     """
-    gate: Gate | None = engine.get_execution_options().get("gate") if engine is not None else None
-    service = gate.service if gate is not None else "database"
-    if gate is not None:
-        gate.before()
+    given = engine.get_execution_options().get("gate") if engine is not None else None
+    gate: Gate = _NoGate() if given is None else given
+    gate.before()
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         code = _code(error)
         _note(engine, code)
-        if gate is not None and code in _ONE_STATEMENT:
+        if code in _ONE_STATEMENT:
             gate.succeeded()
-        elif gate is not None:
+        else:
             # Without a statement it was connecting, or asking whether the connection still lives, that failed. After one
             # silence, nobody else of this ticket's stages should wait as long.
             decisive = not isinstance(error, PoolTimeout) and (error.statement is None or isinstance(error.orig, Silence))
-            gate.failed(ServiceUnavailable(service, _first_line(error)), decisive=decisive)
-        raise ServiceUnavailable(service, _first_line(error), retryable=code in _SERIALIZATION_FAILURES) from error
+            gate.failed(ServiceUnavailable(gate.service, _first_line(error)), decisive=decisive)
+        raise ServiceUnavailable(gate.service, _first_line(error), retryable=code in _SERIALIZATION_FAILURES) from error
     except DBAPIError as error:
         _note(engine, _code(error))
         if _code(error) == _READ_ONLY and engine is not None:
             # A failover has made this server a replica: the next connections must look for the new primary.
             engine.dispose()
         elif not error.connection_invalidated:
-            if gate is not None:
-                gate.succeeded()
+            gate.succeeded()
             raise StatementRefused(_code(error) or "", constraint=_constraint(error)) from None
-        if gate is not None:
-            gate.failed(ServiceUnavailable(service, _first_line(error)))
-        raise ServiceUnavailable(service, _first_line(error)) from error
+        gate.failed(ServiceUnavailable(gate.service, _first_line(error)))
+        raise ServiceUnavailable(gate.service, _first_line(error)) from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         # While a connection is made for the ticket's path or goes back into the pool, the driver's errors come as they are.
-        if gate is not None:
-            decisive = isinstance(error, NotConnected | Silence)
-            gate.failed(ServiceUnavailable(service, _first_line(error)), decisive=decisive)
-        raise ServiceUnavailable(service, _first_line(error)) from error
+        gate.failed(ServiceUnavailable(gate.service, _first_line(error)), decisive=isinstance(error, NotConnected | Silence))
+        raise ServiceUnavailable(gate.service, _first_line(error)) from error
     except psycopg2.Error as error:
-        if gate is not None:
-            gate.succeeded()
+        gate.succeeded()
         raise StatementRefused(error.pgcode or "", constraint=error.diag.constraint_name or "") from None
     except BaseException:
-        if gate is not None:
-            gate.succeeded()
-        raise
-    if gate is not None:
         gate.succeeded()
+        raise
+    gate.succeeded()
 
 
 def doubt(engine: Engine) -> threading.Event:
@@ -251,16 +255,13 @@ def reading(engine: Engine, *, patience: float | None = None) -> Iterator[Connec
 
 
 @contextmanager
-def writing(engine: Engine, *, patience: float | None = None) -> Iterator[Connection]:
-    """One transaction: committed at the end, rolled back by any exception. `patience` in seconds as in `connect`."""
-    with patient(patience), translated(engine), engine.begin() as connection:
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction: committed at the end, rolled back by any exception."""
+    with translated(engine), engine.begin() as connection:
         yield connection
 
 
-def transact(
-    engine: Engine, work: Callable[[Connection], T], *, patience: float | None = None, isolation: str | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> T:
+def transact(engine: Engine, work: Callable[[Connection], T], *, isolation: str | None = None) -> T:
     """The result of `work` in one transaction, done again when Postgres could not serialise it or broke a deadlock.
 
     At most five attempts with up to 10, 20, 40 and 80 ms of jitter between; `work` must not have effects elsewhere.
@@ -268,7 +269,7 @@ def transact(
     """
     for attempt in range(_ATTEMPTS):
         try:
-            with patient(patience), translated(engine), engine.connect() as connection:
+            with translated(engine), engine.connect() as connection:
                 if isolation is not None:
                     connection.execution_options(isolation_level=isolation)
                 with connection.begin():
@@ -276,5 +277,5 @@ def transact(
         except ServiceUnavailable as error:
             if not error.retryable or attempt == _ATTEMPTS - 1:
                 raise
-            sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads out those that collided
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads out those that collided
     raise AssertionError("unreachable: the last attempt returns or raises")

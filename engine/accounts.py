@@ -73,7 +73,7 @@ class Accounts:
         wrong passwords do not lock the owner out, and a locked address does not lock out those who work there.
         """
         name, now = _folded(name)[:200], self._clock()
-        device = self._sessions.is_known_browser(known_browser, name) if known_browser else None
+        device = self._sessions.browser_of(known_browser, name) if known_browser else None
         user = self._users.by_name(name) if _NAME.fullmatch(name) else None
         # With another password, or a new one-time one, a browser's count begins anew.
         account = _key("device", f"{device}:{name}:{user.password_hash if user else ''}") if device else _key("account", name)

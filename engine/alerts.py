@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from engine.alert_rules import SHIPPED, Measure, Rule
+from engine.alert_rules import SHIPPED, Rule
 from engine.errors import Conflict, NotFound, PolicyRejected
-from engine.ports import Clock
-from engine.ports import DecisionLog as Log
+from engine.ports import Clock, DecisionLog
 
 SUBJECT_OF_ALL = ""
 
@@ -147,7 +146,7 @@ class Alerts:
     """
 
     def __init__(
-        self, *, store: AlertStore, measure: Callable[[Rule, datetime], Sequence[Reading]], audit: Trail, log: Log, clock: Clock,
+        self, *, store: AlertStore, measure: Callable[[Rule, datetime], Sequence[Reading]], audit: Trail, log: DecisionLog, clock: Clock,
         channels: Sequence[str] = (),
     ) -> None:
         self._audit = audit
@@ -189,7 +188,7 @@ class Alerts:
         ))
 
     def silence(self, *, rule: str, subject: str, length: timedelta, by: str, reason: str) -> None:
-        """Send no notices about a rule's subject ("" = the whole) for this long; without a rule and a subject about nothing at all.
+        """Send no notices about a rule's subject ("" = the whole) for this long; about no alert at all where rule and subject are empty.
 
         Raises ServiceUnavailable.
         """
@@ -243,8 +242,3 @@ def _edited(rule: Rule, edit: Mapping[str, object] | None) -> Rule:
     except PolicyRejected:
         # An edit that an older version stored and this one refuses: the shipped rule is better than none.
         return rule
-
-
-def by_measure(readings: Mapping[Measure, Sequence[Reading]]) -> Callable[[Rule, datetime], Sequence[Reading]]:
-    """A source of fixed readings."""
-    return lambda rule, _: readings.get(rule.measure, ())

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from engine.audit import Audit
 from engine.domain import Origin, Policy, Ticket
 from engine.errors import NotFound
-from engine.outcome import Outcome, Overrule
+from engine.outcome import Chosen, Outcome, Overrule, Reviewed
 from engine.policy import changes
-from engine.ports import Chosen, OutcomeStore, PolicyHistory, Reviewed
+from engine.ports import OutcomeStore, PolicyHistory
 from engine.sanitize import remark
 from engine.standing import Standing
 

@@ -5,13 +5,13 @@ import threading
 from collections.abc import Callable
 
 from engine.errors import ServiceUnavailable
-from engine.ports import DecisionLog as Log
+from engine.ports import DecisionLog
 
 
 class Outages:
     """Tells of each outage of a task once: a line every few seconds helps nobody."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: DecisionLog) -> None:
         self._log = log
         self._failing: set[str] = set()
 
@@ -42,7 +42,7 @@ class Background:
     """
 
     def __init__(
-        self, name: str, work: Callable[[], object], *, log: Log, interval: float, after_failure: float | None = None,
+        self, name: str, work: Callable[[], object], *, log: DecisionLog, interval: float, after_failure: float | None = None,
         at_once: bool = False,
     ) -> None:
         self._name = name

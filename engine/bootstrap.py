@@ -5,12 +5,13 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import threadpoolctl
+from sqlalchemy import Engine as Database
 
 from db import migrate
 from db.archive import Archive
@@ -33,6 +34,7 @@ from engine.adapters.redis_cache import RedisCache
 from engine.adapters.redis_client import RedisClient
 from engine.adapters.redis_counter import RedisCounter
 from engine.audited import AuditedOutcomes, AuditedPolicies
+from engine.background import Background
 from engine.drain import Drainer
 from engine.guarded import GuardedCache, GuardedCounter, Services
 from engine.health import Health
@@ -43,7 +45,6 @@ from engine.refresh import Refresher
 from engine.reindex import Reindexer
 from engine.resilience import Limits
 from engine.router import ConfidenceRouter
-from engine.running import Running
 from engine.settings import Settings
 from engine.spool import Spool
 from engine.telemetry.fanout import Telemetry
@@ -51,8 +52,6 @@ from engine.tracking import Tracking
 from engine.training import Trainer
 from engine.watching import Watch
 
-# Longer than the longest deadline of a ticket, in seconds.
-LAST_CALLERS = 75.0
 STARTER = Path(__file__).resolve().parent.parent / "db" / "starter"
 
 
@@ -92,12 +91,13 @@ class Engine:
     close: Callable[[], None]
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The clock of every engine that is given no other."""
     return datetime.now(UTC)
 
 
 def build(
-    settings: Settings, *, chance: random.Random | None = None, log_stream: object = "stderr", clock: Clock = _now,
+    settings: Settings, *, chance: random.Random | None = None, log_stream: object = "stderr", clock: Clock = now,
     renew: Callable[[], None] | None = None, working: bool = True, worker: bool = False,
     lookout: telling.Lookout | None = None,
 ) -> Engine:
@@ -116,24 +116,8 @@ def build(
         stack.callback(log.close)
         services = Services(stopwatch=time.monotonic, clock=clock, sleep=time.sleep, chance=random.Random())
         # An address that is none is told while the database is away too.
-        replica = None
-        if settings.analytics_url is not None:
-            replica = connect(
-                settings.analytics_url, name="console-charts", gate=backends.replica_breaker(services), setting="ANALYTICS_DATABASE_URL"
-            )
-            stack.callback(replica.dispose)
-        postgres_url, redis_url, keeper = settings.postgres_url, settings.redis_address, None
-        if postgres_url is not None:
-            # Nothing is started beside a database that is away.
-            reach(postgres_url)
-        if postgres_url is None or redis_url is None:
-            bare = settings_module.bare_environment()
-            embedded = EmbeddedServers(settings.data_dir, postgres=postgres_url is None, valkey=redis_url is None, environment=bare)
-            stack.callback(embedded.close)
-            embedded.start()
-            keeper = backends.keeper(embedded, log)
-            postgres_url = postgres_url or embedded.postgres_url
-            redis_url = redis_url or embedded.redis_url
+        replica = _replica(settings, services, stack)
+        postgres_url, redis_url, keeper = _servers(settings, log, stack)
         chance = chance or random.Random()
         gate = services.breaker("database", failures=2, pause=4.0, longest=10.0)
         database = connect(postgres_url, pool_size=settings.database_pool_size, overflow=settings.database_pool_overflow, gate=gate)
@@ -226,6 +210,32 @@ def build(
         )
 
 
+def _replica(settings: Settings, services: Services, stack: ExitStack) -> Database | None:
+    if settings.analytics_url is None:
+        return None
+    replica = connect(
+        settings.analytics_url, name="console-charts", gate=backends.replica_breaker(services), setting="ANALYTICS_DATABASE_URL"
+    )
+    stack.callback(replica.dispose)
+    return replica
+
+
+def _servers(settings: Settings, log: Telemetry, stack: ExitStack) -> tuple[str, str, Background | None]:
+    """Where Postgres and Redis are, those started here that are not given, and what starts these again when they have ended."""
+    postgres_url, redis_url = settings.postgres_url, settings.redis_address
+    if postgres_url is not None:
+        # Nothing is started beside a database that is away.
+        reach(postgres_url)
+        if redis_url is not None:
+            return postgres_url, redis_url, None
+    embedded = EmbeddedServers(
+        settings.data_dir, postgres=postgres_url is None, valkey=redis_url is None, environment=settings_module.bare_environment()
+    )
+    stack.callback(embedded.close)
+    embedded.start()
+    return postgres_url or embedded.postgres_url, redis_url or embedded.redis_url, backends.keeper(embedded, log)
+
+
 def migrate_only(settings: Settings, *, begun: Callable[[str, str], None]) -> tuple[str | None, str | None]:
     """Bring the database to the newest schema, telling `begun` as db.migrate does; the revisions. Raises ConfigurationError for the replica's URL too."""
     with ExitStack() as stack:
@@ -244,56 +254,3 @@ def migrate_only(settings: Settings, *, begun: Callable[[str, str], None]) -> tu
 def archive(settings: Settings) -> Archive:
     """What backs the database up and restores it; opens nothing yet."""
     return Archive(settings.postgres_url, settings.data_dir, environment=settings_module.bare_environment(), seal=audit_module.seal)
-
-
-_lookouts: list[telling.Lookout] = []
-_is_worker = False
-
-
-def _build_running(renew: Callable[[], None]) -> Engine:
-    given = settings_module.load()
-    if not _lookouts:
-        # People have to hear of a database that is away before there ever was an engine.
-        _lookouts.append(telling.lookout(given, answers=lambda: away() != "database", clock=_now))
-        _lookouts[0].start()
-    return build(given, renew=renew, lookout=_lookouts[0], log_stream=sys.stdout, worker=_is_worker)
-
-
-def _say(reason: str) -> None:
-    who = "worker" if _is_worker else "console"
-    print(f"Not ready: {reason}. The {who} tries again until it can start.", file=sys.stderr, flush=True)
-
-
-_running: Running[Engine] = Running(_build_running, say=_say, last_callers=LAST_CALLERS)
-
-
-def start(then: Callable[[Engine], None], *, worker: bool = False) -> None:
-    """Build the process's engine and call `then`, now or as soon as the services are there. Raises ConfigurationError.
-
-    `worker` is what `build` takes, for every engine of the process.
-    """
-    global _is_worker
-    _is_worker = worker
-    _running.start(then)
-
-
-def running() -> Engine:
-    """The process's one engine, built at first use. Pages and routes both come here. Raises ServiceUnavailable."""
-    return _running.engine()
-
-
-def kept(engine: Engine) -> AbstractContextManager[None]:
-    """For work that may take longer than `LAST_CALLERS`: inside, this engine stays open although another took over."""
-    return _running.kept(engine)
-
-
-def away() -> str | None:
-    """The service without which the process's engine could not be built so far."""
-    return _running.away()
-
-
-def stop() -> None:
-    """Close the process's engine; the next `running` builds a new one."""
-    _running.stop()
-    while _lookouts:
-        _lookouts.pop().close()

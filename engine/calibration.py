@@ -100,7 +100,7 @@ class Calibrator:
             knots=tuple(knots for knots, _ in scales), scores=tuple(scores for _, scores in scales),
             slopes=np.zeros(width * len(_RAMPS)), intercept=0.0, prior_slope=1.0, prior_centre=0.0,
             bends_at=np.zeros(0), bends_to=np.zeros(0),
-        )  # fmt: skip
+        )
         if count == 0:
             return model
         mass = evidence(sum(np.interp(values[:, j], *scales[j]) for j in range(width)), raw)
@@ -166,7 +166,7 @@ class Calibrator:
                 prior_slope=float(data["prior_slope"]), prior_centre=float(data["prior_centre"]),
                 bends_at=np.array(data["bends_at"], dtype=np.float64),
                 bends_to=np.array(data["bends_to"], dtype=np.float64),
-            )  # fmt: skip
+            )
         except (KeyError, TypeError) as error:
             raise ValueError(f"the stored calibration is damaged ({error!r}): fit it again") from error
         shapes = len(model.knots) == len(model.scores) == model.features

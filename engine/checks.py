@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def checked_unit(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    """The values as a one-dimensional float array, or ValueError unless each is a number in [0, 1]."""
+def checked_confidence(values: ArrayLike) -> NDArray[np.float64]:
+    """Confidences as a one-dimensional float array, or ValueError unless each is a number in [0, 1]."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}")
+        raise ValueError(f"confidence must be one-dimensional, got shape {array.shape}")
     # Written so that NaN, which compares false with everything, is refused as well.
     if array.size and not bool(np.all((array >= 0.0) & (array <= 1.0))):
-        raise ValueError(f"{name} must lie in [0, 1] without NaN, got {array[~((array >= 0) & (array <= 1))][0]}")
+        raise ValueError(f"confidence must lie in [0, 1] without NaN, got {array[~((array >= 0) & (array <= 1))][0]}")
     return array
 
 

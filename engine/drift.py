@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,9 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtri
 
-from engine.checks import checked_unit
-
-CONFIDENCE_BINS = 10
 SMOOTHING = 0.5
 WATCH_FROM = 0.10
 SHIFTED_FROM = 0.25
@@ -49,11 +46,11 @@ class Drift:
         return DriftLevel.WATCH if self.index < SHIFTED_FROM else DriftLevel.SHIFTED
 
 
-def population_stability_index(expected: ArrayLike, actual: ArrayLike, *, smoothing: float = SMOOTHING) -> float:
+def population_stability_index(expected: ArrayLike, actual: ArrayLike) -> float:
     """Population stability index between two histograms over the same bins: sum of (a - e) ln(a / e), 0 or more.
 
-    `expected` and `actual` [b] are counts, b >= 1, finite and not negative; e and a are the shares after `smoothing`
-    pseudo-counts were added to every bin of either side (0.5, Jeffreys' prior), so that an empty bin gives a finite
+    `expected` and `actual` [b] are counts, b >= 1, finite and not negative; e and a are the shares after half
+    a pseudo-count was added to every bin of either side (Jeffreys' prior), so that an empty bin gives a finite
     index which fades with the size of the sample. Symmetric. 0.0 for equal shares up to the smoothing.
     Source: N. Siddiqi, "Credit Risk Scorecards" (2006), with its rule of thumb: under 0.10 stable, from 0.25 shifted.
     It is the symmetric Kullback-Leibler divergence (H. Jeffreys 1946). Not for histograms with different bins.
@@ -61,46 +58,30 @@ def population_stability_index(expected: ArrayLike, actual: ArrayLike, *, smooth
     before, after = _histogram(expected, "expected"), _histogram(actual, "actual")
     if before.shape != after.shape:
         raise ValueError(f"both histograms need the same bins, got {len(before)} and {len(after)}")
-    if not (np.isfinite(smoothing) and smoothing > 0.0):
-        raise ValueError(f"smoothing must be above 0, got {smoothing}")
-    before_share = (before + smoothing) / (before + smoothing).sum()
-    after_share = (after + smoothing) / (after + smoothing).sum()
+    before_share = (before + SMOOTHING) / (before + SMOOTHING).sum()
+    after_share = (after + SMOOTHING) / (after + SMOOTHING).sum()
     return float(np.sum((after_share - before_share) * np.log(after_share / before_share)))
 
 
-def chance_index(expected: int, actual: int, *, bins: int, level: float = CHANCE_LEVEL) -> float:
-    """The index that two samples of these sizes from the same distribution exceed with probability `level`.
+def chance_index(expected: int, actual: int, *, bins: int) -> float:
+    """The index that two samples of these sizes from the same distribution exceed with probability CHANCE_LEVEL.
 
-    (1 / expected + 1 / actual) times the upper `level` quantile of chi-square with bins - 1 degrees of freedom.
+    (1 / expected + 1 / actual) times the upper quantile of that level of chi-square with bins - 1 degrees of freedom.
     Source: B. Yurdakul, "Statistical properties of population stability index" (Western Michigan University, 2018).
     Infinite without tickets on either side; 0.0 with one bin.
     """
-    if bins < 1 or expected < 0 or actual < 0 or not 0.0 < level < 1.0:
-        got = f"{bins}, {expected}, {actual}, {level}"
-        raise ValueError(f"needs bins >= 1, sizes >= 0 and a level in (0, 1), got {got}")
+    if bins < 1 or expected < 0 or actual < 0:
+        raise ValueError(f"needs bins >= 1 and sizes >= 0, got {bins}, {expected}, {actual}")
     if bins == 1:
         return 0.0
     if expected == 0 or actual == 0:
         return float("inf")
-    return (1.0 / expected + 1.0 / actual) * float(chdtri(bins - 1, level))
-
-
-def confidence_histogram(confidence: ArrayLike, *, bins: int = CONFIDENCE_BINS) -> NDArray[np.int64]:
-    """Counts [bins] of confidences in equal steps of [0, 1]; each step includes its lower end, the last both."""
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1, got {bins}")
-    shown = checked_unit(confidence, "confidence")
-    return np.bincount(np.minimum((shown * bins).astype(np.int64), bins - 1), minlength=bins).astype(np.int64)
-
-
-def confidence_drift(expected: ArrayLike, actual: ArrayLike, *, bins: int = CONFIDENCE_BINS) -> Drift:
-    """Drift between two sets of confidences in [0, 1], each of any length."""
-    return histogram_drift(confidence_histogram(expected, bins=bins), confidence_histogram(actual, bins=bins))
+    return (1.0 / expected + 1.0 / actual) * float(chdtri(bins - 1, CHANCE_LEVEL))
 
 
 def department_drift(expected: Mapping[str, int], actual: Mapping[str, int]) -> Drift:
     """Drift between two counts of tickets per department. A department missing on one side counts as 0 there."""
-    names: Iterable[str] = sorted(set(expected) | set(actual))
+    names = sorted(set(expected) | set(actual))
     before, after = [expected.get(name, 0) for name in names], [actual.get(name, 0) for name in names]
     return histogram_drift(before, after)
 

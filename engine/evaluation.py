@@ -101,7 +101,7 @@ class Evaluation:
             "fit_seconds": self.fit_seconds,
             "ms_per_ticket": self.ms_per_ticket,
             "ms_per_ticket_after_embedding": self.ms_per_ticket_after_embedding,
-        }  # fmt: skip
+        }
 
 
 def evaluate(
@@ -126,11 +126,11 @@ def evaluate(
     classifier = Classifier.fit(train.texts, vectors, train.labels, parents=above, seed=seed)
     held_out = classifier.out_of_fold
     calibrator = scope.fit_calibrator(held_out)
-    unseen = zip(held_out.rows, held_out.departments, calibrator.probability(held_out.features), strict=True)
+    left_out_alone = zip(held_out.rows, held_out.departments, calibrator.probability(held_out.features), strict=True)
     recurring = Recurring.of(
         train.texts, [above.get(label, label) for label in train.labels],
-        unseen={train.texts[row]: (name, shown) for row, name, shown in unseen},
-    )  # fmt: skip
+        unseen={train.texts[row]: (name, shown) for row, name, shown in left_out_alone},
+    )
     fit_seconds = clock() - started
     answers = classifier.predict(test.texts, _embedded(embed, test.texts))
     said = [answers.departments[best] for best in answers.best]

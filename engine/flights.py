@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from engine.errors import ServiceUnavailable
-from engine.ports import CachedRoute, DecisionCache
+from engine.ports import CachedRoute, Claims
 from engine.resilience import Deadline
 
 # Longest wait for an identical ticket's answer, and how long a process that was killed keeps others waiting; in seconds.
@@ -32,7 +32,7 @@ class Boarding:
 class Flights:
     """Who decides what right now. The claim is made by the question to the cache that every ticket asks anyway."""
 
-    def __init__(self, cache: DecisionCache, *, pause: Callable[[float], object] | None = None) -> None:
+    def __init__(self, cache: Claims, *, pause: Callable[[float], object] | None = None) -> None:
         """`pause` waits for some seconds between two looks."""
         self._cache = cache
         self._pause = pause or threading.Event().wait

@@ -13,6 +13,9 @@ from engine.ports import CachedRoute, Claim, DecisionCache, Embedder, ExemplarIn
 from engine.ratelimit import Counter
 from engine.resilience import Deadline, Limits, Service
 
+# Seconds for each row of a batch after the first.
+A_ROW = 0.03
+
 
 class Services:
     """Makes the doors to the outside services and knows the state of all of them."""
@@ -36,9 +39,9 @@ class Services:
         """A new door under this name, with a breaker of its own."""
         return self._service(self.breaker(name, failures=failures, pause=pause, longest=longest), limits)
 
-    def side_door(self, name: str, *, limits: Limits, failures: int = 3, pause: float = 1.0, longest: float = 30.0) -> Service:
+    def side_door(self, name: str, *, limits: Limits, longest: float) -> Service:
         """Another door to the service of this name, whose failures are none of the first one's and stand in no state."""
-        return self._service(self._breaker(name, failures=failures, pause=pause, longest=longest), limits)
+        return self._service(self._breaker(name, failures=3, pause=1.0, longest=longest), limits)
 
     def deadline(self, seconds: float) -> Deadline:
         """A deadline that far from now."""
@@ -100,15 +103,14 @@ class GuardedCounter:
 
 
 class GuardedIndex:
-    """An ExemplarIndex that answers within its limits or not at all. Each row of a batch after the first adds `a_row` seconds."""
+    """An ExemplarIndex that answers within its limits or not at all."""
 
-    def __init__(self, index: ExemplarIndex, service: Service, *, a_row: float = 0.03) -> None:
+    def __init__(self, index: ExemplarIndex, service: Service) -> None:
         self._index = index
         self._service = service
-        self._a_row = a_row
 
     def nearest(self, vectors: np.ndarray, k: int) -> list[list[Neighbour]]:
-        more = self._a_row * max(0, len(vectors) - 1)
+        more = A_ROW * max(0, len(vectors) - 1)
         return self._service.call(lambda _: self._index.nearest(vectors, k), more=more)
 
 

@@ -164,4 +164,4 @@ class Head:
         return cls(
             np.asfortranarray(arrays[name]), arrays[f"{name}_constant"], arrays[f"{name}_crowding"],
             Typical(means, spread, counts, (own, other)), data["sharpness"], data["dense_share"], Assurance.from_json(data["assurance"]),
-        )  # fmt: skip
+        )

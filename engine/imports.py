@@ -80,15 +80,19 @@ def read(
         except TicketRejected as error:
             problems.append(f"line {row.line}: {error.field}: {error.limit}; found {error.found}")
     if problems:
-        whole, these = "line" if number == 1 else "lines", "this line" if len(problems) == 1 else "these lines"
-        more = f" and {len(problems) - _NAMED_ERRORS:,} more" if len(problems) > _NAMED_ERRORS else ""
-        raise ImportRejected(
-            f"{name}: {len(problems):,} of {number:,} {whole} cannot be stored, so nothing was: "
-            f"{'; '.join(problems[:_NAMED_ERRORS])}{more}. Mend {these} and import the file again."
-        )
+        raise _refusal(problems, of=number, name=name)
     if not tickets:
         raise ImportRejected(f"{name}: there is no ticket in the file. Nothing was stored.")
     return ImportFile(name=name, tickets=tuple(tickets))
+
+
+def _refusal(problems: Sequence[str], *, of: int, name: str) -> ImportRejected:
+    whole, these = "line" if of == 1 else "lines", "this line" if len(problems) == 1 else "these lines"
+    more = f" and {len(problems) - _NAMED_ERRORS:,} more" if len(problems) > _NAMED_ERRORS else ""
+    return ImportRejected(
+        f"{name}: {len(problems):,} of {of:,} {whole} cannot be stored, so nothing was: "
+        f"{'; '.join(_few(problems))}{more}. Mend {these} and import the file again."
+    )
 
 
 def expect_size(size: int, *, name: str) -> None:

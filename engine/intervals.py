@@ -51,10 +51,8 @@ def effective_count(weights: ArrayLike) -> float:
     return effective_size(float(each.sum()), float(np.square(each).sum()))
 
 
-def wilson_weighted(
-    successful_weight: float, total_weight: float, *, squared_weight: float, level: float = 0.95
-) -> tuple[float, float]:
-    """Wilson interval of a rate estimated with inverse-probability weights, as (lower, upper).
+def wilson_weighted(successful_weight: float, total_weight: float, *, squared_weight: float) -> tuple[float, float]:
+    """95% Wilson interval of a rate estimated with inverse-probability weights, as (lower, upper).
 
     The rate is `successful_weight / total_weight` (sums of weights, the Hajek estimator); `squared_weight` is the sum
     of the squared weights. The interval is Wilson's with Kish's effective size in the place of n: wider than the
@@ -64,7 +62,7 @@ def wilson_weighted(
     size = effective_size(total_weight, squared_weight)
     if size == 0.0:
         return 0.0, 1.0
-    return wilson(min(size, size * (successful_weight / total_weight)), size, level=level)
+    return wilson(min(size, size * (successful_weight / total_weight)), size)
 
 
 def clopper_pearson_upper(errors: int, n: int, *, delta: float) -> float:

@@ -71,6 +71,6 @@ class Kept:
             return 0.0
         return (1.0 - self.accuracy) - float(betaincinv(wrong, size - wrong + 1.0, level))
 
-    def missed(self, *, level: float = OPENS) -> bool:
+    def missed(self) -> bool:
         """True where the labels say that fewer are right than was asked for."""
-        return self.shortfall > max(0.0, self.chance(level))
+        return self.shortfall > max(0.0, self.chance())

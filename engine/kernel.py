@@ -20,6 +20,7 @@ NEAREST = 3
 CLOSE = 10
 DENSE_SHARE = 0.8
 """Weight of the dense similarity beside the n-grams'; both were chosen on held-out parts of a training set."""
+CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +117,6 @@ def _means(k: int) -> Doubles:
     return np.column_stack([(np.arange(k) < m) / min(m, k) for m in (NEAREST, CLOSE // 2, CLOSE)])
 
 
-def chunks(rows: int, *, size: int = 1024) -> Iterator[slice]:
+def chunks(rows: int) -> Iterator[slice]:
     """Slices that cover 0..rows, so that intermediate matrices stay small."""
-    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+    return (slice(start, min(start + CHUNK, rows)) for start in range(0, rows, CHUNK))

@@ -245,7 +245,7 @@ def fewest_labels(
         imagined = LabelCounts(
             thresholds=np.zeros(len(rates)), covered=trials, wrong=errors, coverage=coverage, rate=rates,
             trials=trials, errors=errors,
-        )  # fmt: skip
+        )
         horizon = None if batch is None else batch.size(labels)
         return imagined.lowest(target, delta, horizon=horizon, any_will_do=True) is not None
 

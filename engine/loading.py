@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.model import RoutingModel
-from engine.ports import DecisionLog, ExemplarStore, ModelStore, PolicyStore, TaxonomyStore
+from engine.ports import DecisionLog, NewExemplars, PolicyStore, StoredModels, TaxonomyStore
 from engine.state import RoutingState
 from engine.taken import Taken
 from engine.tracking import Tracking
@@ -21,9 +21,9 @@ class StateLoader:
         self,
         *,
         policies: PolicyStore,
-        models: ModelStore,
+        models: StoredModels,
         taxonomy: TaxonomyStore,
-        exemplars: ExemplarStore,
+        exemplars: NewExemplars,
         tracking: Tracking,
         versions: Callable[[], Mapping[str, int]],
         embedder: str,

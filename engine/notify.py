@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 from engine.errors import NotFound, ServiceUnavailable
 from engine.notice import Notice
-from engine.ports import Clock
-from engine.ports import DecisionLog as Log
+from engine.ports import Clock, DecisionLog
 
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=15)
@@ -63,7 +62,7 @@ class Notifier:
     """
 
     def __init__(
-        self, *, store: NoticeStore, channels: Mapping[str, Channel], page: str, clock: Clock, log: Log, chance: random.Random,
+        self, *, store: NoticeStore, channels: Mapping[str, Channel], page: str, clock: Clock, log: DecisionLog, chance: random.Random,
     ) -> None:
         self._store = store
         self._channels = dict(channels)

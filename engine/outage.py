@@ -11,8 +11,7 @@ from engine.alerts import SUBJECT_OF_ALL
 from engine.errors import ServiceUnavailable
 from engine.notice import MAX_ATTEMPTS, Notice, Told
 from engine.notify import Channel, pause
-from engine.ports import Clock
-from engine.ports import DecisionLog as Log
+from engine.ports import Clock, DecisionLog
 
 # A database that is started anew is back within this time, and nobody has to hear of it.
 SHORTEST = timedelta(seconds=30)
@@ -44,7 +43,7 @@ class Outage:
     """
 
     def __init__(
-        self, *, answers: Callable[[], bool], channels: Mapping[str, Channel], rule: Rule, page: str, instance: str, clock: Clock, log: Log,
+        self, *, answers: Callable[[], bool], channels: Mapping[str, Channel], rule: Rule, page: str, instance: str, clock: Clock, log: DecisionLog,
     ) -> None:
         self._answers = answers
         self._channels = dict(channels)
@@ -60,7 +59,7 @@ class Outage:
         self._heard: set[str] = set()
         self._over: list[Told] = []
 
-    def follow(self, *, answers: Callable[[], bool], log: Log) -> None:
+    def follow(self, *, answers: Callable[[], bool], log: DecisionLog) -> None:
         """There is an engine now, or another one: ask its database, write to its log."""
         self._answers, self._log = answers, log
 

@@ -1,9 +1,10 @@
-"""What people say of a decision: supervisors' labels and agents' own choices."""
+"""What people say of a decision, supervisors' labels and agents' own choices, and what storing that met."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from engine.domain import Ticket
 from engine.errors import OutcomeRejected
 
 
@@ -49,3 +50,36 @@ class Overrule:
     department: str
     by: str
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """What a stored label changed: the ticket's text and fingerprint, and whether the decision was right.
+
+    earlier      the label that this one replaces, without its note; None when the ticket had none
+    exemplar_id  the exemplar that the ticket has become, without a vector yet; None when it has not become one
+    late         the service for whose sake something of what follows from the label is done later, empty when all is done
+    """
+
+    ticket: Ticket
+    fingerprint: str
+    predicted: str
+    actual: str
+    method: str
+    topic: str
+    earlier: Outcome | None = None
+    exemplar_id: int | None = None
+    late: str = ""
+
+    @property
+    def correct(self) -> bool:
+        return self.predicted == self.actual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What a stored choice met: the department that was decided, the one in force `before`, and a supervisor's label, which stands."""
+
+    decided: str
+    before: str
+    labelled: str | None

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from engine.domain import Candidate, Decision, Department, Exemplar, Neighbour, Policy, Ticket, Topic
-from engine.outcome import Outcome, Overrule
+from engine.outcome import Chosen, Outcome, Overrule, Reviewed
 from engine.standing import Standing
 
 Clock = Callable[[], datetime]  # timezone-aware, UTC
@@ -57,7 +57,20 @@ class Claim:
     taken: bool = False
 
 
-class DecisionCache(Protocol):
+class Claims(Protocol):
+    """Who is making the answer for a fingerprint at the moment. Raises ServiceUnavailable when the cache is away."""
+
+    def claim(self, fingerprint: str, epoch: str, *, holder: str = "", seconds: float = 0.0) -> Claim:
+        """What is held for it, and where that is nothing this holder is from now on making the answer, in one step.
+
+        The claim ends with `put`, `remove`, `release` or after `seconds`. Without a holder it only looks.
+        """
+
+    def release(self, fingerprint: str, epoch: str, *, holder: str) -> None:
+        """End this holder's claim; another's and an entry stay."""
+
+
+class DecisionCache(Claims, Protocol):
     """Exact repeats. Every method raises ServiceUnavailable when the cache is away; the router counts that as a miss."""
 
     def get(self, fingerprints: Sequence[str], epoch: str) -> list[CachedRoute | None]:
@@ -68,15 +81,6 @@ class DecisionCache(Protocol):
 
     def remove(self, fingerprint: str) -> None:
         """Remove a fingerprint's entry, whatever its epoch; an answer made before, anywhere, does not come back."""
-
-    def claim(self, fingerprint: str, epoch: str, *, holder: str = "", seconds: float = 0.0) -> Claim:
-        """As `get` for one, and where nobody holds anything this holder is from now on making the answer, in one step.
-
-        The claim ends with `put`, `remove`, `release` or after `seconds`. Without a holder it only looks.
-        """
-
-    def release(self, fingerprint: str, epoch: str, *, holder: str) -> None:
-        """End this holder's claim; another's and an entry stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,39 +135,6 @@ class DecisionStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Reviewed:
-    """What a stored label changed: the ticket's text and fingerprint, and whether the decision was right.
-
-    earlier      the label that this one replaces, without its note; None when the ticket had none
-    exemplar_id  the exemplar that the ticket has become, without a vector yet; None when it has not become one
-    late         the service for whose sake something of what follows from the label is done later, empty when all is done
-    """
-
-    ticket: Ticket
-    fingerprint: str
-    predicted: str
-    actual: str
-    method: str
-    topic: str
-    earlier: Outcome | None = None
-    exemplar_id: int | None = None
-    late: str = ""
-
-    @property
-    def correct(self) -> bool:
-        return self.predicted == self.actual
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """What a stored choice met: the department that was decided, the one in force `before`, and a supervisor's label, which stands."""
-
-    decided: str
-    before: str
-    labelled: str | None
-
-
 class TicketSpool(Protocol):
     """Where accepted tickets wait while the database is away."""
 
@@ -193,12 +164,8 @@ class OutcomeStore(Protocol):
         ...
 
 
-class ExemplarStore(Protocol):
-    """Writes exemplars and their vectors, for the embedder it was made for."""
-
-    def add(self, exemplars: Sequence[Exemplar], vectors: np.ndarray | None) -> list[int]:
-        """Store them with their vectors, or without until `add_vectors`; their ids."""
-        ...
+class VectorStore(Protocol):
+    """The exemplars' vectors of the embedder it was made for."""
 
     def missing(self, *, limit: int) -> list[Exemplar]:
         """Active exemplars without a vector of this embedder."""
@@ -209,13 +176,9 @@ class ExemplarStore(Protocol):
     def embedded(self) -> int:
         """How many active exemplars have a vector of this embedder."""
 
-    def training_set(self) -> tuple[list[Exemplar], np.ndarray]:
-        """All active exemplars in a stable order, with their vectors."""
-        ...
 
-    def contradicted(self) -> list[Exemplar]:
-        """Labels of tickets that are no examples any more because a newer label of the same text, under the same taxonomy, says otherwise."""
-        ...
+class NewExemplars(Protocol):
+    """What came after a model was fitted."""
 
     def since(self, number: int, *, without: Sequence[int] = ()) -> tuple[list[Exemplar], np.ndarray]:
         """The first active exemplars after this one by id but those without, with their vectors."""
@@ -226,16 +189,20 @@ class ExemplarStore(Protocol):
         ...
 
 
-class ModelStore(Protocol):
+class ExemplarStore(VectorStore, NewExemplars, Protocol):
+    """What a model is fitted on."""
+
+    def training_set(self) -> tuple[list[Exemplar], np.ndarray]:
+        """All active exemplars in a stable order, with their vectors."""
+        ...
+
+    def contradicted(self) -> list[Exemplar]:
+        """Labels of tickets that are no examples any more because a newer label of the same text, under the same taxonomy, says otherwise."""
+        ...
+
+
+class StoredModels(Protocol):
     """Trained models, shared by every instance."""
-
-    def era(self) -> int:
-        """How often all exemplars were replaced; asked before they are read for a fit."""
-        ...
-
-    def add(self, arrays: dict[str, np.ndarray], manifest: dict[str, Any], *, embedder: str, era: int) -> int | None:
-        """Store a model, make it the live one, and return its number; None when its exemplars were replaced since `era`."""
-        ...
 
     def live_number(self, *, embedder: str) -> int | None:
         """The live model made for this embedder, if any."""
@@ -247,6 +214,18 @@ class ModelStore(Protocol):
 
     def manifest(self, number: int) -> dict[str, Any]:
         """The manifest alone."""
+        ...
+
+
+class ModelStore(StoredModels, Protocol):
+    """Where a fit is stored."""
+
+    def era(self) -> int:
+        """How often all exemplars were replaced; asked before they are read for a fit."""
+        ...
+
+    def add(self, arrays: dict[str, np.ndarray], manifest: dict[str, Any], *, embedder: str, era: int) -> int | None:
+        """Store a model, make it the live one, and return its number; None when its exemplars were replaced since `era`."""
         ...
 
     def alone(self) -> AbstractContextManager[bool]:

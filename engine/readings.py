@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from engine.alert_rules import Measure, Rule
 from engine.alerts import Reading
-from engine.drift import histogram_drift
+from engine.drift import department_drift, histogram_drift
 from engine.figures import Tally
 from engine.kept import LASTS, OPENS, Kept
 from engine.reported import without_worker
@@ -105,12 +105,10 @@ class Readings:
     def _drift(self, rule: Rule, since: datetime, now: datetime) -> Sequence[Reading]:
         new, old = self._window(since, now), self._window(since - DRIFT_REFERENCE, _minute(since))
         if rule.measure is Measure.DRIFT_CONFIDENCE:
-            left, right = self._figures.totals(old).confidence.tolist(), self._figures.totals(new).confidence.tolist()
+            found = histogram_drift(self._figures.totals(old).confidence, self._figures.totals(new).confidence)
         else:
-            before, after = self._figures.departments(old), self._figures.departments(new)
-            names = sorted({*before, *after})
-            left, right = ([side.get(name, Tally()).n for name in names] for side in (before, after))
-        found = histogram_drift(left, right)
+            before, after = ({name: tally.n for name, tally in self._figures.departments(window).items()} for window in (old, new))
+            found = department_drift(before, after)
         sample = min(found.expected, found.actual)
         return [Reading(value=found.index if sample else 0.0, sample=sample, chance=found.chance)]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.background import Background
-from engine.ports import DecisionLog, Embedder, ExemplarStore
+from engine.ports import DecisionLog, Embedder, VectorStore
 
 BATCH = 64
 _LOOK_EVERY = 30.0
@@ -29,7 +29,7 @@ class Reembedder:
     """
 
     def __init__(
-        self, *, embedder: Embedder, exemplars: ExemplarStore, log: DecisionLog, ready: Callable[[], None] | None = None,
+        self, *, embedder: Embedder, exemplars: VectorStore, log: DecisionLog, ready: Callable[[], None] | None = None,
         look_every: float = _LOOK_EVERY,
     ) -> None:
         self._embedder = embedder

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.domain import Policy, Stage
-from engine.ports import DecisionLog, ExemplarStore, ModelStore
+from engine.ports import DecisionLog, ModelStore, NewExemplars
 
 FEWEST_NEW = 25
 # A fit of many tickets takes long, and a few more change little.
@@ -25,7 +25,7 @@ class Refitter:
     """Fits anew, on one instance at a time. Between fits every instance takes new exemplars into its model at once."""
 
     def __init__(
-        self, *, train: Callable[[], int], exemplars: ExemplarStore, models: ModelStore, policy: Callable[[], Policy], embedder: str,
+        self, *, train: Callable[[], int], exemplars: NewExemplars, models: ModelStore, policy: Callable[[], Policy], embedder: str,
         log: DecisionLog,
     ) -> None:
         self._train = train

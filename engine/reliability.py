@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine.checks import checked_flags, checked_unit, checked_weights
+from engine.checks import checked_confidence, checked_flags, checked_weights
 from engine.intervals import effective_count, wilson_weighted
 
 MOST_BINS = 15
@@ -109,7 +109,7 @@ def debiased_calibration_error(confidence: ArrayLike, correct: ArrayLike, *, wei
 def _checked(
     confidence: ArrayLike, correct: ArrayLike, weights: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-    shown = checked_unit(confidence, "confidence")
+    shown = checked_confidence(confidence)
     return shown, checked_flags(correct, len(shown), "correct"), checked_weights(weights, len(shown))
 
 

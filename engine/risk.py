@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine.checks import checked_flags, checked_unit, checked_weights
+from engine.checks import checked_confidence, checked_flags, checked_weights
 from engine.intervals import clopper_pearson_lower, clopper_pearson_upper
 from engine.selective import RiskCoverage, auroc, coverage_at, risk_coverage
 from engine.label_counts import MOST_LABELS, Batch, LabelCounts, check_promise, typical_need
@@ -140,7 +140,7 @@ def derive_threshold(
     yet counts all the same, else the others would speak for them.
     Raises ValueError for NaN, wrong shapes, or a number outside its range.
     """
-    shown = checked_unit(confidence, "confidence")
+    shown = checked_confidence(confidence)
     right = checked_flags(correct, len(shown), "correct")
     mass = checked_weights(weights, len(shown))
     check_promise(target, delta)
@@ -152,7 +152,7 @@ def derive_threshold(
 def _derive(
     shown: Doubles, right: NDArray[np.bool_], mass: Doubles, *, target: float, delta: float, batch: Batch | None,
     strata: Iterable[Stratum],
-) -> Threshold:  # fmt: skip
+) -> Threshold:
     ahead = None if batch is None else batch.size(len(shown))
     counts = LabelCounts.of(shown, right, mass, heaviest=max((1.0 / stratum.rate for stratum in strata), default=0.0))
     at = counts.lowest(target, delta, horizon=ahead)
@@ -162,7 +162,7 @@ def _derive(
             value=None, target=target, delta=delta, horizon=ahead, labels=len(shown), covered=0, errors=0, coverage=0.0,
             error_rate=None, upper_error=1.0, labels_needed=None if wanted is None else max(1, wanted - len(shown)),
             noisy_batch=noisy,
-        )  # fmt: skip
+        )
     return Threshold(
         value=float(counts.thresholds[at]),
         target=target,
@@ -225,7 +225,7 @@ def derive_per_department(
     to be answered for although they may have no labels yet; `strata` are as in `derive_threshold`, those of all departments.
     """
     names = np.asarray([str(name) for name in departments], dtype=object)
-    shown = checked_unit(confidence, "confidence")
+    shown = checked_confidence(confidence)
     if names.shape != shown.shape:
         raise ValueError(f"departments must have shape {shown.shape}, got {names.shape}")
     right = checked_flags(correct, len(shown), "correct")

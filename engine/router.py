@@ -18,10 +18,9 @@ from engine.domain import Decision, Method, Spooled, Stage, Ticket, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.exact import ExactAnswers
 from engine.fingerprint import fingerprint
-from engine.outcome import Outcome, Overrule
-from engine.ports import Clock, DecisionCache, DecisionStore, Embedder, ExemplarIndex, LanguageModel, OutcomeStore, Reviewed, TicketSpool
 from engine.lease import Lease, NoLease
-from engine.ports import DecisionLog as Log
+from engine.outcome import Outcome, Overrule, Reviewed
+from engine.ports import Clock, DecisionCache, DecisionLog, DecisionStore, Embedder, ExemplarIndex, LanguageModel, OutcomeStore, TicketSpool
 from engine.resilience import Deadline, within
 from engine.retrieval import Retrieval
 from engine.sanitize import admit
@@ -54,7 +53,7 @@ class ConfidenceRouter:
         outcomes: OutcomeStore,
         state: StateSource,
         learn: Callable[[Reviewed], None],
-        log: Log,
+        log: DecisionLog,
         clock: Clock,
         stopwatch: Callable[[], float],
         chance: random.Random,

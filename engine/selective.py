@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine.checks import checked_flags, checked_unit, checked_weights
+from engine.checks import checked_confidence, checked_flags, checked_weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ def risk_coverage(confidence: ArrayLike, correct: ArrayLike, *, weights: ArrayLi
     the best threshold read off the curve promises nothing for new tickets, `engine.risk.derive_threshold` does.
     Source: R. El-Yaniv, Y. Wiener, "On the foundations of noise-free selective classification", JMLR 11 (2010).
     """
-    shown = checked_unit(confidence, "confidence")
+    shown = checked_confidence(confidence)
     right = checked_flags(correct, len(shown), "correct")
     mass = checked_weights(weights, len(shown))
     order = np.argsort(-shown, kind="stable")
@@ -48,9 +48,7 @@ def risk_coverage(confidence: ArrayLike, correct: ArrayLike, *, weights: ArrayLi
     )
 
 
-def coverage_at(
-    confidence: ArrayLike, correct: ArrayLike, target: float, *, weights: ArrayLike | None = None
-) -> float:
+def coverage_at(confidence: ArrayLike, correct: ArrayLike, target: float) -> float:
     """The largest share of these tickets that one threshold answers with an accuracy of at least `target`, in [0, 1].
 
     The choice is made in hindsight, on the same labels: a measure of a router, not a promise. 0.0 when no threshold
@@ -58,7 +56,7 @@ def coverage_at(
     """
     if not 0.0 <= target <= 1.0:
         raise ValueError(f"target must lie in [0, 1], got {target}")
-    curve = risk_coverage(confidence, correct, weights=weights)
+    curve = risk_coverage(confidence, correct)
     reached = curve.coverage[curve.accuracy >= target]
     return float(reached.max()) if len(reached) else 0.0
 

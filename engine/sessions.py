@@ -157,7 +157,7 @@ class Sessions:
         """A cookie that says: this user has signed in with this browser before."""
         return self._devices.sign(f"{secrets.token_urlsafe(12)}:{name}").decode()
 
-    def is_known_browser(self, cookie: str, name: str) -> str | None:
+    def browser_of(self, cookie: str, name: str) -> str | None:
         """The browser's own id when the cookie is genuine and for this user."""
         try:
             device, _, owner = self._devices.unsign(cookie).decode().partition(":")

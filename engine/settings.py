@@ -4,22 +4,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from engine import setting_forms
+from engine import setting_forms, setting_groups
 from engine.errors import ConfigurationError
 
 # In seconds.
 A_YEAR = 31_536_000
 # A shell puts its user's folder in the place of ~; a file `.env` has no shell.
 Place = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
-
-
-def _needs(group: str, given: list[str], missing: list[str]) -> ValueError:
-    return ValueError(f"{group}: {', '.join(given)} is set, so {' and '.join(missing)} must be set too")
 
 
 def _with_driver(url: str) -> str:
@@ -144,57 +141,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole_groups(self) -> Self:
-        given = self.model_fields_set
-        postgres = sorted(n for n in given if n.startswith("postgres_") and getattr(self, n) is not None)
-        if postgres and self.database_url is None:
-            missing = [n.upper() for n in ("postgres_host", "postgres_db", "postgres_user") if getattr(self, n) is None]
-            if missing:
-                raise _needs("Postgres", [n.upper() for n in postgres], missing)
-        redis = sorted(n for n in given if n in {"redis_port", "redis_db", "redis_password", "redis_tls", "redis_cluster"} and getattr(self, n) is not None)
-        if redis and self.redis_url is None and self.redis_host is None:
-            raise _needs("Redis", [n.upper() for n in redis], ["REDIS_HOST (or REDIS_URL)"])
-        if self.redis_tls and self.redis_url is not None and not self.redis_url.get_secret_value().startswith("rediss://"):
-            raise ValueError("Redis: REDIS_TLS is set, but REDIS_URL does not begin with rediss://; leave REDIS_TLS out, or begin the URL so")
-        if self.redis_ca_path is not None:
-            if not (self.redis_address or "").startswith("rediss://"):
-                raise _needs("Redis", ["REDIS_CA_PATH"], ["REDIS_TLS (or REDIS_URL with rediss://)"])
-        pinecone = [n.upper() for n in ("pinecone_env", "pinecone_index", "pinecone_host") if n in given and getattr(self, n) is not None]
-        if pinecone and self.pinecone_api_key is None and not self.pinecone_off:
-            raise _needs("Pinecone", pinecone, ["PINECONE_API_KEY"])
-        gemini = [n.upper() for n in ("gemini_model", "gemini_embedding_model", "google_api_endpoint") if n in given and getattr(self, n)]
-        if gemini and self.google_api_key is None:
-            raise _needs("Gemini", gemini, ["GOOGLE_API_KEY"])
-        every = ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "PUBLIC_URL")
-        oidc = [n for n in every if getattr(self, n.lower()) is not None]
-        if oidc not in ([], ["PUBLIC_URL"], list(every)):
-            raise _needs("OpenID Connect", oidc, [n for n in every if n not in oidc])
-        cloud = [n.upper() for n in ("cloudwatch_region", "cloudwatch_endpoint") if n in given and getattr(self, n) is not None]
-        if cloud and self.cloudwatch_access_key is None:
-            raise _needs("Cloudwatch", cloud, ["CLOUDWATCH_ACCESS_KEY", "CLOUDWATCH_SECRET_KEY"])
-        mail = sorted(
-            n.upper() for n in given if (n.startswith("smtp_") or n in ("alert_mail_to", "alert_mail_from")) and getattr(self, n) is not None
-        )
-        missing = [n for n in ("SMTP_HOST", "ALERT_MAIL_TO") if getattr(self, n.lower()) is None]
-        if mail and missing:
-            raise _needs("Mail", mail, missing)
-        pairs = (
-            ("cloudwatch_access_key", "cloudwatch_secret_key"), ("embedder_model_path", "embedder_tokenizer_path"),
-            ("admin_user", "admin_password"), ("smtp_user", "smtp_password"),
-        )
-        for pair in pairs:
-            there = [n.upper() for n in pair if getattr(self, n) is not None]
-            gone = [n.upper() for n in pair if getattr(self, n) is None]
-            if there and gone:
-                raise _needs(pair[0].split("_")[0].capitalize(), there, gone)
-        for name in ("redis_ca_path", "embedder_model_path", "embedder_tokenizer_path"):
-            path: Path | None = getattr(self, name)
-            if path is not None and not os.path.isfile(path):
-                raise ValueError(f"{name.upper()}: there is no file {path}")
-        if self.ticket_min_characters > self.ticket_max_characters:
-            raise ValueError(
-                f"TICKET_MIN_CHARACTERS: {self.ticket_min_characters} is more than TICKET_MAX_CHARACTERS, "
-                f"which is {self.ticket_max_characters}"
-            )
+        setting_groups.check(self)
         return self
 
     @property
@@ -214,8 +161,6 @@ class Settings(BaseSettings):
             return _with_driver(self.database_url.get_secret_value())
         if self.postgres_host is None:
             return None
-        from urllib.parse import quote
-
         password = f":{quote(self.postgres_password.get_secret_value(), safe='')}" if self.postgres_password else ""
         user = quote(self.postgres_user or "", safe="")
         return f"postgresql+psycopg2://{user}{password}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
@@ -232,8 +177,6 @@ class Settings(BaseSettings):
             return self.redis_url.get_secret_value()
         if self.redis_host is None:
             return None
-        from urllib.parse import quote
-
         password = f":{quote(self.redis_password.get_secret_value(), safe='')}@" if self.redis_password else ""
         scheme = "rediss" if self.redis_tls else "redis"
         return f"{scheme}://{password}{self.redis_host}:{self.redis_port}/{self.redis_db}"

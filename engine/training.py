@@ -16,7 +16,8 @@ from engine.errors import TaxonomyRejected
 from engine.fingerprint import fingerprint
 from engine.held_out import HeldOut
 from engine.model import RoutingModel, backing, class_name, fair
-from engine.ports import Embedder, ExemplarStore, ModelStore, Reviewed
+from engine.outcome import Reviewed
+from engine.ports import Embedder, ExemplarStore, ModelStore
 from engine.recurring import Recurring
 from engine.refit import voting
 from engine.taken import Taken

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engine.background import Outages
-from engine.ports import DecisionLog as Log
+from engine.ports import DecisionLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Upkeep:
     `stopwatch` gives seconds from any fixed point.
     """
 
-    def __init__(self, tasks: Sequence[Task], *, log: Log, stopwatch: Callable[[], float]) -> None:
+    def __init__(self, tasks: Sequence[Task], *, log: DecisionLog, stopwatch: Callable[[], float]) -> None:
         self._tasks = tuple(tasks)
         self._outages = Outages(log)
         self._stopwatch = stopwatch

@@ -21,6 +21,7 @@ from engine.errors import ServiceUnavailable
 from engine.guarded import Services
 from engine.health import Health
 from engine.notify import Notifier
+from engine.outage import Outage
 from engine.ports import Clock
 from engine.readings import ALIVE, Readings
 from engine.intervals import effective_count
@@ -150,13 +151,7 @@ def watch(
             name, memory_share=memory_share(), spooled=spool.share(), set_aside=spool.set_aside_share(), now=now,
             services=reported.as_rows(services.states()), worker=worker, needs_worker=settings.background_work == "worker" and not worker,
         )
-        rule = telling.about_the_database(alerts.rules())
-        silences = [s.until for s in alert_table.silences(now) if s.rule in ("", rule.name) and s.subject == SUBJECT_OF_ALL]
-        opened = {name: alert_table.open_told(name, now) for name in channels}
-        outage.learn(
-            rule, quiet_until=max(silences, default=None),
-            told=[name for name, rows in opened.items() if any((r.rule, r.subject) == (rule.name, SUBJECT_OF_ALL) for r in rows)],
-        )
+        _inform(outage, rule=telling.about_the_database(alerts.rules()), table=alert_table, channels=channels, now=now)
 
     def evaluate() -> None:
         with tables.evaluating() as mine:
@@ -212,6 +207,16 @@ def watch(
     return Watch(
         charts=tables.charts, rollups=rollups, alerts=alerts, alert_table=alert_table, notifier=notifier, metrics=metrics, waiting=waiting,
         instances=lambda: instances(table, clock), upkeep=upkeep, notices=notices, lookout=lookout, close=close,
+    )
+
+
+def _inform(outage: Outage, *, rule: Rule, table: AlertTable, channels: Collection[str], now: datetime) -> None:
+    """Tell the outage's watch, while the database answers, what it has to know when it does not: the rule, silences, who was told."""
+    silences = [s.until for s in table.silences(now) if s.rule in ("", rule.name) and s.subject == SUBJECT_OF_ALL]
+    opened = {name: table.open_told(name, now) for name in channels}
+    outage.learn(
+        rule, quiet_until=max(silences, default=None),
+        told=[name for name, rows in opened.items() if any((r.rule, r.subject) == (rule.name, SUBJECT_OF_ALL) for r in rows)],
     )
 
 

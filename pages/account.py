@@ -6,7 +6,7 @@ import streamlit as st
 
 from engine.access import TABLE, Role
 from engine.errors import ConsoleError
-from pages.parts import people, words
+from pages.parts import mishap, people, words
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Account")
@@ -16,8 +16,7 @@ try:
     user = engine.accounts.named(operator.name)
     sessions, tokens = engine.sessions.of_user(user.id), engine.tokens.all(user_id=user.id)
 except ConsoleError as error:
-    st.error("Your account cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
-    st.text(str(error))
+    mishap.told("Your account cannot be read at the moment. Nothing is lost.", error)
     st.stop()
 
 st.subheader("Signed in", anchor=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import trust
+from pages.parts import mishap, trust
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Accuracy", caption="What the console claimed, against what supervisors found.")
@@ -18,8 +18,7 @@ try:
     audits, volume = engine.reviewed.audits(demo=demo), engine.reviewed.volume(demo=demo)
     overtaken = not demo and not len(evidence) and engine.reviewed.sampled(demo=True).labelled > 0
 except ConsoleError as error:
-    st.error("The labels cannot be read at the moment. None is lost.", icon=":material/cloud_off:")
-    st.text(str(error))
+    mishap.told("The labels cannot be read at the moment. None is lost.", error)
     st.stop()
 
 if demo and len(evidence):

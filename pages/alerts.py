@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import alert_list, rule_form
+from pages.parts import alert_list, mishap, rule_form
 from pages.parts.guard import here, open_page
 
 operator, engine = open_page("Alerts", caption="An alert opens when a figure is wrong for long enough, tells people once, and resolves by itself.")
@@ -21,8 +21,7 @@ def current() -> None:
     try:
         rows = engine.watch.alert_table.latest(limit=100)
     except ConsoleError as error:
-        st.error("The alerts cannot be read at the moment.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told("The alerts cannot be read at the moment.", error)
         return
     alert_list.show(rows, engine=engine, operator=operator.name, may=operator.may("alerts"), where="page", resolved=30)
 

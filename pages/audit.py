@@ -7,7 +7,7 @@ import streamlit as st
 
 from engine import audit_csv
 from engine.errors import ConsoleError
-from pages.parts import files, trail, words
+from pages.parts import files, mishap, trail, words
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Audit log", caption="Rows are only ever added; each one seals the one before it.")
@@ -22,8 +22,7 @@ try:
     from_ = datetime.combine(since, time.min, UTC) if since else None
     rows = engine.audit.find(limit=501, actor=actor, action=action, words=held, since=from_)
 except ConsoleError as error:
-    st.error("The audit log cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
-    st.text(str(error))
+    mishap.told("The audit log cannot be read at the moment. Nothing is lost.", error)
     st.stop()
 
 more, rows = len(rows) > 500, rows[:500]

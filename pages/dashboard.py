@@ -4,7 +4,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import alert_list, chart_tables, charts, demo_switch, files, overview, services, words
+from pages.parts import alert_list, chart_tables, charts, demo_switch, files, kpis, mishap, overview, services, words
 from pages.parts.guard import here, open_page
 
 operator, engine = open_page("Dashboard")
@@ -14,8 +14,7 @@ try:
     view = overview.controls(engine)
 except ConsoleError as error:
     services.away_now(engine)
-    st.error(UNREADABLE, icon=":material/cloud_off:")
-    st.text(str(error))
+    mishap.told(UNREADABLE, error)
     overview.look_again(engine)
     st.stop()
 
@@ -30,18 +29,17 @@ def figures() -> None:
     try:
         data = overview.read(engine, view)
     except ConsoleError as error:
-        st.error(UNREADABLE, icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told(UNREADABLE, error)
         return
     overview.read_from(data)
     now = data.overview.now
     if not now.n:
         st.info(f"No ticket in this view ({view.span.label.lower()}{', with these filters' if view.filtered else ''}).", icon=":material/monitoring:")
         st.caption("Tickets appear here a moment after they are routed on the Submit page.")
-        overview.standing(data)
+        kpis.standing(data)
         alert_list.show(data.alerts, engine=engine, operator=operator.name, may=operator.may("alerts"), where="empty")
         return
-    overview.kpis(data)
+    kpis.show(data)
     overview.degraded(now)
     figures_of = {
         "routing": charts.distribution_over_time(data.overview.bars, view.span.level, n=now.n),

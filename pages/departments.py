@@ -4,7 +4,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import taxonomy_form
+from pages.parts import mishap, taxonomy_form
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Departments", caption="Where a ticket can go. Retiring one keeps its history; nothing is routed there any more.")
@@ -16,8 +16,7 @@ with st.container(key="done_departments"):
 try:
     departments, topics, exemplars = engine.taxonomy.departments(retired=True), engine.taxonomy.topics(), engine.exemplars.count()
 except ConsoleError as error:
-    st.error("The departments cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
-    st.text(str(error))
+    mishap.told("The departments cannot be read at the moment. Nothing is lost.", error)
     st.stop()
 
 changed = taxonomy_form.edit(departments, topics)

@@ -8,7 +8,7 @@ import streamlit as st
 from engine import policy as policies
 from engine import policy_words
 from engine.errors import ConsoleError
-from pages.parts import policy_form, policy_kept, policy_saving, policy_start
+from pages.parts import mishap, policy_form, policy_kept, policy_outlook, policy_saving, policy_start
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Policy", caption="How sure the console must be before a ticket goes its way without a person.")
@@ -19,8 +19,7 @@ try:
     evidence = engine.tracking.evidence().comparable(departments, embedder=state.versions["embedder"])
     history, sampled, kept = engine.policies.all(), engine.reviewed.sampled(demo=demo), policy_kept.read(engine, demo=demo)
 except ConsoleError as error:
-    st.error("The policies cannot be read at the moment. The live one stays in force.", icon=":material/cloud_off:")
-    st.text(str(error))
+    mishap.told("The policies cannot be read at the moment. The live one stays in force.", error)
     st.stop()
 
 policy_saving.told()
@@ -31,7 +30,7 @@ st.subheader(f"Policy {live.number} is in force" if live.number else "The built-
 with st.container():
     policy_kept.show(live, kept)
 with st.container():
-    if not demo and (applied := policy_form.offer(policies.overdue(live, evidence, departments), live, labels=len(evidence))):
+    if not demo and (applied := policy_outlook.offer(policies.overdue(live, evidence, departments), live, labels=len(evidence))):
         policy_saving.put_in_force(
             lambda: policies.save(policies.derived(live, evidence, departments)[0], engine.policies, reason=applied, based_on=seen, **by),
             ("newer", live.number), engine,
@@ -41,10 +40,10 @@ draft = policy_form.edit(start)
 with above:
     policy_start.follow(start, draft, live, departments, history)
 derived, thresholds = policies.derived(draft, evidence, departments)
-policy_form.assumption(evidence, sampled, model=state.versions["model"].partition("+")[0], demo=demo)
+policy_outlook.assumption(evidence, sampled, model=state.versions["model"].partition("+")[0], demo=demo)
 proposed = policy_form.proposed(start, draft, derived)
-policy_form.promise(derived, thresholds)
-policy_form.compare(live, proposed, evidence, snapshot)
+policy_outlook.promise(derived, thresholds)
+policy_outlook.compare(live, proposed, evidence, snapshot)
 
 reason = st.text_input("Why this change?", key="policy_reason", max_chars=policies.REASON_MAX, placeholder="So that others can follow it later")
 if st.button("Put it in force", type="primary", key="save_policy", icon=":material/published_with_changes:"):
@@ -56,7 +55,7 @@ if st.button("Put it in force", type="primary", key="save_policy", icon=":materi
 policy_saving.refused()
 
 st.subheader("Earlier policies", anchor=False)
-chosen = policy_form.history(history)
+chosen = policy_outlook.history(history)
 if chosen is not None and st.button(f"Go back to {policy_words.name(chosen)}", key="restore_policy", icon=":material/undo:"):
     policy_saving.put_in_force(
         lambda: policies.restore(chosen, engine.policies, based_on=seen, **by), ("restore", chosen), engine,

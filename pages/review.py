@@ -4,7 +4,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import labelling, words
+from pages.parts import labelling, mishap, words
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Review outcomes", caption="Your labels are what the shown confidence is checked against.")
@@ -19,11 +19,7 @@ try:
     accuracy = engine.outcomes.accuracy()
 except ConsoleError as error:
     unsaved = "; one that you were just saving was not stored" if labelling.desk().refused[0] else ""
-    st.error(
-        f"The review queue cannot be read at the moment. No saved label is lost{unsaved}. A ticket that you were labelling stays here.",
-        icon=":material/cloud_off:",
-    )
-    st.text(str(error))
+    mishap.told(f"The review queue cannot be read at the moment. No saved label is lost{unsaved}. A ticket that you were labelling stays here.", error)
     labelling.without_queue(engine=engine, operator=operator.name)
     st.stop()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import ConsoleError
-from pages.parts import people, words
+from pages.parts import mishap, people, words
 from pages.parts.guard import open_page
 
 operator, engine = open_page("Users", caption="A user who leaves is disabled, not deleted: history keeps the name.")
@@ -13,8 +13,7 @@ people.show_note()
 try:
     users, tokens = engine.accounts.all(), engine.tokens.all()
 except ConsoleError as error:
-    st.error("The users cannot be read at the moment. Nothing is lost.", icon=":material/cloud_off:")
-    st.text(str(error))
+    mishap.told("The users cannot be read at the moment. Nothing is lost.", error)
     st.stop()
 
 everybody, new, machines = st.tabs(["Everybody", "Add a user", "API tokens"])

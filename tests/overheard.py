@@ -6,7 +6,7 @@ noted when a test makes or uses them, tickets' words are read from each database
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -71,19 +71,23 @@ class Overheard:
         found, seen = [], set(self.names)
         for name, line in self.lines():
             for piece in _pieces(line):
-                if piece in seen:
-                    continue
-                seen.add(piece)
-                for start in range(len(piece) - SHORTEST_SECRET + 1):
-                    for value in heads.get(piece[start : start + SHORTEST_SECRET], ()):
-                        if piece.startswith(value, start):
-                            found.append(f"{name}: {value[:80]!r} in {line[:300]}")
+                if piece not in seen:
+                    seen.add(piece)
+                    found += [f"{name}: {value[:80]!r} in {line[:300]}" for value in _inside(piece, heads)]
         return found
 
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
             file.close()
+
+
+def _inside(piece: str, heads: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The values that stand in a piece, wherever they begin, found by their heads."""
+    for start in range(len(piece) - SHORTEST_SECRET + 1):
+        for value in heads.get(piece[start : start + SHORTEST_SECRET], ()):
+            if piece.startswith(value, start):
+                yield value
 
 
 def _pieces(line: str) -> Iterable[str]:

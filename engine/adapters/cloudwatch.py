@@ -44,10 +44,9 @@ class CloudWatch:
     `standing` gives the figures of the whole console as they are known at the moment, by the names of STANDING.
     """
 
-    def __init__(self, client: Any, *, standing: Callable[[], Mapping[str, float]] = dict, every: float = EVERY) -> None:
+    def __init__(self, client: Any, *, standing: Callable[[], Mapping[str, float]] = dict) -> None:
         self._client = client
         self._standing = standing
-        self._every = every
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._values: dict[str, Counter[float]] = defaultdict(Counter)
@@ -122,7 +121,7 @@ class CloudWatch:
         self.flush()
 
     def _work(self) -> None:
-        while not self._stopped.wait(self._every):
+        while not self._stopped.wait(EVERY):
             self.flush()
 
 

@@ -72,11 +72,11 @@ class Gemini:
         with self._lock:
             return self._usage
 
-    def ping(self, timeout: float = 3.0) -> str:
+    def ping(self) -> str:
         """The model's full name as the service knows it. Raises ServiceUnavailable."""
         with translated("language_model"):
             genai = client(self._api_key, self._endpoint)
-            found = genai.get_model(f"models/{self.name}", request_options={"timeout": timeout, "retry": None})
+            found = genai.get_model(f"models/{self.name}", request_options={"timeout": 3.0, "retry": None})
             return f"{found.name} {found.version}".strip()
 
     def _read(self, text: str, names: set[str], version: str) -> LanguageModelAnswer | None:

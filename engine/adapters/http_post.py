@@ -19,12 +19,12 @@ class _Stay(HTTPRedirectHandler):
 _OPENER = build_opener(_Stay)
 
 
-def post_json(url: str, body: object, *, headers: dict[str, str] | None = None, seconds: float = SECONDS) -> None:
+def post_json(url: str, body: object, *, headers: dict[str, str] | None = None) -> None:
     """Return when the receiver answered 2xx. Raises ServiceUnavailable("notification") with its status, never its address."""
     data = json.dumps(body, ensure_ascii=False).encode()
     request = Request(url, data=data, headers={"Content-Type": "application/json; charset=utf-8", **(headers or {})}, method="POST")
     try:
-        with _OPENER.open(request, timeout=seconds) as answer:
+        with _OPENER.open(request, timeout=SECONDS) as answer:
             answer.read(1000)
     except HTTPError as error:
         with error:

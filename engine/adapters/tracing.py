@@ -23,9 +23,8 @@ INTERNAL = 1
 class Tracing:
     """A sink for decisions; a thread of its own sends the spans."""
 
-    def __init__(self, endpoint: str, *, every: float = EVERY) -> None:
+    def __init__(self, endpoint: str) -> None:
         self._url = endpoint.rstrip("/") + "/v1/traces"
-        self._every = every
         self._lock = threading.Lock()
         self._waiting: list[tuple[int, str, Decision, float | None]] = []
         self.dropped = 0
@@ -67,7 +66,7 @@ class Tracing:
         self.flush()
 
     def _work(self) -> None:
-        while not self._stopped.wait(self._every):
+        while not self._stopped.wait(EVERY):
             self.flush()
 
 

@@ -6,7 +6,7 @@ import sys
 import threading
 from argparse import Namespace
 
-from engine import bootstrap
+from engine import process
 from engine.bootstrap import Engine
 
 
@@ -22,10 +22,10 @@ def work(_: Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
-        bootstrap.start(_say_ready, worker=True)
+        process.start(_say_ready, worker=True)
         stopped.wait()
     finally:
-        bootstrap.stop()
+        process.stop()
     return 0
 
 

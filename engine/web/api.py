@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engine import access, audit, bootstrap
+from engine import access, audit, process
 from engine.bootstrap import Engine
 from engine.errors import Conflict, ConsoleError, InputRejected, NotAllowed, NotFound, ServiceUnavailable, TooManyRequests, told
 from engine.tokens import Bearer
@@ -71,7 +71,7 @@ def _endpoint(path: str, handlers: dict[str, Handler]) -> Callable[[Request], An
 
 def _answer(request: Request, body: bytes | None, handler: Handler, permission: access.Permission) -> Response:
     try:
-        engine = bootstrap.running()
+        engine = process.running()
         token = bearer_of(Headers(scope=request.scope))
         bearer = _bearer(engine, token, permission) if token else None
         if bearer is None:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from engine import bootstrap, settings
+from engine import process, settings
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, ConfigurationError, ServiceUnavailable
 from engine.telemetry.metrics import CONTENT_TYPE
@@ -43,16 +43,16 @@ async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
                 f"{' and '.join(ignored)} not applied: Streamlit was started directly. Start the console with `python -m engine serve`.",
                 file=sys.stderr, flush=True,
             )
-        await run_in_threadpool(bootstrap.start, _first_admin)
+        await run_in_threadpool(process.start, _first_admin)
     except ConfigurationError as error:
         # The web server would print every line that led here, and end with a code of its own or, for waiting threads, not at all.
-        await run_in_threadpool(bootstrap.stop)
+        await run_in_threadpool(process.stop)
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         os._exit(2)
     try:
         yield {}
     finally:
-        await run_in_threadpool(bootstrap.stop)
+        await run_in_threadpool(process.stop)
 
 
 def _hang_up_in_order() -> None:
@@ -66,15 +66,15 @@ def middleware(*, reload: bytes, held: Callable[[str], int]) -> list[Middleware]
     return [
         Middleware(SecurityHeaders),
         Middleware(
-            Gate, sessions=lambda: bootstrap.running().sessions, token=lambda token: bootstrap.running().tokens.find_again(token, within=_SCRAPED),
-            away=bootstrap.away, reload=reload, held=held, longest=_longest_message,
+            Gate, sessions=lambda: process.running().sessions, token=lambda token: process.running().tokens.find_again(token, within=_SCRAPED),
+            away=process.away, reload=reload, held=held, longest=_longest_message,
         ),
     ]
 
 
 def _longest_message() -> int:
     # Four bytes for each sign of a text, and as much for what stands beside it.
-    return max(LONGEST_MESSAGE, 8 * bootstrap.running().settings.ticket_max_characters)
+    return max(LONGEST_MESSAGE, 8 * process.running().settings.ticket_max_characters)
 
 
 def routes() -> list[Route]:
@@ -126,7 +126,7 @@ async def script(_: Request) -> Response:
 def ready(_: Request) -> Response:
     """200 when tickets can be routed, else 503; says which part is not ready."""
     try:
-        reports = bootstrap.running().health.report(needed_only=True)
+        reports = process.running().health.report(needed_only=True)
         missing = [report.service for report in reports if report.needed and not report.ok]
     except ServiceUnavailable as error:
         missing = [error.service]
@@ -136,4 +136,4 @@ def ready(_: Request) -> Response:
 
 def metrics(_: Request) -> Response:
     """Everything that Prometheus scrapes, in its text format. The gate asks for a token with the scope `metrics`."""
-    return Response(bootstrap.running().watch.metrics.render(), media_type=CONTENT_TYPE)
+    return Response(process.running().watch.metrics.render(), media_type=CONTENT_TYPE)

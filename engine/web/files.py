@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from engine import access, audit, audit_csv, bootstrap, figures_csv
+from engine import access, audit, audit_csv, figures_csv, process
 from engine.bootstrap import Engine
 from engine.domain import Channel
 from engine.errors import ConsoleError, InputRejected, ServiceUnavailable
@@ -94,7 +94,7 @@ def _answer(request: Request, path: str) -> Response:
     if _from_elsewhere(request):
         return _told("Not from here", "Files are taken on the console's own pages.", status=403)
     try:
-        engine = bootstrap.running()
+        engine = process.running()
         # The gate has let the session in and says which it is.
         session = engine.sessions.find(request.headers.get("x-console-sid", ""), touch=False)
         if session is None or not access.opens(session.role, access.FILES[path]):

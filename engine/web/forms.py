@@ -85,13 +85,13 @@ def change_password(*, csrf: str, name: str, forced: bool, minimum: int, problem
     return _page("Choose a new password" if forced else "Change your password", form, problem=problem, status=status)
 
 
-def sign_out(*, csrf: str, name: str, problem: str = "", status: int = 200) -> Response:
+def sign_out(*, csrf: str, name: str) -> Response:
     """One question, so that nobody is signed out by following a link."""
     form = (
         f'<p>You are signed in as {escape(name)}.</p><form method="post" action="/auth/logout">{_hidden(csrf)}'
         '<button type="submit">Sign out</button></form><a class="button second" href="/">Stay here</a>'
     )
-    return _page("Sign out?", form, problem=problem, status=status)
+    return _page("Sign out?", form)
 
 
 def message(title: str, text: str, *, status: int, back: tuple[str, str] = ("/auth/login", "To the sign-in page")) -> Response:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from engine import audit, bootstrap
+from engine import audit, process
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, Conflict, ServiceUnavailable, SignInRefused
@@ -54,7 +54,7 @@ def _apart(handler: Callable[[Request], Response]) -> Callable[[Request], object
 
 def start(request: Request) -> Response:
     """Send the browser to the provider, with what must come back in a short-lived signed cookie."""
-    engine = bootstrap.running()
+    engine = process.running()
     if engine.identity_provider is None:
         return forms.message("Sign in", "No identity provider is configured.", status=404)
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
@@ -74,7 +74,7 @@ def start(request: Request) -> Response:
 
 def callback(request: Request) -> Response:
     """Check what came back and open a session; the state is used once."""
-    engine, query = bootstrap.running(), request.query_params
+    engine, query = process.running(), request.query_params
     if engine.identity_provider is None:
         return forms.message("Sign in", "No identity provider is configured.", status=404)
     audit.coming_from(signin.address_of(request))

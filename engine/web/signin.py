@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from engine import access, audit, bootstrap
+from engine import access, audit, process
 from engine.bootstrap import Engine
 from engine.errors import AccountRejected, ServiceUnavailable, SignInRefused, told
 from engine.passwords import AT_ONCE
@@ -110,7 +110,7 @@ def login_form(request: Request) -> Response:
 
 def login(request: Request, form: Form) -> Response:
     """Open a session under a new secret, whatever cookie came along."""
-    engine, target, name = bootstrap.running(), local(form.get("next", "/")), form.get("name", "")
+    engine, target, name = process.running(), local(form.get("next", "/")), form.get("name", "")
     try:
         user = engine.accounts.sign_in(
             name, form.get("password", ""), address=address_of(request), known_browser=request.cookies.get(BROWSER, "")
@@ -152,7 +152,7 @@ def logout(request: Request, _: Form) -> Response:
     """End the session."""
     session = current(request)
     if session is not None:
-        engine = bootstrap.running()
+        engine = process.running()
         engine.sessions.end(session.key)
         engine.audit.record(session.name, "signed_out", "user", session.name)
     response = RedirectResponse("/auth/login?out=1", 303)
@@ -174,7 +174,7 @@ def password(request: Request, form: Form) -> Response:
     session = current(request)
     if session is None:
         return RedirectResponse("/auth/login", 303)
-    csrf, engine, problem, status = request.cookies[CSRF], bootstrap.running(), "", 422
+    csrf, engine, problem, status = request.cookies[CSRF], process.running(), "", 422
     if form.get("new", "") != form.get("again", ""):
         problem = "The two new passwords differ. Nothing was changed."
     else:
@@ -191,7 +191,7 @@ def password(request: Request, form: Form) -> Response:
 
 def current(request: Request) -> Session | None:
     """The living session of the request's cookie. Raises ServiceUnavailable."""
-    sessions = bootstrap.running().sessions
+    sessions = process.running().sessions
     return sessions.find(sessions.key_of(request.cookies.get(COOKIE, "")))
 
 
@@ -216,7 +216,7 @@ def local(target: str) -> str:
 
 def _how_it_ended(request: Request) -> str:
     """A sentence about the session that this browser had, empty when it had none."""
-    engine = bootstrap.running()
+    engine = process.running()
     why = engine.sessions.ended(request.cookies.get(COOKIE, ""))
     if why is None:
         return ""
@@ -236,14 +236,14 @@ def _length(seconds: int) -> str:
 
 
 def _password_page(session: Session, csrf: str, *, problem: str = "", status: int = 200) -> Response:
-    minimum = bootstrap.running().settings.password_min_characters
+    minimum = process.running().settings.password_min_characters
     return forms.change_password(
         csrf=csrf, name=session.name, forced=session.must_change, minimum=minimum, problem=problem, status=status
     )
 
 
 def _provider() -> bool:
-    return bootstrap.running().settings.oidc_issuer is not None
+    return process.running().settings.oidc_issuer is not None
 
 
 def _with_token(request: Request, page: Callable[[str], Response]) -> Response:

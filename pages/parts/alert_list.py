@@ -9,6 +9,7 @@ import streamlit as st
 
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
+from pages.parts import mishap
 
 ICON = {"critical": ":red[:material/error:]", "warning": ":orange[:material/warning:]"}
 QUIET = {"1 hour": timedelta(hours=1), "8 hours": timedelta(hours=8), "3 days": timedelta(days=3)}
@@ -49,25 +50,28 @@ def _one(row: Any, *, engine: Engine, operator: str, may: bool, where: str) -> N
     if row.undelivered:
         st.warning(f"Not delivered since {row.opened_at:%d %b %H:%M} UTC; it is tried again at least every 15 minutes.", icon=":material/mark_email_unread:")
         st.text(row.undelivered)
-    if not may:
-        return
+    if may:
+        _buttons(row, engine=engine, operator=operator, where=where)
+
+
+def _buttons(row: Any, *, engine: Engine, operator: str, where: str) -> None:
     with st.container(horizontal=True, gap="small"):
         if row.acknowledged_at is None and st.button("Acknowledge", key=f"{where}_ack_{row.id}", icon=":material/visibility:"):
             _do(lambda: engine.watch.alerts.acknowledge(row.id, by=operator))
-        if not row.silenced:
-            with st.popover("Silence", key=f"{where}_quiet_{row.id}", icon=":material/notifications_off:"):
-                for label, length in QUIET.items():
-                    if st.button(f"for {label}", key=f"{where}_quiet_{row.id}_{label}"):
-                        _do(lambda length=length: engine.watch.alerts.silence(
-                            rule=row.rule, subject=row.subject, length=length, by=operator, reason="silenced from the list"
-                        ))
+        if row.silenced:
+            return
+        with st.popover("Silence", key=f"{where}_quiet_{row.id}", icon=":material/notifications_off:"):
+            for label, length in QUIET.items():
+                if st.button(f"for {label}", key=f"{where}_quiet_{row.id}_{label}"):
+                    _do(lambda length=length: engine.watch.alerts.silence(
+                        rule=row.rule, subject=row.subject, length=length, by=operator, reason="silenced from the list"
+                    ))
 
 
 def _do(action: Any) -> None:
     try:
         action()
     except ConsoleError as error:
-        st.error("That was not stored; the alert is as it was. Try again in a moment.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told("That was not stored; the alert is as it was. Try again in a moment.", error)
         return
     st.rerun()

@@ -116,7 +116,7 @@ def by_department(rows: Sequence[tuple[str, str, Tally]]) -> dict[str, Tally]:
     return found
 
 
-def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.Figure:
+def departments(rows: Sequence[tuple[str, str, Tally]]) -> go.Figure:
     """Tickets per department, stacked by method; as high as the chart beside it."""
     totals = {department: tally.n for department, tally in by_department(rows).items()}
     order = sorted((name for name in totals if totals[name]), key=lambda name: totals[name])
@@ -130,7 +130,7 @@ def departments(rows: Sequence[tuple[str, str, Tally]], *, tall: int = 3) -> go.
             )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(dtick=_tick(totals.values()))
-    return _finished(figure, "Where tickets went", f"n = {words.count(sum(totals.values()), 'decision')}", x="tickets", rows=tall, lines=len(order))
+    return _finished(figure, "Where tickets went", f"n = {words.count(sum(totals.values()), 'decision')}", x="tickets", rows=3, lines=len(order))
 
 
 def accuracy(rows: Sequence[tuple[str, str, Tally]], *, target: float) -> go.Figure:

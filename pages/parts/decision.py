@@ -9,7 +9,7 @@ import streamlit as st
 from engine.bootstrap import Engine
 from engine.domain import Decision, Spooled, Ticket
 from engine.errors import ConsoleError, NotAccepted, TicketRejected
-from pages.parts import choice, words
+from pages.parts import choice, mishap, words
 from pages.parts.draft import Desk, Sent, take_out
 
 WITHOUT = "Decided without"
@@ -74,14 +74,11 @@ def _failed(one: Sent) -> None:
         st.error(f"The ticket was not accepted. {error.field.capitalize()}: {error.limit}.", icon=":material/block:")
         st.text(f"Found {error.found}. Nothing was stored; {where}.")
     elif isinstance(error, NotAccepted):
-        st.error(f"The ticket was NOT accepted: it could be kept nowhere. {where.capitalize()}.", icon=":material/block:")
-        st.text(str(error))
+        mishap.told(f"The ticket was NOT accepted: it could be kept nowhere. {where.capitalize()}.", error, icon=":material/block:")
     elif one.uncertain:
-        st.error(f"It is not certain whether the ticket was stored; {where}.", icon=":material/help:")
-        st.text(str(error))
+        mishap.told(f"It is not certain whether the ticket was stored; {where}.", error, icon=":material/help:")
     else:
-        st.error(f"The ticket was not stored. {where.capitalize()}; please send it again.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told(f"The ticket was not stored. {where.capitalize()}; please send it again.", error)
     if not one.returned:
         st.code("\n".join(filter(None, (one.fields["subject"], one.fields["body"]))), language=None, wrap_lines=True)
 

@@ -12,7 +12,7 @@ sys.path.insert(0, str(PAGES.parent)) if str(PAGES.parent) not in sys.path else 
 
 from engine import access  # noqa: E402 - the path comes first
 from engine.errors import ConsoleError  # noqa: E402
-from pages.parts import guard  # noqa: E402
+from pages.parts import guard, mishap  # noqa: E402
 
 # Not an icon by name: as the tab's picture the browser would fetch it from another host. Before the navigation, which brings such icons; the
 # title comes after it, once, since a screen reader may say each change of it.
@@ -64,8 +64,7 @@ try:
     operator = guard.who()
 except ConsoleError as error:
     st.set_page_config(page_title="Routing console")
-    st.error("The console cannot start. Nothing that was stored is lost.", icon=":material/cloud_off:")
-    st.text(str(error))
+    mishap.told("The console cannot start. Nothing that was stored is lost.", error)
     st.stop()
 if operator is None:
     st.set_page_config(page_title="Routing console")

@@ -8,11 +8,12 @@ from typing import NoReturn
 
 import streamlit as st
 
-from engine import access, audit, bootstrap
+from engine import access, audit, process
 from engine.access import Permission, Role
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
 from engine.web import gate
+from pages.parts import mishap
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +45,29 @@ def who() -> Operator | None:
     """The operator of this run as the database knows them now, None without a living session. Raises ConsoleError."""
     # The key first: a page that was started by itself must not start an engine either.
     key = presented_session()
-    session = bootstrap.running().sessions.find(key)
+    session = process.running().sessions.find(key)
     if session is None or session.must_change:
         return None
     audit.coming_from(session.address)
     return Operator(session.name, session.role, session.key, session.user_id, session.source, session.address)
 
 
-def open_page(title: str, *, caption: str = "", permission: Permission | str | None = None) -> tuple[Operator, Engine]:
+def open_page(title: str, *, caption: str = "") -> tuple[Operator, Engine]:
     """Write the page's title and return operator and engine, or say why not and stop the page.
 
-    What the page needs stands in the access table under the page's file name; `permission` asks for something else.
+    Which role it is open to stands in the access table under the page's file name.
     """
     page = Path(sys._getframe(1).f_code.co_filename).stem
     try:
-        operator, engine = who(), bootstrap.running()
+        operator, engine = who(), process.running()
     except ConsoleError as error:
         st.title(title, anchor=False)
-        st.error("The console cannot start. Nothing that was stored is lost.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told("The console cannot start. Nothing that was stored is lost.", error)
         st.stop()
     if operator is None:
         ask_to_sign_in()
-    if not (access.opens(operator.role, page) if permission is None else operator.may(permission)):
-        refuse(operator.role, access.PAGES.get(page) if permission is None else Permission(permission))
+    if not access.opens(operator.role, page):
+        refuse(operator.role, access.PAGES.get(page))
     st.title(title, anchor=False)
     if caption:
         st.caption(caption)

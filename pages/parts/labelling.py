@@ -16,7 +16,7 @@ from engine.errors import Conflict, ConsoleError
 from engine.intervals import wilson
 from engine.outcome import Outcome
 from engine.standing import Standing
-from pages.parts import guard, second_click, ticket_number, words
+from pages.parts import guard, mishap, second_click, ticket_number, words
 
 
 
@@ -234,8 +234,7 @@ def lookup(departments: Sequence[str], *, engine: Engine, operator: str, shown: 
         number = ticket_number.meant(entered, engine=engine)
         found = list(engine.decisions.rows([number]))
     except ConsoleError as error:
-        st.error("The ticket cannot be looked up at the moment. Nothing is lost.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told("The ticket cannot be looked up at the moment. Nothing is lost.", error)
         return
     if not found:
         st.warning("No ticket has this number. Check it and try again.", icon=":material/search_off:")

@@ -1,7 +1,15 @@
-"""What a page says when something went wrong that nobody foresaw."""
+"""What a page says when something went wrong, foreseen or not."""
 from __future__ import annotations
 
 import streamlit as st
+
+from engine.errors import ConsoleError
+
+
+def told(what: str, error: ConsoleError, *, icon: str = ":material/cloud_off:") -> None:
+    """What was not done or cannot be shown, and why. The reason may hold names that people chose: plain text, never Markdown."""
+    st.error(what, icon=icon)
+    st.text(str(error))
 
 
 def shown(_: Exception) -> bool:

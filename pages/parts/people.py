@@ -14,7 +14,7 @@ from engine.access import Role
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
 from engine.tokens import held, standing
-from pages.parts import second_click, words
+from pages.parts import mishap, second_click, words
 
 ROLES = {
     Role.AGENT: "submits tickets, sees their own, overrules",
@@ -74,8 +74,7 @@ def did(what: str, action: Callable[[], Any], *, clears: str = "") -> None:
     try:
         secret = action()
     except ConsoleError as error:
-        st.error("That was not done.", icon=":material/block:")
-        st.text(str(error))
+        mishap.told("That was not done.", error, icon=":material/block:")
         return
     own.append(Note(what, secret if isinstance(secret, str) else "", time.monotonic(), clears))
     st.rerun()

@@ -11,7 +11,7 @@ import streamlit as st
 from engine.bootstrap import Engine
 from engine.domain import Policy
 from engine.errors import Conflict, ConsoleError, NotFound, PolicyRejected
-from pages.parts import policy_start, second_click
+from pages.parts import mishap, policy_start, second_click
 
 DONE = "Policy {} is in force. Every instance follows within seconds."
 
@@ -66,11 +66,9 @@ def put_in_force(save: Callable[[], Policy], what: object, engine: Engine, *, re
         st.session_state["policy_refused"] = str(error)
         st.rerun()
     except (PolicyRejected, NotFound) as error:
-        st.error("The policy was refused; the live one is unchanged.", icon=":material/block:")
-        st.text(str(error))
+        mishap.told("The policy was refused; the live one is unchanged.", error, icon=":material/block:")
     except ConsoleError as error:
-        st.error("The policy was not stored; the live one is unchanged.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told("The policy was not stored; the live one is unchanged.", error)
     else:
         own.done, own.what, own.reason, own.ended = done.format(stored.number), what, reason, time.monotonic()
         with suppress(ConsoleError):  # It is in force; without this the instance follows a moment later.

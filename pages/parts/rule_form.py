@@ -10,6 +10,7 @@ import streamlit as st
 from engine.alert_rules import AT_THE_MOMENT, DAY, Rule, Severity
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
+from pages.parts import mishap
 
 CHANNEL = {"webhook": "Webhook (Slack format)", "mail": "E-mail", "alertmanager": "Alertmanager"}
 
@@ -19,8 +20,7 @@ def show(*, engine: Engine, operator: str) -> None:
     try:
         rules = engine.watch.alerts.rules()
     except ConsoleError as error:
-        st.error("The rules cannot be read at the moment.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told("The rules cannot be read at the moment.", error)
         return
     if "rule_saved" in st.session_state:
         st.toast(st.session_state.pop("rule_saved"), icon=":material/check_circle:")
@@ -75,8 +75,7 @@ def _form(rule: Rule, *, engine: Engine, operator: str) -> None:
     try:
         engine.watch.alerts.edit(rule.name, changes, by=operator)
     except ConsoleError as error:
-        st.error("The rule was not changed.", icon=":material/block:")
-        st.text(str(error))
+        mishap.told("The rule was not changed.", error, icon=":material/block:")
         return
     st.session_state["rule_saved"] = "The rule is in force from the next look, within 15 seconds."
     st.rerun()
@@ -101,8 +100,7 @@ def channels(*, engine: Engine, operator: str) -> None:
                 try:
                     engine.watch.notifier.test(name, by=operator)
                 except ConsoleError as error:
-                    st.error("The test did not arrive.", icon=":material/error:")
-                    st.text(str(error))
+                    mishap.told("The test did not arrive.", error, icon=":material/error:")
                 else:
                     st.success("The receiver took it.", icon=":material/check_circle:")
 
@@ -132,8 +130,7 @@ def _end(silence_id: int, *, engine: Engine, operator: str) -> None:
     try:
         engine.watch.alerts.end_silence(silence_id, by=operator)
     except ConsoleError as error:
-        st.error("The silence was not ended.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told("The silence was not ended.", error)
         return
     st.rerun()
 

@@ -13,6 +13,7 @@ from engine.bootstrap import Engine
 from engine.domain import Department, Topic
 from engine.errors import ConsoleError
 from engine.sanitize import plain_text
+from pages.parts import mishap
 
 
 def edit(departments: Sequence[Department], topics: Sequence[Topic]) -> list[Department]:
@@ -74,8 +75,7 @@ def save(changed: Sequence[Department], *, engine: Engine, operator: str) -> Non
         engine.taxonomy.save(changed, also=noted)
         engine.state.refresh()
     except ConsoleError as error:
-        st.error("The departments were not changed.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told("The departments were not changed.", error)
         return
     st.session_state["taxonomy_saved"] = f"{len(changed)} changed. Every instance follows within seconds."
     # A table of its own after each saving: an old one would send its edits again.
@@ -107,8 +107,7 @@ def replace(*, engine: Engine, operator: str) -> None:
         )
     except ConsoleError as error:
         bar.empty()
-        st.error("The taxonomy was not replaced; everything is as it was.", icon=":material/block:")
-        st.text(str(error))
+        mishap.told("The taxonomy was not replaced; everything is as it was.", error, icon=":material/block:")
         return
     with suppress(ConsoleError):
         # It is in force; without this the instance follows a moment later.

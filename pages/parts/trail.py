@@ -9,6 +9,7 @@ import streamlit as st
 
 from engine.bootstrap import Engine
 from engine.errors import ConsoleError
+from pages.parts import mishap
 
 # In pixels: all but the change, which is as long as it is, beside the navigation of a window of 1280.
 WIDTHS = {
@@ -43,8 +44,7 @@ def verify(engine: Engine) -> None:
     try:
         found = engine.audit.verify()
     except ConsoleError as error:
-        st.error("The chain could not be checked.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told("The chain could not be checked.", error)
         return
     if found.broken_at is None:
         st.success(f"All {found.rows:,} rows fit together.", icon=":material/verified:")

@@ -22,7 +22,7 @@ from engine.reliability import debiased_calibration_error
 from engine.risk import Basis, DepartmentThreshold
 from engine.sampled import Sampled
 from engine.tracking import Evidence
-from pages.parts import chart_tables, policy_form, trust_charts, words
+from pages.parts import chart_tables, policy_outlook, trust_charts, words
 
 Derived = tuple[Policy, dict[str, DepartmentThreshold]]
 WARNING, GOAL = 0.85, 0.90
@@ -221,7 +221,7 @@ def labels_needed(policy: Policy, promised: Derived) -> None:
     """Which departments the labels allow a promise for, whether it is in force, and how many labels the others need."""
     rows, target = [], promised[0].target_accuracy
     for name, item in promised[1].items():
-        state = policy_form.needed(item) or f"can be promised{policy_form.pool(item)}"
+        state = policy_outlook.needed(item) or f"can be promised{policy_outlook.pool(item)}"
         in_force = f"from {max(policy.departments[name].auto, policy.answers_at(name)):.4f}" if name in policy.departments else ""
         rows.append((name, item.labels, state, in_force))
     st.subheader(f"Labels still needed to promise {target:.1%}", anchor=False)

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine import bootstrap, export, imports
+from engine import export, imports, process
 from engine.bootstrap import Engine
 from engine.domain import Automation
 from engine.errors import ConsoleError, ServiceUnavailable, StatementRefused
-from pages.parts import decision as decision_view
+from pages.parts import decision as decision_view, mishap
 from pages.parts import words
 
 # Columns that nobody reads, named above the button.
@@ -131,7 +131,7 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
 
     try:
         # A change of the embedder must not close the engine before the file is through.
-        with bootstrap.kept(engine):
+        with process.kept(engine):
             most = engine.settings.rate_import_per_hour
             file = imports.read(content, name=name, router=engine.router, created_by=operator, most=most)
             result = imports.run(file, router=engine.router, store=engine.decisions, progress=progress, take=take)
@@ -144,12 +144,10 @@ def _run(content: bytes, name: str, *, engine: Engine, operator: str) -> None:
     except (ServiceUnavailable, StatementRefused) as error:
         bar.empty()
         when = "upload the same file again" if isinstance(error, ServiceUnavailable) else "once that is mended, upload the same file again"
-        st.error(f"The import stopped. What was routed before is stored; {when} and it goes on.", icon=":material/cloud_off:")
-        st.text(str(error))
+        mishap.told(f"The import stopped. What was routed before is stored; {when} and it goes on.", error)
         return
     except ConsoleError as error:
         bar.empty()
-        st.error("The import stopped." if far.done else "The file was not imported.", icon=":material/block:")
-        st.text(str(error))
+        mishap.told("The import stopped." if far.done else "The file was not imported.", error, icon=":material/block:")
         return
     bar.empty()

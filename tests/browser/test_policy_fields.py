@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from engine import policy as policies
 from engine.access import Role
@@ -85,8 +87,8 @@ def test_a_threshold_with_four_decimals_can_be_typed_into_the_table(served: Serv
         box = table.bounding_box()
         table.click(position={"x": box["width"] / 2, "y": box["height"] / (len(names) + 1) * (names.index("Sales") + 1.5)})
         page.keyboard.press("Enter")
-        page.wait_for_timeout(3000)
-        if editor.count():
+        with suppress(PlaywrightTimeout):
+            editor.wait_for(timeout=3000)
             break
     expect(editor).to_be_visible()
     editor.fill("0.9876")

@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, text
 
 from db.embedded import EmbeddedServers
 from engine import bootstrap, settings
+from engine import process as own
 from engine.bootstrap import Engine
 from engine.domain import Decision, TicketDraft
 from engine.outcome import Outcome
@@ -48,13 +49,13 @@ def process(address: str, servers: EmbeddedServers, gemini: GeminiServer, tmp_pa
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         quiet = Running(lambda renew: bootstrap.build(settings.load(), renew=renew, log_stream=None), say=lambda _: None, last_callers=5.0)
-        monkeypatch.setattr(bootstrap, "_running", quiet)
+        monkeypatch.setattr(own, "_running", quiet)
         yield proxy
-        bootstrap.stop()
+        own.stop()
 
 
 def used() -> str:
-    return bootstrap.running().state.current().versions["embedder"]
+    return own.running().state.current().versions["embedder"]
 
 
 def threads_of(engine: Engine) -> list[threading.Thread]:
@@ -76,7 +77,7 @@ def test_tickets_and_labels_go_on_while_the_new_embedder_takes_over(
     process: FaultyProxy, address: str, gemini: GeminiServer
 ) -> None:
     gemini.fault = Fault("status", 503)
-    old = bootstrap.running()
+    old = own.running()
     assert used().startswith("all-MiniLM")
     over, failures, routed = threading.Event(), [], []
 
@@ -85,7 +86,7 @@ def test_tickets_and_labels_go_on_while_the_new_embedder_takes_over(
         while not over.is_set():
             number += 1
             try:
-                engine = bootstrap.running()
+                engine = own.running()
                 decision = engine.router.route(TicketDraft(body=f"where is my parcel {word(1000 * name + number)}", ticket_id=f"C-{name}-{number}"))
                 assert isinstance(decision, Decision)
                 if number % 4 == 0:
@@ -107,7 +108,7 @@ def test_tickets_and_labels_go_on_while_the_new_embedder_takes_over(
     for worker in workers:
         worker.join(30)
     assert not failures
-    assert bootstrap.running() is not old
+    assert own.running() is not old
     assert {decision.versions["embedder"] for decision in routed} >= {REMOTE}
     until(lambda: not any(thread.is_alive() for thread in threads_of(old)))
     truth = create_engine(address)
@@ -116,14 +117,14 @@ def test_tickets_and_labels_go_on_while_the_new_embedder_takes_over(
     truth.dispose()
     assert dict(stored) == dict.fromkeys((decision.ticket_id for decision in routed), 1)
     assert mixed(address) == 0
-    until(lambda: not bootstrap.running().exemplars.missing(limit=1))
-    bootstrap.stop()
+    until(lambda: not own.running().exemplars.missing(limit=1))
+    own.stop()
     assert used() == REMOTE, "after a restart the new embedder answers from the first ticket on"
 
 
 def test_a_changeover_that_postgres_interrupts_is_done_when_postgres_is_back(process: FaultyProxy, address: str, gemini: GeminiServer) -> None:
     gemini.fault = Fault("hang", seconds=60)
-    old = bootstrap.running()
+    old = own.running()
     real, tried = old.reembedder._ready, threading.Event()
 
     def interrupted() -> None:
@@ -136,9 +137,9 @@ def test_a_changeover_that_postgres_interrupts_is_done_when_postgres_is_back(pro
     gemini.fault = Fault()
     gemini.release()
     assert tried.wait(180)
-    assert bootstrap.running() is old
+    assert own.running() is old
     process.set("ok")
     old.services.probe_now("database")
     until(lambda: used() == REMOTE)
-    assert isinstance(bootstrap.running().router.route(TicketDraft(body="where is my parcel, it should have come")), Decision)
+    assert isinstance(own.running().router.route(TicketDraft(body="where is my parcel, it should have come")), Decision)
     assert mixed(address) == 0

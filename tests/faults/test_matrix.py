@@ -13,8 +13,7 @@ from engine import imports
 from engine.breaker import Circuit
 from engine.domain import Decision, Method, Spooled, TicketDraft
 from engine.errors import ServiceUnavailable
-from engine.outcome import Outcome
-from engine.ports import Reviewed
+from engine.outcome import Outcome, Reviewed
 from engine.timeline import ChartWindow
 from tests.faults.conftest import World
 from tests.faults.noise import Stalls

@@ -7,15 +7,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
-from engine import bootstrap
+from engine import process
 from engine.access import Role
 from engine.domain import Decision, TicketDraft
 from pages.parts import guard
 from tests.faults.conftest import World
 from tests.faults.test_matrix import DOUBTFUL, heal, route, word
+from tests.pages.opening import PAGES, said
 from tests.servers.troubles import break_one
 
-PAGES = Path(__file__).resolve().parents[2] / "pages"
 # A representative fault for each service that tickets can do without, and what operators call it.
 CASES = [
     ("redis", "refused", "the exact cache", "Exact cache"),
@@ -34,7 +34,7 @@ class Pages:
         sessions = world.engine.sessions
         key = sessions.key_of(sessions.open(world.engine.accounts.named("boss").id))
         assert sessions.find(key) is not None
-        monkeypatch.setattr(bootstrap, "running", lambda: world.engine)
+        monkeypatch.setattr(process, "running", lambda: world.engine)
         monkeypatch.setattr(guard, "presented_session", lambda: key)
 
     def open(self, name: str) -> AppTest:
@@ -62,10 +62,6 @@ class Pages:
 def pages(world: World, monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201
     yield Pages(world, monkeypatch)
     heal(world)
-
-
-def said(page: AppTest, *kinds: str) -> str:
-    return " ".join(str(element.value) for kind in kinds for element in getattr(page, kind))
 
 
 def save_button(page: AppTest, ticket_id: str) -> Button:

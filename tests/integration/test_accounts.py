@@ -270,14 +270,14 @@ def test_a_browser_that_says_much_of_itself_comes_in_too(engine: Engine) -> None
     assert (len(found.address), len(found.browser)) == (64, 200)
 
 
+def away(_: str) -> None:
+    raise ServiceUnavailable("database", "it is away")
+
+
 def test_a_session_goes_on_for_a_while_without_the_database_and_no_new_one_begins(engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = engine.sessions
     here, elsewhere = (sessions.key_of(sessions.open(engine.accounts.named("ann").id)) for _ in range(2))
     assert sessions.find(here) is not None
-
-    def away(_: str) -> None:
-        raise ServiceUnavailable("database", "it is away")
-
     monkeypatch.setattr(sessions._store, "find", away)
     assert sessions.find(here).name == "ann"
     with pytest.raises(ServiceUnavailable):
@@ -305,10 +305,6 @@ def test_an_ended_session_does_not_come_back_while_the_database_is_away(engine: 
     sessions._store.remove(keys[1])
     assert sessions.find(keys[1]) is None
     sessions.end_all(root, but=mine)
-
-    def away(_: str) -> None:
-        raise ServiceUnavailable("database", "it is away")
-
     monkeypatch.setattr(sessions._store, "find", away)
     for key in keys:
         with pytest.raises(ServiceUnavailable):
@@ -321,10 +317,6 @@ def test_of_many_sessions_those_used_last_go_on_without_the_database(engine: Eng
     sessions, ann = engine.sessions, engine.accounts.named("ann").id
     first, second, third = (sessions.key_of(sessions.open(ann)) for _ in range(3))
     assert all(sessions.find(key) for key in (first, second, first, third))
-
-    def away(_: str) -> None:
-        raise ServiceUnavailable("database", "it is away")
-
     monkeypatch.setattr(sessions._store, "find", away)
     assert sessions.find(first) is not None and sessions.find(third) is not None
     with pytest.raises(ServiceUnavailable):
@@ -337,10 +329,6 @@ def test_twelve_hours_are_the_end_without_the_database_too(engine: Engine, clock
     for _ in range(13):
         clock.move(minutes=55)
         assert sessions.find(key) is not None
-
-    def away(_: str) -> None:
-        raise ServiceUnavailable("database", "it is away")
-
     monkeypatch.setattr(sessions._store, "find", away)
     clock.move(minutes=4)
     assert sessions.find(key) is not None
@@ -355,10 +343,6 @@ def test_a_short_idle_limit_counts_without_the_database_too_and_so_does_use(engi
     used, left = (sessions.key_of(sessions.open(ann)) for _ in range(2))
     clock.move(seconds=100)
     assert sessions.find(used) is not None and sessions.find(left) is not None
-
-    def away(_: str) -> None:
-        raise ServiceUnavailable("database", "it is away")
-
     monkeypatch.setattr(store, "find", away)
     clock.move(seconds=119)
     assert sessions.find(used) is not None and sessions.find(left, touch=False) is not None

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from db.alerts import Alerts
 from db.services import Services
 from db.session import connect
-from engine import bootstrap, telling
+from engine import bootstrap, process, telling
 from engine import outage as outage_module
 from engine.access import Role
 from engine.adapters.alertmanager import EVERY, Alertmanager
@@ -431,9 +431,9 @@ def test_a_console_that_starts_while_its_database_is_away_tells_of_it(
             time.sleep(0.05)
 
     try:
-        bootstrap.start(started.append)
+        process.start(started.append)
         until(1)
-        assert not started and bootstrap.away() == "database"
+        assert not started and process.away() == "database"
         assert receiver.posts[0][2]["text"].startswith("[CRITICAL] The database does not answer")
         assert receiver.posts[0][2]["attachments"][0]["title_link"] == "https://console.example/alerts"
         proxy.set("ok")
@@ -449,7 +449,7 @@ def test_a_console_that_starts_while_its_database_is_away_tells_of_it(
         assert told_by(receiver) == ["[CRITICAL", "[RESOLVED"]
     finally:
         proxy.set("ok")
-        bootstrap.stop()
+        process.stop()
 
 
 def test_the_console_itself_tells_when_its_database_is_gone(postgres, console_settings, receiver: Receiver) -> None:  # noqa: ANN001

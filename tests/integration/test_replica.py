@@ -4,7 +4,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -12,7 +11,7 @@ from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from db.session import connect
-from engine import bootstrap
+from engine import bootstrap, process
 from engine.bootstrap import Engine
 from engine.breaker import Circuit
 from engine.domain import Decision, TicketDraft
@@ -22,9 +21,9 @@ from engine.timeline import ChartWindow, Level
 from pages.parts import guard
 from tests.faults.conftest import socket_of, through
 from tests.integration.test_watching import gauge, task
+from tests.pages.opening import PAGES, said
 from tests.servers.proxy import FaultyProxy
 
-PAGES = Path(__file__).resolve().parents[2] / "pages"
 INSTEAD = "These charts come from the primary database, because the read replica does not answer."
 
 
@@ -57,15 +56,11 @@ def engine(build: Callable[..., Engine], replica: tuple[str, FaultyProxy]) -> En
 
 
 def opened(page: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setattr(bootstrap, "running", lambda: engine)
+    monkeypatch.setattr(process, "running", lambda: engine)
     monkeypatch.setattr(guard, "who", lambda: guard.Operator("ada", "admin", "key", 1))
     shown = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60).run()
     assert not shown.exception
     return shown
-
-
-def said(page: AppTest, *kinds: str) -> str:
-    return " ".join(str(element.value) for kind in kinds for element in getattr(page, kind))
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from db.session import connect
-from engine import bootstrap
+from engine import process
 from engine import policy as policies
 from engine.bootstrap import Engine
 from engine.domain import Policy
@@ -93,7 +93,7 @@ def page(labels: list[Label], console: Engine, monkeypatch: pytest.MonkeyPatch) 
 
 
 def opened(console: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setattr(bootstrap, "running", lambda: console)
+    monkeypatch.setattr(process, "running", lambda: console)
     monkeypatch.setattr(guard, "who", lambda: guard.Operator("ada", "manager", "key", 1))
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()
     assert not page.exception

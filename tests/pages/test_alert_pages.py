@@ -8,14 +8,14 @@ from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from db.session import connect
-from engine import bootstrap
+from engine import process
 from engine.access import Role
 from engine.alert_rules import AT_THE_MOMENT, SHIPPED
 from engine.alerts import Change
 from engine.bootstrap import Engine
 from engine.domain import TicketDraft
 from pages.parts import guard, people
-from tests.pages.test_states import PAGES, said
+from tests.pages.opening import PAGES, said
 
 RULE = next(rule for rule in SHIPPED if rule.name == "memory")
 
@@ -27,7 +27,7 @@ def engine(console: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
     console.watch.notices.close()
     console.accounts.add("boss", role=Role.ADMIN, by="test", password="plum-tractor-evening-42", must_change=False)
     session = console.sessions.open(console.accounts.named("boss").id)
-    monkeypatch.setattr(bootstrap, "running", lambda: console)
+    monkeypatch.setattr(process, "running", lambda: console)
     monkeypatch.setattr(guard, "presented_session", lambda: console.sessions.key_of(session))
     return console
 

@@ -12,9 +12,8 @@ from engine.bootstrap import Engine
 from engine.domain import Policy, Stage, Thresholds, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.outcome import Outcome, Overrule
-from tests.pages.opening import opening
 from tests.pages.test_double_clicks import once_after
-from tests.pages.test_states import said
+from tests.pages.opening import opening, said
 from tests.pages.test_upload import click
 
 BILL = "you took the money twice for my october bill"
@@ -26,12 +25,6 @@ GUESS = Policy(stages=frozenset[Stage]())
 def under(console: Engine, policy: Policy) -> None:
     console.policies.add(replace(policy, number=2), author="test", reason="for this test")
     console.state.refresh()
-
-
-@pytest.fixture
-def page(console: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    """The page of an agent."""
-    return opening(console, monkeypatch, Role.AGENT, name="ann")("submit")
 
 
 def send(page: AppTest, console: Engine, body: str = BILL) -> str:

@@ -16,7 +16,7 @@ from engine.bootstrap import Engine
 from engine.domain import Origin, TicketDraft
 from engine.outcome import Outcome
 from engine.timeline import DEFAULT_SPAN, SPANS
-from pages.parts import overview
+from pages.parts import kpis, overview
 from tests.pages.opening import PAGES, opening
 from tests.pages.test_alert_pages import RULE, engine, opened
 
@@ -205,7 +205,7 @@ def test_a_filter_stays_where_its_policy_has_no_ticket(engine: Engine) -> None:
     (1234.6, 0, " ms", "+1,235 ms"), (-16.09, 2, " points", "-16.09 points"), (12, 0, "", "+12"),
 ])
 def test_a_change_too_small_to_be_seen_is_called_none(delta: float, digits: int, unit: str, told: str) -> None:
-    assert overview._change(delta, digits=digits, unit=unit) == (told, told == "unchanged")
+    assert kpis._change(delta, digits=digits, unit=unit) == (told, told == "unchanged")
 
 
 @pytest.mark.parametrize(("asked", "kept"), [("0", ["0"]), ("7", []), ("x", [])])

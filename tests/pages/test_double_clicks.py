@@ -12,8 +12,7 @@ from engine.bootstrap import Engine
 from engine.domain import TicketDraft
 from engine.outcome import Outcome
 from pages.parts import words
-from tests.pages.opening import opening
-from tests.pages.test_states import said
+from tests.pages.opening import opening, said
 from tests.pages.test_upload import click
 
 

@@ -15,8 +15,7 @@ from engine.access import Role
 from engine.bootstrap import Engine
 from engine.domain import Policy, Thresholds
 from tests.integration.test_rollups import decision, store
-from tests.pages.opening import opening
-from tests.pages.test_states import said
+from tests.pages.opening import opening, said
 
 OPENS = Callable[[str], AppTest]
 BILLING, SUPPORT = "Billing and Payments", "Technical Support"

@@ -11,23 +11,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine import policy as policies
-from engine.access import Role
 from engine.bootstrap import Engine
 from engine.domain import Department, Limits, Policy, Stage, Thresholds, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.outcome import Outcome
 from engine.sanitize import remark
-from pages.parts import policy_form
-from tests.pages.opening import opening
-from tests.pages.test_states import said
+from pages.parts import policy_outlook
+from tests.pages.opening import said
 
 OPENS = Callable[[str], AppTest]
-
-
-@pytest.fixture
-def opened(console: Engine, monkeypatch: pytest.MonkeyPatch) -> OPENS:
-    """Opens a page as an admin on the test's engine."""
-    return opening(console, monkeypatch, Role.ADMIN)
 
 
 def another(console: Engine, policy: Policy | None = None, *, author: str = "ann", **fields: Any) -> Policy:
@@ -187,13 +179,13 @@ def test_a_limit_beyond_a_promise_is_shown_as_what_holds_and_not_as_promised() -
 
         from engine import policy as policies
         from engine.domain import Limits, Policy
-        from pages.parts import policy_form
+        from pages.parts import policy_outlook
         from tests.unit.test_policy import DEPARTMENTS, evidence
 
         asked = Policy(target_accuracy=0.9, limits={"Sales": Limits(confidence=0.995), "Billing": Limits(accuracy=0.5)})
         policy, found = policies.derived(asked, evidence(4000), DEPARTMENTS)
         assert np.all([item.threshold.value < 0.995 for item in found.values()])
-        policy_form.promise(policy, found)
+        policy_outlook.promise(policy, found)
 
     shown = AppTest.from_function(page).run()
     assert not shown.exception
@@ -337,10 +329,10 @@ def test_the_history_shows_times_as_other_tables_do(opened: OPENS, console: Engi
 
 
 def test_a_change_that_rounds_to_nothing_has_neither_sign_nor_colour() -> None:
-    assert policy_form._points(0.50049, 0.50051) is None
-    assert policy_form._points(0.50051, 0.50049) is None
-    assert policy_form._points(None, 0.5) is None
-    assert (policy_form._points(0.5, 0.51), policy_form._points(0.51, 0.5)) == ("+1.0 points", "-1.0 points")
+    assert policy_outlook._points(0.50049, 0.50051) is None
+    assert policy_outlook._points(0.50051, 0.50049) is None
+    assert policy_outlook._points(None, 0.5) is None
+    assert (policy_outlook._points(0.5, 0.51), policy_outlook._points(0.51, 0.5)) == ("+1.0 points", "-1.0 points")
 
 
 def test_what_another_manager_wrote_formats_nothing(opened: OPENS, console: Engine) -> None:

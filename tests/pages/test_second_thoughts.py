@@ -12,8 +12,7 @@ from engine.access import Role
 from engine.bootstrap import Engine
 from engine.domain import TicketDraft
 from engine.outcome import Outcome, Overrule
-from tests.pages.opening import opening
-from tests.pages.test_states import said
+from tests.pages.opening import opening, said
 
 TEXT = "you took the money twice for my october bill"
 
@@ -80,8 +79,8 @@ def label(console: Engine, ticket_id: str, department: str) -> None:
     console.router.review(Outcome(ticket_id=ticket_id, department=department, labelled_by="sam"), learn=False)
 
 
-def save(page: AppTest) -> None:
-    next(button for button in page.button if button.label == "Save the label").click().run()
+def save(page: AppTest) -> AppTest:
+    return next(button for button in page.button if button.label == "Save the label").click().run()
 
 
 @pytest.mark.parametrize("moved", ["the ticket before was labelled", "another was overruled"])
@@ -200,10 +199,6 @@ def test_a_confidence_stands_beside_the_department_that_was_decided(opened: Call
 def labelling(opened: Callable[[str], AppTest], ticket_id: str) -> AppTest:
     page = opened("review")
     return page.text_input(key="looked_up").set_value(ticket_id).run()
-
-
-def save(page: AppTest) -> AppTest:
-    return next(button for button in page.button if button.label == "Save the label").click().run()
 
 
 def test_a_withdrawn_overrule_does_not_become_the_label(opened: Callable[[str], AppTest], console: Engine) -> None:

@@ -24,19 +24,12 @@ from engine.errors import InputRejected, NotFound
 from engine.outcome import Outcome, Overrule
 from engine.sanitize import plain_text, remark
 from tests import inventory, signin
-from tests.pages.opening import opening
 from tests.serving import Served
 
 ROOT = Path(__file__).resolve().parents[2]
 SQL: list[str] = json.loads((ROOT / "tests" / "data" / "hostile_texts.json").read_text())["sql"]
 # Postgres takes no NUL, and no query may fail for one.
 STRINGS = [*SQL[:100], *SQL[-20:], "'\x00 OR 1=1 --", "\x00"]
-
-
-@pytest.fixture
-def opened(console: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AppTest]:
-    """Opens a page as an admin."""
-    return opening(console, monkeypatch, Role.ADMIN)
 
 
 def rows(console: Engine) -> dict[str, object]:

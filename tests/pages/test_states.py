@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
-from streamlit.testing.v1 import AppTest
 
 from db.session import connect
 from engine import access
@@ -18,19 +17,9 @@ from engine.domain import Policy, TicketDraft
 from engine.outcome import Outcome
 from pages.parts import guard
 from tests.integration.test_rollups import decision, store
-from tests.pages.opening import PAGES, opening
+from tests.pages.opening import PAGES, opening, said
 
 NAMES = sorted(path.stem for path in PAGES.glob("*.py"))
-
-
-@pytest.fixture
-def opened(console, monkeypatch):
-    """Opens a page as an admin on the test's engine."""
-    return opening(console, monkeypatch, Role.ADMIN)
-
-
-def said(page: AppTest) -> str:
-    return " ".join(str(e.value) for kind in ("error", "warning", "info", "success", "text", "caption") for e in getattr(page, kind))
 
 
 def test_every_page_is_in_the_table_of_who_may_open_it() -> None:
@@ -54,8 +43,8 @@ def test_a_page_without_any_data_shows_an_empty_state_and_no_error(opened, name:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_with_tickets_and_labels_shows_them_without_error(opened, console, name: str) -> None:
-    for text in ("you took the money twice", "where is my parcel", "someone stole my card", "i forgot my password"):
-        decision = console.router.route(TicketDraft(body=text))
+    for body in ("you took the money twice", "where is my parcel", "someone stole my card", "i forgot my password"):
+        decision = console.router.route(TicketDraft(body=body))
         console.router.review(Outcome(ticket_id=decision.ticket_id, department=decision.department, labelled_by="boss"), learn=False)
     page = opened(name)
     assert not page.exception

@@ -6,21 +6,13 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.access import Role
 from engine.bootstrap import Engine
 from engine.errors import NotAccepted, TooManyRequests
 from pages.parts import draft
-from tests.pages.opening import opening
-from tests.pages.test_states import said
+from tests.pages.opening import said
 from tests.pages.test_upload import click
 
 BILL, PARCEL = "you took the money twice for my october bill", "my parcel was left at a neighbour whom nobody here knows"
-
-
-@pytest.fixture
-def page(console: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    """The page of an agent."""
-    return opening(console, monkeypatch, Role.AGENT, name="ann")("submit")
 
 
 def send(page: AppTest, body: str, *, subject: str = "", customer: str = "") -> AppTest:

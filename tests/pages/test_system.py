@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import bootstrap
+from engine import process
 from engine.bootstrap import Engine
 from pages.parts import guard
 
@@ -16,7 +16,7 @@ PAGE = Path(__file__).resolve().parents[2] / "pages" / "system.py"
 
 @pytest.fixture
 def page(console: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setattr(bootstrap, "running", lambda: console)
+    monkeypatch.setattr(process, "running", lambda: console)
     monkeypatch.setattr(guard, "who", lambda: guard.Operator("ada", "admin", "key", 1))
     return AppTest.from_file(str(PAGE), default_timeout=60)
 

@@ -9,13 +9,12 @@ from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
 from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
 from streamlit.testing.v1 import AppTest
 
-from engine import bootstrap, imports
+from engine import imports, process
 from engine.access import Role
 from engine.bootstrap import Engine
 from engine.errors import ServiceUnavailable
 from pages.parts import words
-from tests.pages.opening import opening
-from tests.pages.test_states import said
+from tests.pages.opening import opening, said
 
 THINGS = ("parcel", "invoice", "password", "refund", "card", "contract", "account", "address", "bill", "order")
 FILE = "body\n" + "".join(f"where is my {thing} please\n" for thing in THINGS)
@@ -40,7 +39,7 @@ def answered(page: AppTest) -> list[str]:
 
 def before_batch(monkeypatch: pytest.MonkeyPatch, number: int, happens: Callable[[], object]) -> None:
     """Let something happen just before the batch of that number is routed."""
-    router = bootstrap.running().router
+    router = process.running().router
     calls, routed = [], type(router).route_tickets
 
     def route_tickets(self: object, *given: object, **more: object) -> object:
@@ -68,7 +67,7 @@ def test_a_click_during_an_import_ends_it_and_the_page_says_how_far_it_came_and_
     choose(page, "body\nthe money was taken twice\n").button(key="import").click().run()
     assert "1 ticket routed and stored" in said(page)
     before_batch(monkeypatch, 2, click)
-    bootstrap.running().limits.take("import", "ann", amount=-1)
+    process.running().limits.take("import", "ann", amount=-1)
     choose(page).button(key="import").click().run()
     assert not page.exception
     assert "The import was broken off: 4 of 10 tickets are stored." in said(page)
@@ -77,10 +76,10 @@ def test_a_click_during_an_import_ends_it_and_the_page_says_how_far_it_came_and_
     assert "6 tickets routed and stored. 4 were stored by an earlier run" in said(page)
     assert "broken off" not in said(page)
     assert answered(page) == [f"where is my {thing} please" for thing in THINGS], "the answers are the whole file's, in its order"
-    asking = [row.ticket_id for row in bootstrap.running().decisions.latest(limit=10) if row.automation != "auto"]
+    asking = [row.ticket_id for row in process.running().decisions.latest(limit=10) if row.automation != "auto"]
     assert asking and f"To be confirmed or chosen for when they were routed: {words.count(len(asking), 'ticket')}." in said(page)
     assert not page.error, "the limit counts every ticket once"
-    stored = [row.body for row in bootstrap.running().decisions.latest(limit=50)]
+    stored = [row.body for row in process.running().decisions.latest(limit=50)]
     assert len(stored) == len(set(stored)) == 11
 
 
@@ -97,13 +96,13 @@ def test_answers_stay_with_their_files_name_until_another_file_is_routed(page: A
     page.file_uploader[0].upload("others.csv", b"body\nthe money was taken twice\n", "text/csv").run()
     assert f"{words.plain('tickets.csv')}: 10 tickets routed and stored." in said(page)
     assert len(answered(page)) == 10
-    bootstrap.running().limits.take("import", "ann", amount=-1)
+    process.running().limits.take("import", "ann", amount=-1)
     page.button(key="import").click().run()
     assert words.plain("others.csv") in said(page) and words.plain("tickets.csv") not in said(page)
     assert answered(page) == ["the money was taken twice"]
     page.button(key="put_away").click().run()
     assert "routed and stored" not in said(page) and "broken off" not in said(page)
-    assert bootstrap.running().decisions.latest(limit=1)[0].body == "the money was taken twice", "the tickets stay stored"
+    assert process.running().decisions.latest(limit=1)[0].body == "the money was taken twice", "the tickets stay stored"
 
 
 def test_a_file_that_is_stored_already_gives_its_answers_again(page: AppTest) -> None:
@@ -127,10 +126,10 @@ def test_a_lost_database_ends_it_and_the_page_says_how_far_it_came(page: AppTest
 
 
 def test_the_same_file_from_two_tabs_is_stored_once_and_both_are_told_so(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    console = bootstrap.running()
+    console = process.running()
 
     def other_tab() -> None:
-        assert bootstrap._running._users[id(console)] == 1, "a change of the embedder must not close the engine now"
+        assert process._running._users[id(console)] == 1, "a change of the embedder must not close the engine now"
         file = imports.read(FILE.encode(), name="tickets.csv", router=console.router, created_by="ann")
         later = imports.ImportFile(name=file.name, tickets=file.tickets[3:7])
         assert len(imports.run(later, router=console.router, store=console.decisions).decisions) == 4
@@ -147,7 +146,7 @@ def test_the_same_file_from_two_tabs_is_stored_once_and_both_are_told_so(page: A
 def test_an_id_that_another_ticket_takes_meanwhile_is_named_and_so_is_what_was_stored(
     page: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    console = bootstrap.running()
+    console = process.running()
     content = "ticket_id,body\n" + "".join(f"A-{number},where is my {thing} please\n" for number, thing in enumerate(THINGS))
 
     def somebody_else() -> None:
@@ -175,4 +174,4 @@ def test_columns_that_nobody_reads_are_named_above_the_button(page: AppTest) -> 
 def test_a_file_of_more_tickets_than_an_hour_takes_is_refused_as_a_whole(page: AppTest) -> None:
     choose(page, FILE + "where is my other thing\n").button(key="import").click().run(timeout=60)
     assert any("at most 10 tickets; found more. Split the file. Nothing was stored." in text.value for text in page.text)
-    assert bootstrap.running().decisions.latest() == []
+    assert process.running().decisions.latest() == []

@@ -92,7 +92,7 @@ class Nothing:
     def open(self, *, again: bool = False) -> bool:
         return False
 
-    def work(self, send: Callable[..., None], *, batch: int = 100) -> int:
+    def work(self, send: Callable[..., None]) -> int:
         self.fail()
         return 0
 

@@ -5,21 +5,14 @@ import csv
 import io
 from datetime import UTC, datetime
 
-import numpy as np
 import pytest
 
 from engine import figures_csv
 from engine.figures import Tally
 from engine.histograms import CONFIDENCE_BINS, EDGES_MS, LATENCY_BINS
+from tests.unit.test_figures import bins
 
 START = datetime(2026, 3, 17, 14, 30, tzinfo=UTC)
-
-
-def bins(size: int, **counts: int) -> np.ndarray:
-    made = np.zeros(size, dtype=np.int64)
-    for name, count in counts.items():
-        made[int(name[1:])] = count
-    return made
 
 
 def row(tally: Tally) -> dict[str, str]:

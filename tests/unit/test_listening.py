@@ -17,8 +17,8 @@ from tests.serving import ROOT
 def test_connections_that_a_starting_console_accepts_send_small_packets_at_once(
     monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily, host: str
 ) -> None:
-    monkeypatch.setattr(console.bootstrap, "start", lambda then: None)
-    monkeypatch.setattr(console.bootstrap, "stop", lambda: None)
+    monkeypatch.setattr(console.process, "start", lambda then: None)
+    monkeypatch.setattr(console.process, "stop", lambda: None)
     # As Streamlit makes it: without naming the protocol.
     with socket.socket(family) as listening:
         listening.bind((host, 0))
@@ -40,8 +40,8 @@ def test_connections_that_a_starting_console_accepts_send_small_packets_at_once(
 def test_that_nobody_more_can_be_accepted_is_written_once_and_everything_else_each_time(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(console.bootstrap, "start", lambda then: None)
-    monkeypatch.setattr(console.bootstrap, "stop", lambda: None)
+    monkeypatch.setattr(console.process, "start", lambda then: None)
+    monkeypatch.setattr(console.process, "stop", lambda: None)
 
     async def full() -> None:
         async with console.lifespan(None):
