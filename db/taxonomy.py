@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -26,6 +27,13 @@ class Taxonomy:
             query = query.where(departments.c.live)
         with reading(self._engine) as connection:
             return [Department(*row) for row in connection.execute(query.order_by(departments.c.name))]
+
+    def changed(self, since: datetime) -> tuple[set[str], set[str]]:
+        """The names of the retired departments, and of the live ones that there are only since then or later."""
+        query = select(departments.c.name, departments.c.live).where(~departments.c.live | (departments.c.created_at >= since))
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return {row.name for row in rows if not row.live}, {row.name for row in rows if row.live}
 
     def topics(self) -> list[Topic]:
         """The live topics of live departments, by name."""

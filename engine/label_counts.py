@@ -91,7 +91,7 @@ class LabelCounts:
 
         With `any_will_do` the first one that is found, for who asks only whether there is one.
         """
-        granted = self._granted(target, delta, horizon)
+        granted = self.granted(target, delta, horizon)
         found, budget = None, 0.0
         for begin in range(min(granted, default=len(self.trials)), len(self.trials), _CHUNK):
             part = slice(begin, begin + _CHUNK)
@@ -108,7 +108,7 @@ class LabelCounts:
                     budget = 0.0
         return found
 
-    def _granted(self, target: float, delta: float, horizon: int | None) -> dict[int, float]:
+    def granted(self, target: float, delta: float, horizon: int | None) -> dict[int, float]:
         """The share of delta granted at each start, by index.
 
         Starts depend on counts alone: each is put off until a good record (a quarter of the errors allowed) would carry

@@ -131,6 +131,7 @@ def effect(policy: Policy, evidence: Evidence, *, accuracy: AccuracySnapshot | N
     that may answer it is on, and where `accuracy` (the tracked one, if given) does not hold the department and method back.
     A decision by fallback counts as the learned router would answer it then: its confidence is that router's.
     """
+    evidence = evidence.of_all_tickets()
     if not len(evidence):
         return Effect(routed_alone=0.0, accuracy=None, labels=0)
     limits = np.array([max(policy.thresholds_for(name).auto, policy.answers_at(name)) for name in evidence.departments])
@@ -151,6 +152,7 @@ def curve(policy: Policy, evidence: Evidence, *, accuracy: AccuracySnapshot | No
     What a stage that is off or the gate holds back (as in `effect`) is never routed alone, however sure, but counts among all
     tickets: the last `coverage` is the share that is not held back. The policy's own thresholds play no part.
     """
+    evidence = evidence.of_all_tickets()
     free = _open(policy, evidence, accuracy=accuracy)
     found = risk_coverage(evidence.confidence[free], evidence.correct[free], weights=evidence.weights[free])
     share = float(evidence.weights[free].sum()) / float(evidence.weights.sum()) if free.any() else 0.0

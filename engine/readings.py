@@ -1,7 +1,8 @@
 """What each alert rule looks at, read from rollups, labels and the instances' reports."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -44,14 +45,17 @@ class Readings:
     `calibration` gives (expected calibration error, labels) of the labels since a time, `kept` what they say of tickets that
     went alone under the target in force, by department. Demo tickets are left out as soon as there is a real one, because
     nobody should be woken for them: `demo` says whether they count. `covered` gives, by rule, the times of outages since a
-    time that people were told of while they lasted: what failed then is no news.
+    time that people were told of while they lasted: what failed then is no news. `changed` gives the retired departments, and those
+    that are live since a time or later.
     """
 
     def __init__(
         self, *, figures: Figures, services: Services, waiting: Callable[[], int], demo: Callable[[], bool],
         calibration: Callable[[datetime], tuple[float, int]], kept: Callable[[datetime], Sequence[Kept]],
         covered: Callable[[str, datetime], Sequence[tuple[datetime, datetime]]],
+        changed: Callable[[datetime], tuple[Collection[str], Collection[str]]],
     ) -> None:
+        self._changed = changed
         self._covered = covered
         self._figures = figures
         self._services = services
@@ -108,9 +112,28 @@ class Readings:
             found = histogram_drift(self._figures.totals(old).confidence, self._figures.totals(new).confidence)
         else:
             before, after = ({name: tally.n for name, tally in self._figures.departments(window).items()} for window in (old, new))
-            found = department_drift(before, after)
+            together = self._replaced({*before, *after}, since - DRIFT_REFERENCE)
+            found = department_drift(_as_one(before, together), _as_one(after, together))
         sample = min(found.expected, found.actual)
         return [Reading(value=found.index if sample else 0.0, sample=sample, chance=found.chance)]
+
+    def _replaced(self, names: set[str], since: datetime) -> set[str]:
+        """Those of the departments with tickets that were retired, and those that came since and may have taken their place; else none.
+
+        A renamed or divided department gets the tickets that it got before, which is no drift. Which of the new ones has whose tickets
+        nobody says, so they are counted as one.
+        """
+        retired, added = self._changed(since)
+        gone = names.intersection(retired)
+        return gone | names.intersection(added) if gone else gone
+
+
+def _as_one(counts: Mapping[str, int], names: set[str]) -> Counter[str]:
+    """The counts with those of `names` added up under one name."""
+    found: Counter[str] = Counter()
+    for name, n in counts.items():
+        found["" if name in names else name] += n
+    return found
 
 
 def _of_tally(measure: Measure, tally: Tally) -> Sequence[Reading]:

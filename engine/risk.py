@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.checks import checked_confidence, checked_flags, checked_weights
+from engine.forecast import labels_enough
 from engine.intervals import clopper_pearson_lower, clopper_pearson_upper
 from engine.selective import RiskCoverage, auroc, coverage_at, risk_coverage
 from engine.label_counts import MOST_LABELS, Batch, LabelCounts, check_promise, typical_need
@@ -44,8 +45,10 @@ class Threshold:
     coverage       share of tickets at or above the value, in [0, 1] (weighted if weights were given)
     error_rate     share of wrong ones among these (weighted); None when nothing is covered
     upper_error    exact upper bound of the long-run error rate, at level `delta`; 1.0 when nothing is covered
-    labels_needed  how many more reviewed tickets are needed if they turn out like the present ones; 0 when the
-                   promise holds already, None when no number would do at the accuracy observed
+    labels_needed  how many more reviewed tickets would do if they turned out exactly like the present ones, which is the least to
+                   expect; 0 when the promise holds already, None when no number would do at the accuracy observed
+    labels_enough  with how many more the promise is given in about four of five cases or more, as far as the present ones tell how
+                   accurate the coming ones are; 0 when it holds already, None when they do not tell that any number will do
     noisy_batch    True when labels would do for the long run, but in a batch as small as `horizon` chance alone breaks the
                    target too often, however many labels there are
     """
@@ -61,6 +64,7 @@ class Threshold:
     error_rate: float | None
     upper_error: float
     labels_needed: int | None
+    labels_enough: int | None
     noisy_batch: bool = False
 
     @property
@@ -78,7 +82,15 @@ class Threshold:
             )
         if self.labels_needed is None:
             return f"No threshold reaches {self.target:.1%} on the {self.labels} reviewed tickets; more would not help."
-        return f"Not enough labels: {self.labels_needed:,} more needed."
+        if self.labels_enough is None:
+            return (
+                f"Not enough labels: about {self.labels_needed:,} more are the least to expect; whether {self.target:.1%} can be promised "
+                "at all, the present ones do not tell."
+            )
+        return (
+            f"Not enough labels: about {self.labels_needed:,} more if they turn out exactly like the present ones; with "
+            f"{self.labels_enough:,} more the promise is given in four of five cases."
+        )
 
 
 class Basis(StrEnum):
@@ -158,10 +170,11 @@ def _derive(
     at = counts.lowest(target, delta, horizon=ahead)
     if at is None:
         wanted, noisy = _forecast(counts, target, delta, labels=len(shown), batch=batch)
+        enough = None if wanted is None else labels_enough(counts, target, delta, batch=batch, least=max(wanted, len(shown) + 1))
         return Threshold(
             value=None, target=target, delta=delta, horizon=ahead, labels=len(shown), covered=0, errors=0, coverage=0.0,
             error_rate=None, upper_error=1.0, labels_needed=None if wanted is None else max(1, wanted - len(shown)),
-            noisy_batch=noisy,
+            labels_enough=None if enough is None else enough - len(shown), noisy_batch=noisy,
         )
     return Threshold(
         value=float(counts.thresholds[at]),
@@ -175,6 +188,7 @@ def _derive(
         error_rate=float(counts.rate[at]),
         upper_error=clopper_pearson_upper(int(counts.errors[at]), int(counts.trials[at]), delta=delta),
         labels_needed=0,
+        labels_enough=0,
     )
 
 
@@ -216,7 +230,7 @@ def derive_per_department(
       department's own labels above it do not contradict (exact lower bound of its error rate at level `delta` not above
       1 - target). The promise is about the tickets of these departments together, not about this one alone. Departments
       with many labels have no part in it: their good ones would hide what is wrong with the small ones.
-    - `none`: neither; `threshold.labels_needed` says what its own promise would take.
+    - `none`: neither; `threshold.labels_needed` and `labels_enough` say what its own promise would take.
     Whether a department is small is decided by the count alone, never by how its labels turned out, which would bias
     the test. `minimum` None means: as many as a department halfway between target and perfection would need.
     A promise is counted over as many coming tickets of the department itself as it had (by weight) among those labelled, or over the

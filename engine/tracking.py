@@ -69,6 +69,17 @@ class Evidence:
         strata = tuple(stratum for stratum in self.strata if stratum.review_rate >= least)
         return replace(self.chosen(self.review_rates >= least), strata=strata)
 
+    def of_all_tickets(self) -> Evidence:
+        """What shares of all tickets are counted from: without the policies that reviewed no sure ticket, whose labels are of doubtful ones
+        alone. Everything where no policy reviewed any."""
+        some = self.review_rates > 0.0
+        return self.chosen(some) if some.any() else self
+
+    @property
+    def unheard(self) -> int:
+        """How many decisions were to be reviewed with a chance under 1 while not one of these has a label; else 0."""
+        return 0 if bool(np.any(self.weights > 1.0)) else sum(stratum.decisions for stratum in self.strata if stratum.rate < 1.0)
+
     def of_model(self, number: str) -> int:
         """How many of the labels are on answers of the model with this number."""
         return sum(name.partition("+")[0] == number for name in self.models)

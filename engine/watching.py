@@ -132,6 +132,7 @@ def watch(
     readings = Readings(
         figures=tables.figures, services=table, waiting=waiting, demo=lambda: not has_real_tickets(), calibration=calibration,
         kept=lambda since: tables.reviewed.kept(demo=not has_real_tickets(), since=since), covered=alert_table.covered,
+        changed=tables.taxonomy.changed,
     )
     alerts = Alerts(store=alert_table, measure=readings, audit=audit, log=log, clock=clock, channels=notifier.channels)
 

@@ -25,6 +25,10 @@ UNCOUNTED = {
 BASIS = {
     Basis.OWN: "own labels", Basis.POOLED: "all with few labels", Basis.NONE: "nothing yet: the explicit thresholds hold",
 }
+NEEDED = (
+    "The first number is the least to expect. With the second the promise is given in four of five cases, as far as the labels tell; without one, "
+    "they do not tell whether it can be given at all."
+)
 
 
 def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
@@ -46,7 +50,7 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
         hide_index=True, width="stretch", placeholder="",
         column_config={
             "Routed alone from": st.column_config.NumberColumn(format="%.4f"), "One click from": st.column_config.NumberColumn(format="%.4f"),
-            "Share routed alone": st.column_config.NumberColumn(format="%.0f%%"),
+            "Share routed alone": st.column_config.NumberColumn(format="%.0f%%"), "Labels needed": st.column_config.TextColumn(help=NEEDED),
         },
     )
     if beyond:
@@ -78,7 +82,9 @@ def needed(item: DepartmentThreshold) -> str:
     t = item.threshold
     if t.noisy_batch:
         return "too few tickets: chance alone breaks it"
-    return "cannot be reached" if t.labels_needed is None else f"{t.labels_needed:,} more"
+    if t.labels_needed is None:
+        return "cannot be reached"
+    return f"about {t.labels_needed:,} or more" if t.labels_enough is None else f"about {t.labels_needed:,} to {t.labels_enough:,} more"
 
 
 def assumption(evidence: Evidence, sampled: Sampled, *, model: str, demo: bool) -> None:

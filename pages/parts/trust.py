@@ -64,6 +64,11 @@ def summary(snapshot: AccuracySnapshot, evidence: Evidence, sampled: Sampled, au
     four.caption(f"{1 - hits.upper:.1%} to {1 - hits.lower:.1%}, {of_hits}" if hits.n else "no answer from earlier tickets is labelled yet")
     if audited:
         four.caption(f"The learned router disagreed with {disagreed:,} of {audited:,} audited ones")
+    if evidence.unheard:
+        st.warning(
+            f"Not one of the {evidence.unheard:,} sure tickets of which some are sampled has a label yet: the figures and their intervals are those of the "
+            "doubtful ones alone, and accuracy is likely to be above them.", icon=":material/hourglass_top:",
+        )
     for note in sampled.notes:
         st.warning(note, icon=":material/hourglass_top:")
 
@@ -226,7 +231,10 @@ def labels_needed(policy: Policy, promised: Derived) -> None:
         rows.append((name, item.labels, state, in_force))
     st.subheader(f"Labels still needed to promise {target:.1%}", anchor=False)
     shown = pd.DataFrame(rows, columns=["Department", "Labels", "State", "In force"])
-    st.dataframe(shown if policy.target_accuracy is not None else shown.drop(columns="In force"), hide_index=True, width="stretch")
+    st.dataframe(
+        shown if policy.target_accuracy is not None else shown.drop(columns="In force"), hide_index=True, width="stretch",
+        column_config={"State": st.column_config.TextColumn(help=policy_outlook.NEEDED)},
+    )
     if any(item.basis is Basis.POOLED for item in promised[1].values()):
         st.caption("“Together”: with the labels of all departments that have few, and about the tickets of these together. One without labels of "
                    "its own has shown nothing yet.")

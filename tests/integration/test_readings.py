@@ -13,9 +13,10 @@ from db.policies import Policies
 from db.reviewed import Reviewed
 from db.rollups import Rollups
 from db.services import Services
+from db.taxonomy import Taxonomy
 from engine.alert_rules import SHIPPED, Measure, Rule
 from engine.alerts import Reading
-from engine.domain import Policy, Thresholds
+from engine.domain import Department, Policy, Thresholds
 from engine.drift import chance_index, population_stability_index
 from engine.kept import LASTS, OPENS, Kept
 from engine.notice import Notice, Told
@@ -42,7 +43,7 @@ class Scene:
         self.readings = Readings(
             figures=self.charts, services=self.services, waiting=lambda: self.waiting, demo=lambda: self.demo,
             calibration=self._calibration, covered=Alerts(database).covered,
-            kept=lambda since: Reviewed(database).kept(demo=self.demo, since=since),
+            kept=lambda since: Reviewed(database).kept(demo=self.demo, since=since), changed=Taxonomy(database).changed,
         )
 
     def _calibration(self, since: datetime) -> tuple[float, int]:
@@ -135,6 +136,29 @@ def test_labels_that_somebody_chose_to_give_are_no_part_of_the_sample_of_the_acc
     assert close(scene.read(Measure.ACCURACY), (1.0, 10), (1.0, 10, "D1"))
     high, _, low = scene.charts.totals(ChartWindow(NOW - timedelta(days=1), NOW)).bands()
     assert (high.accuracy, high.labels, low.accuracy, low.labels) == (1.0, 10.0, None, 0.0)
+
+
+def test_a_department_that_is_renamed_or_divided_is_no_drift_and_a_shift_beside_it_is(scene: Scene) -> None:
+    """Renamed two days ago, so that the fourteen days know both names."""
+    taxonomy = Taxonomy(scene.database)
+    taxonomy.save([Department(name, "") for name in ("Old", "D2", "D3")])
+    with scene.database.begin() as connection:
+        connection.execute(text("update departments set created_at = :at"), {"at": NOW - timedelta(days=90)})
+    taxonomy.replace([Department(name, "") for name in ("New", "Newer", "D2", "D3")], [])
+    with scene.database.begin() as connection:
+        connection.execute(text("update departments set created_at = :at where name like 'New%'"), {"at": NOW - timedelta(days=2)})
+    came = (
+        (5, {"Old": 60, "D2": 20, "D3": 20}),
+        (1.5, {"New": 20, "Newer": 10, "D2": 10, "D3": 10}),
+        (0.1, {"New": 100, "Newer": 20, "D2": 40, "D3": 40}),
+    )
+    for ago, counts in came:
+        for department, count in counts.items():
+            scene.add(count, department=department, ago=timedelta(days=ago))
+    (reading,) = scene.read(Measure.DRIFT_DEPARTMENT)
+    assert reading.sample == 150 and reading.value < 0.001
+    scene.add(200, department="D2", ago=timedelta(hours=1))
+    assert close(scene.read(Measure.DRIFT_DEPARTMENT), (population_stability_index([90, 30, 30], [120, 240, 40]), 150))
 
 
 def test_drift_compares_the_last_day_with_the_fourteen_days_before_it(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 
@@ -64,3 +65,13 @@ def test_tickets_that_look_alike_get_one_confidence_which_is_the_share_of_right_
     fitted = Calibrator.fit(alike[:, None], right)
     assert np.abs(fitted.probability([[0.0], [1.0]]) - [0.6, 0.95]).max() < 0.01
     assert len(fitted.bends_at) == 2
+
+
+def test_a_score_that_few_labels_have_pulls_none_along_that_is_far_above_it_by_weight() -> None:
+    """150 right ones stand above 1,500 of which 75% are right: together they are under the 80% of the next, unless each counts the same."""
+    counts, shares = (1500, 150, 1500, 1000), (0.5, 1.0, 0.75, 0.8)
+    scores = np.repeat(np.arange(4.0), counts)
+    right = np.concatenate([np.arange(n) < share * n for n, share in zip(counts, shares, strict=True)])
+    shown = Calibrator.fit(scores[:, None], right).probability(np.arange(4.0)[:, None])
+    assert shown[3] == pytest.approx(0.8, abs=0.005)
+    assert shown[0] == pytest.approx(0.5, abs=0.005)

@@ -151,6 +151,24 @@ def test_what_would_go_alone_and_be_right_is_told_of_all_decisions_and_not_of_th
     assert found.accuracy == pytest.approx(np.average(seen.correct[alone], weights=weights[alone]))
 
 
+def test_a_policy_that_reviewed_no_sure_ticket_makes_neither_the_share_that_goes_alone_nor_its_accuracy_look_smaller() -> None:
+    """20,000 tickets under a policy that reviews a fifth of the sure ones, then as many under one that reviews none of them."""
+    seen, first = evidence(40_000), np.arange(40_000) < 20_000
+    sure = seen.confidence >= 0.9
+    rates = np.where(sure, np.where(first, 0.2, 0.0), 1.0)
+    labelled = np.random.default_rng(2).random(40_000) < rates
+    reviewed = replace(seen, weights=np.where(sure, 5.0, 1.0), review_rates=np.where(first, 0.2, 0.0)).chosen(labelled)
+    policy = replace(Policy(), thresholds=Thresholds(0.87, 0.5))
+    found, truth = policies.effect(policy, reviewed), policies.effect(policy, seen)
+    assert found.routed_alone == pytest.approx(truth.routed_alone, abs=0.015)
+    assert found.accuracy == pytest.approx(truth.accuracy, abs=0.01)
+    assert found.labels == int(labelled[:20_000].sum())
+    line = policies.curve(policy, reviewed)
+    assert line.coverage[line.threshold >= 0.87][-1] == pytest.approx(found.routed_alone)
+    doubtful = policies.effect(policy, reviewed.chosen(reviewed.review_rates == 0.0))
+    assert doubtful.labels == int(labelled[20_000:].sum()), "where no policy reviewed a sure one, what there is speaks"
+
+
 def test_a_smaller_tolerance_asks_for_higher_thresholds() -> None:
     strict, usual = (policies.derived(replace(Policy(), target_accuracy=0.95, delta=delta), evidence(4000), DEPARTMENTS)[0] for delta in (0.01, 0.05))
     assert all(strict.departments[name].auto > usual.departments[name].auto for name in DEPARTMENTS)
