@@ -23,7 +23,7 @@ UNCOUNTED = {
     "stages": "the stages", "similarity": "the nearest similarity", "neighbours": "the neighbours that must agree", "deadline": "the deadline",
 }
 BASIS = {
-    Basis.OWN: "own labels", Basis.POOLED: "all with few labels", Basis.NONE: "nothing yet: the explicit thresholds hold",
+    Basis.OWN: "own labels", Basis.POOLED: "all with few labels", Basis.NONE: "nothing yet",
 }
 NEEDED = (
     "The first number is the least to expect. With the second the promise is given in four of five cases, as far as the labels tell; without one, "
@@ -61,7 +61,7 @@ def promise(policy: Policy, found: Mapping[str, DepartmentThreshold]) -> None:
     st.caption(
         f"Each promise is kept with a probability of {1 - policy.delta:.0%}. One that rests on own labels is about that department. One that rests "
         "on all with few labels is about the tickets of these together, at that threshold, as is its share: one of them may fall "
-        "short of it, above all one without labels of its own."
+        "short of it, above all one without labels of its own. Where a promise rests on nothing yet, the explicit thresholds hold."
     )
     if all(item.basis is Basis.NONE for item in found.values()):
         st.info(
@@ -84,7 +84,17 @@ def needed(item: DepartmentThreshold) -> str:
         return "too few tickets: chance alone breaks it"
     if t.labels_needed is None:
         return "cannot be reached"
-    return f"about {t.labels_needed:,} or more" if t.labels_enough is None else f"about {t.labels_needed:,} to {t.labels_enough:,} more"
+    least = _about(t.labels_needed)
+    if t.labels_enough is None:
+        return f"about {least} or more"
+    enough = _about(t.labels_enough)
+    return f"about {least} more" if least == enough else f"about {least} to {enough} more"
+
+
+def _about(number: int) -> str:
+    """The number with two digits, rounded up: more of them would claim a knowledge that a forecast does not have."""
+    unit = 10 ** max(0, len(str(number)) - 2)
+    return f"{-(-number // unit) * unit:,}"
 
 
 def assumption(evidence: Evidence, sampled: Sampled, *, model: str, demo: bool) -> None:

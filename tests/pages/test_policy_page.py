@@ -15,6 +15,7 @@ from engine.bootstrap import Engine
 from engine.domain import Department, Limits, Policy, Stage, Thresholds, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.outcome import Outcome
+from engine.risk import derive_per_department
 from engine.sanitize import remark
 from pages.parts import policy_outlook
 from tests.pages.opening import said
@@ -333,6 +334,19 @@ def test_a_change_that_rounds_to_nothing_has_neither_sign_nor_colour() -> None:
     assert policy_outlook._points(0.50051, 0.50049) is None
     assert policy_outlook._points(None, 0.5) is None
     assert (policy_outlook._points(0.5, 0.51), policy_outlook._points(0.51, 0.5)) == ("+1.0 points", "-1.0 points")
+
+
+def test_labels_that_a_promise_lacks_are_a_range_of_two_digits() -> None:
+    none = derive_per_department([], [], [], target=0.95, known=["Sales"])["Sales"]
+
+    def needed(least: int | None, enough: int | None) -> str:
+        return policy_outlook.needed(replace(none, threshold=replace(none.threshold, labels_needed=least, labels_enough=enough)))
+
+    assert needed(11_135, None) == "about 12,000 or more"
+    assert needed(184, 1_401) == "about 190 to 1,500 more"
+    assert needed(181, 189) == "about 190 more"
+    assert needed(7, 40) == "about 7 to 40 more"
+    assert needed(None, None) == "cannot be reached"
 
 
 def test_what_another_manager_wrote_formats_nothing(opened: OPENS, console: Engine) -> None:
