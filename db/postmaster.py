@@ -49,7 +49,9 @@ def heard(log: Path) -> Iterator[list[str]]:
     Before them stand those that the server itself has written to its `log` meanwhile: `pg_ctl` knows only that it did not start.
     """
     said: list[str] = []
-    before = log.stat().st_size if log.exists() else 0
+    before = 0
+    with suppress(OSError):
+        before = log.stat().st_size
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -22,8 +22,8 @@ _ROUNDING = 1e-9
 
 
 def labels_enough(counts: LabelCounts, target: float, delta: float, *, batch: Batch | None, least: int) -> int | None:
-    """How many labels in all, above `least`, carry the promise with a probability of LIKELY as far as these tell; None if none does
-    that is less than twenty times `least`.
+    """How many labels in all, at `least` or above it, carry the promise with a probability of LIKELY as far as these tell; None if none
+    does so up to twenty times `least`, where the steps after it must lie as well.
 
     Which error rate stands behind the observed one is not known, and what the next labels show is chance: both are counted in, as a
     beta-binomial prediction (Beta prior of weight 1 / (1 - target)) of the wrong ones at each start of the test. About to a quarter.

@@ -45,8 +45,9 @@ class Threshold:
     coverage       share of tickets at or above the value, in [0, 1] (weighted if weights were given)
     error_rate     share of wrong ones among these (weighted); None when nothing is covered
     upper_error    exact upper bound of the long-run error rate, at level `delta`; 1.0 when nothing is covered
-    labels_needed  how many more reviewed tickets would do if they turned out exactly like the present ones, which is the least to
-                   expect; 0 when the promise holds already, None when no number would do at the accuracy observed
+    labels_needed  about how many more reviewed tickets would do if they turned out much like the present ones, a little drawn
+                   towards halfway between target and perfection, so that fewer may do; 0 when the promise holds already, None
+                   when no number would do at the accuracy observed
     labels_enough  with how many more the promise is given in about four of five cases or more, as far as the present ones tell how
                    accurate the coming ones are; 0 when it holds already, None when they do not tell that any number will do
     noisy_batch    True when labels would do for the long run, but in a batch as small as `horizon` chance alone breaks the
@@ -84,11 +85,13 @@ class Threshold:
             return f"No threshold reaches {self.target:.1%} on the {self.labels} reviewed tickets; more would not help."
         if self.labels_enough is None:
             return (
-                f"Not enough labels: about {self.labels_needed:,} more are the least to expect; whether {self.target:.1%} can be promised "
-                "at all, the present ones do not tell."
+                f"Not enough labels: about {self.labels_needed:,} more where the answers are clearly better than {self.target:.1%}; whether "
+                "they are, the present ones do not tell."
             )
+        if self.labels_enough == self.labels_needed:
+            return f"Not enough labels: about {self.labels_needed:,} more are likely to do: the promise is given in four of five cases then."
         return (
-            f"Not enough labels: about {self.labels_needed:,} more if they turn out exactly like the present ones; with "
+            f"Not enough labels: about {self.labels_needed:,} more if they turn out much like the present ones; with "
             f"{self.labels_enough:,} more the promise is given in four of five cases."
         )
 

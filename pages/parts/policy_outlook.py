@@ -26,8 +26,8 @@ BASIS = {
     Basis.OWN: "own labels", Basis.POOLED: "all with few labels", Basis.NONE: "nothing yet",
 }
 NEEDED = (
-    "The first number is the least to expect. With the second the promise is given in four of five cases, as far as the labels tell; without one, "
-    "they do not tell whether it can be given at all."
+    "The first number does if the labels to come are much like the present ones, and sometimes fewer do. With the second, or with a number "
+    "that stands alone, the promise is given in four of five cases, as far as the labels tell. “Or more”: they do not tell whether it can be given at all."
 )
 
 

@@ -66,7 +66,7 @@ def summary(snapshot: AccuracySnapshot, evidence: Evidence, sampled: Sampled, au
         four.caption(f"The learned router disagreed with {disagreed:,} of {audited:,} audited ones")
     if evidence.unheard:
         st.warning(
-            f"Not one of the {evidence.unheard:,} sure tickets of which some are sampled has a label yet: the figures and their intervals are those of the "
+            f"Of {words.count(evidence.unheard, 'sure ticket')} that could be sampled none has a label yet: the figures and their intervals are those of the "
             "doubtful ones alone, and accuracy is likely to be above them.", icon=":material/hourglass_top:",
         )
     for note in sampled.notes:

@@ -7,8 +7,9 @@ import pytest
 from scipy.special import expit
 
 from engine.forecast import _RATES, _quantile
-from engine.risk import Threshold, derive_threshold
+from engine.risk import Basis, DepartmentThreshold, Threshold, derive_threshold
 from engine.sampled import Stratum
+from pages.parts.policy_outlook import needed
 
 
 class Stream:
@@ -63,9 +64,23 @@ def test_few_right_labels_do_not_tell_that_a_number_will_do() -> None:
     assert three.labels_enough is None
     assert forty.labels_enough is not None
     assert forty.reason == (
-        f"Not enough labels: about {forty.labels_needed:,} more if they turn out exactly like the present ones; with "
+        f"Not enough labels: about {forty.labels_needed:,} more if they turn out much like the present ones; with "
         f"{forty.labels_enough:,} more the promise is given in four of five cases."
     )
+
+
+def test_one_number_is_said_where_the_first_is_as_likely_to_do_as_the_second_asks_for() -> None:
+    found = derive_threshold(np.full(30, 0.97), np.full(30, True), target=0.8, delta=0.01)
+    assert found.value is None and found.labels_needed == found.labels_enough
+    assert found.reason == f"Not enough labels: about {found.labels_needed:,} more are likely to do: the promise is given in four of five cases then."
+    assert needed(DepartmentThreshold("a", found, Basis.NONE, 30)) == f"about {found.labels_needed:,} more"
+
+
+def test_fewer_than_the_first_number_may_do() -> None:
+    """It draws what was seen towards a router of the middling kind: 40 right ones are no proof of one that is always right."""
+    early = derive_threshold(np.full(40, 0.97), np.full(40, True), target=0.95)
+    assert early.labels_needed is not None and early.labels_needed > 100
+    assert derive_threshold(np.full(100, 0.97), np.full(100, True), target=0.95).value is not None
 
 
 def test_the_errors_counted_with_are_not_exceeded_in_four_of_five_cases() -> None:
