@@ -94,8 +94,8 @@ class Spool:
             raise ServiceUnavailable("spool", f"tickets cannot be kept in {self._folder}: {there} is no folder that may be written to. DATA_DIR has to be one")
         try:
             with tempfile.TemporaryFile(dir=there) as tried:
-                # The room is asked for, not written.
-                os.posix_fallocate(tried.fileno(), 0, _ROOM)
+                # Written, since not every system can be asked for room alone. The file has no name, so that nothing stays of it.
+                tried.write(bytes(_ROOM))
         except OSError as error:
             raise ServiceUnavailable("spool", f"tickets cannot be kept in {self._folder}: {error.strerror or error}") from error
         return f"{self.waiting()} waiting, {len(self.set_aside)} set aside"

@@ -32,8 +32,19 @@ class Desk:
         """The work's result, in the caller's context. Raises Busy, and what the work raises."""
         if self._here >= self._most:
             raise Busy
-        # Raises where the machine gives no thread: only then is the place taken.
-        given = self._pool.submit(copy_context().run, work, *arguments, **more)
+        context, wanted = copy_context(), True
+
+        def turn() -> T:
+            if not wanted:
+                raise Busy
+            return context.run(work, *arguments, **more)
+
+        try:
+            given = self._pool.submit(turn)
+        except RuntimeError:
+            # The machine gives no thread now. The pool keeps what it was given and begins it with the next one: nobody waits for it any more.
+            wanted = False
+            raise
         self._here += 1
         try:
             result = asyncio.wrap_future(given)

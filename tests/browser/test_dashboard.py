@@ -113,14 +113,16 @@ def test_back_shows_the_view_that_was_left_in_one_step(served: Served, admin: Pa
 def test_back_pressed_faster_than_the_pages_come_leads_as_far(served: Served, admin: Page) -> None:
     pages = ["account", "departments", "users", "alerts"]
     page = admin.context.new_page()
-    delay = 0
+    delay, waiting = 0, []
 
     def late(socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
 
         def pass_on(message: str | bytes) -> None:
+            waiting.append(message)
             page.wait_for_timeout(delay)
-            socket.send(message)
+            # Each in its turn: one that came when nothing was late any more would overtake those before it.
+            socket.send(waiting.pop(0))
         server.on_message(pass_on)
     page.route_web_socket("**/_stcore/stream", late)
     page.goto(f"{served.url}/{pages[0]}")
@@ -132,6 +134,8 @@ def test_back_pressed_faster_than_the_pages_come_leads_as_far(served: Served, ad
     for name in reversed(pages[:-1]):
         page.go_back()
         page.wait_for_url(f"**/{name}")
+        # Each page's run begins; what it says comes when the next page's address is there.
+        page.wait_for_timeout(300)
     delay = 0
     settled(page)
     expect(page).to_have_title("Account · Routing console")

@@ -116,7 +116,9 @@ def test_a_machine_that_gives_no_thread_takes_no_place_at_the_desk_for_good(monk
             patch.setattr(threading.Thread, "start", none_left)
             for _ in range(3):
                 with pytest.raises(RuntimeError):
-                    await desk.run(lambda: 1)
+                    await desk.run(begun.append, 1)
         assert await desk.run(lambda: 2) == 2
 
+    begun: list[int] = []
     asyncio.run(scene())
+    assert not begun, "what nobody waits for any more is not done later"
