@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from engine.errors import PolicyRejected
 from engine.intervals import wilson_weighted
 from engine.ports import PolicyStore
 from engine.risk import Basis, DepartmentThreshold, RiskCoverage, derive_per_department, risk_coverage
-from engine.sampled import LOWEST_RATE
+from engine.sampled import LOWEST_RATE, Stratum
 from engine.sanitize import remark
 from engine.tracking import Evidence
 
@@ -93,9 +94,11 @@ def derived(policy: Policy, evidence: Evidence, departments: Collection[str]) ->
     if policy.target_accuracy is None:
         return policy, {}
     evidence = evidence.telling()
-    found = derive_per_department(
-        evidence.confidence, evidence.correct, evidence.departments, target=policy.target_accuracy, delta=policy.delta,
-        weights=evidence.weights, known=departments, strata=evidence.strata,
+    found = _promised(
+        evidence.confidence.astype(np.float64).tobytes(), evidence.correct.astype(np.bool_).tobytes(),
+        evidence.weights.astype(np.float64).tobytes(), evidence.departments, frozenset(departments),
+        # How many decisions there are changes with each ticket, and thresholds do not rest on it.
+        frozenset(replace(stratum, decisions=0) for stratum in evidence.strata), policy.target_accuracy, policy.delta,
     )
     found = {name: threshold for name, threshold in found.items() if name in departments}
     own = {
@@ -104,6 +107,18 @@ def derived(policy: Policy, evidence: Evidence, departments: Collection[str]) ->
         if threshold.basis is not Basis.NONE and (value := min(1.0, threshold.threshold.value)) > 0.0
     }
     return replace(policy.within(departments), departments=own), found
+
+
+@lru_cache(maxsize=8)
+def _promised(
+    confidence: bytes, correct: bytes, weights: bytes, names: tuple[str, ...], departments: frozenset[str], strata: frozenset[Stratum],
+    target: float, delta: float,
+) -> dict[str, DepartmentThreshold]:
+    """As `derive_per_department`. Pages ask at every click, and where many departments lack labels one answer takes seconds."""
+    return derive_per_department(
+        np.frombuffer(confidence), np.frombuffer(correct, dtype=np.bool_), names, target=target, delta=delta,
+        weights=np.frombuffer(weights), known=departments, strata=strata,
+    )
 
 
 def overdue(

@@ -180,6 +180,35 @@ def test_without_enough_labels_the_explicit_thresholds_stay_and_the_need_is_said
     assert all(item.threshold.labels_needed for item in found.values())
 
 
+def test_thresholds_are_derived_anew_for_other_labels_alone_and_not_at_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, derive = [], policies.derive_per_department
+
+    def counted(*given: object, **more: object) -> object:
+        asked.append(more)
+        return derive(*given, **more)
+    monkeypatch.setattr(policies, "derive_per_department", counted)
+    target, found = Policy(target_accuracy=0.9), evidence(3000, seed=77)
+
+    def looks(labels: Evidence, policy: Policy = target, departments: tuple[str, ...] = DEPARTMENTS) -> object:
+        before = len(asked)
+        policies.derived(policy, labels, departments)
+        return len(asked) - before
+
+    assert looks(found) == 1
+    assert looks(evidence(3000, seed=77)) == 0, "labels are read anew for each look"
+    drawn = replace(found, strata=(Stratum("Sales", 0.5, 100, 0.2),))
+    assert looks(drawn) == 1
+    assert looks(replace(found, strata=(Stratum("Sales", 0.5, 101, 0.2),))) == 0, "one more ticket, which changes no threshold"
+    assert looks(replace(found, strata=(Stratum("Sales", 0.4, 100, 0.2),))) == 1
+    one_wrong = found.correct.copy()
+    one_wrong[0] = not one_wrong[0]
+    for other in ({"correct": one_wrong}, {"weights": found.weights * 2.0}, {"confidence": found.confidence * 0.99}, {"departments": found.departments[::-1]}):
+        assert looks(replace(found, **other)) == 1
+    assert looks(found, replace(target, target_accuracy=0.91)) == 1
+    assert looks(found, replace(target, delta=0.1)) == 1
+    assert looks(found, departments=(*DEPARTMENTS, "Support")) == 1
+
+
 @given(st.floats(0.01, 0.99), st.floats(0.0, 0.5))
 def test_raising_a_threshold_never_routes_more(auto: float, more: float) -> None:
     seen = evidence(300)
