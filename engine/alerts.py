@@ -174,7 +174,7 @@ class Alerts:
         def noted(connection: Any, row: Any, _: Any) -> None:
             if (None if row is None else row.config) != edit:
                 who = "Somebody" if row is None else row.updated_by
-                raise Conflict(f"{who} has changed this rule at the same moment. Look at it, then make the change again.")
+                raise Conflict(f"{who} has changed this rule at the same moment, and what you entered was not stored. Look at it, then change it again.")
             before, after = ({field: config[field] for field in sorted(differing)} for config in (old, new))
             self._audit.record(by, "alert_rule_changed", "alert rule", name, before=before, after=after, connection=connection)
 

@@ -346,6 +346,7 @@ def test_labels_that_a_promise_lacks_are_a_range_of_two_digits() -> None:
     assert needed(184, 1_401) == "about 190 to 1,500 more"
     assert needed(181, 189) == "about 190 more"
     assert needed(7, 40) == "about 7 to 40 more"
+    assert needed(88, 88) == "about 88 more"
     assert needed(None, None) == "cannot be reached"
 
 

@@ -7,9 +7,8 @@ import pytest
 from scipy.special import expit
 
 from engine.forecast import _RATES, _quantile
-from engine.risk import Basis, DepartmentThreshold, Threshold, derive_threshold
+from engine.risk import Threshold, derive_threshold
 from engine.sampled import Stratum
-from pages.parts.policy_outlook import needed
 
 
 class Stream:
@@ -73,7 +72,6 @@ def test_one_number_is_said_where_the_first_is_as_likely_to_do_as_the_second_ask
     found = derive_threshold(np.full(30, 0.97), np.full(30, True), target=0.8, delta=0.01)
     assert found.value is None and found.labels_needed == found.labels_enough
     assert found.reason == f"Not enough labels: about {found.labels_needed:,} more are likely to do: the promise is given in four of five cases then."
-    assert needed(DepartmentThreshold("a", found, Basis.NONE, 30)) == f"about {found.labels_needed:,} more"
 
 
 def test_fewer_than_the_first_number_may_do() -> None:
