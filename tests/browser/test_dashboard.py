@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -96,6 +97,8 @@ def test_back_shows_the_view_that_was_left_in_one_step(served: Served, admin: Pa
     followed("Dashboard")
     admin.get_by_text("Last 7 days", exact=True).click()
     admin.wait_for_url("**/dashboard?span=Last+7+days")
+    # The address has it at once; who leaves before its run begins leaves a page that never knew of it.
+    expect(admin.get_by_text(re.compile("last 7 days")).first).to_be_visible()
     for way in (lambda: followed("Dashboard"), admin.go_back):
         followed("Alerts")
         way()
