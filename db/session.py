@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ RESTED = 1.0
 _ATTEMPTS = 5
 _SERIALIZATION_FAILURES = {"40001", "40P01"}
 _READ_ONLY = "25006"
+_REFUSED_VALUE = re.compile(r'invalid "?(\w+)"? value')
 UNIQUE_VIOLATION = "23505"
 # The server answers, and stores nothing: its disk is full, or it is read-only. What is read goes on, so this has to be remembered.
 _STORES_NOTHING = {"53100", _READ_ONLY}
@@ -121,7 +123,9 @@ def _address(url: str, setting: str) -> URL:
         address = make_url(url)
         usable = address.drivername in ("postgresql", "postgresql+psycopg2") and 1 <= (address.port or 5432) <= 65535
         # The driver looks at the options behind the ? when it first connects.
-        make_dsn(**address.get_dialect()().create_connect_args(address)[1])
+        named = address.get_dialect()().create_connect_args(address)[1]
+        make_dsn(**named)
+        unknown = _not_a_value(named)
     except (ArgumentError, ValueError, psycopg2.ProgrammingError):
         # The error's text repeats what stood there, and it may be the rest of a password that was not quoted.
         usable = False
@@ -129,7 +133,21 @@ def _address(url: str, setting: str) -> URL:
         raise ConfigurationError(
             f"{setting}: is not a database URL like postgresql://user:password@host:5432/name, with options behind a ? that Postgres' client knows"
         )
+    if unknown:
+        raise ConfigurationError(
+            f"{setting}: Postgres' client does not know the value of {unknown}, which stands behind the ? or in the environment (PG{unknown.upper()})"
+        )
     return address
+
+
+def _not_a_value(named: dict[str, Any]) -> str | None:
+    """The option whose value the driver refuses. It looks at the values when it connects, before it asks anybody; here there is nobody to ask."""
+    try:
+        psycopg2.connect(**{**named, "host": "/dev/null", "hostaddr": "", "port": ""}).close()
+    except psycopg2.OperationalError as error:
+        refused = _REFUSED_VALUE.match(str(error))
+        return refused[1] if refused else None
+    return None
 
 
 def reach(url: str) -> None:

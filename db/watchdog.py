@@ -55,10 +55,12 @@ class _Watchdog:
     def call(self, fd: int, patience: float, work: Callable[..., Any], *arguments: Any) -> Any:
         key = threading.get_ident()
         with self._lock:
-            self._waits[key] = (time.monotonic() + patience, fd)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="database-watchdog", daemon=True)
-                self._thread.start()
+                # Remembered once it runs: where the machine gives no thread now, the next call asks again.
+                thread = threading.Thread(target=self._watch, name="database-watchdog", daemon=True)
+                thread.start()
+                self._thread = thread
+            self._waits[key] = (time.monotonic() + patience, fd)
         if not self._wake.is_set():
             self._wake.set()
         try:

@@ -1,6 +1,7 @@
 """The process's own engine, with the settings of its environment: built when its services are there, closed at the end."""
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,6 +12,8 @@ from engine.running import Running
 
 # Longer than the longest deadline of a ticket, in seconds.
 LAST_CALLERS = 75.0
+# What asks the process to end.
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 _lookouts: list[telling.Lookout] = []
 _is_worker = False

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from engine import semantic
+from engine.afterwards import Afterwards
 from engine.domain import Decision, Method, Spooled, Stage, Ticket, TicketDraft
 from engine.errors import ServiceUnavailable
 from engine.exact import ExactAnswers
@@ -74,7 +75,7 @@ class ConfidenceRouter:
         self._clock = clock
         self._stopwatch = stopwatch
         self._chance = chance
-        self._afterwards = ThreadPoolExecutor(1, thread_name_prefix="afterwards")
+        self._afterwards = Afterwards()
         self._exact = ExactAnswers(cache, afterwards=self._afterwards, forget_all=forget_all, stopwatch=stopwatch, log=log)
         self._retrieval = Retrieval(index=index, copy=index_copy, language_model=language_model, stopwatch=stopwatch, log=log)
         self._finders = ThreadPoolExecutor(FINDERS, thread_name_prefix="finder")

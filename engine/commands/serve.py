@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
-from engine import bootstrap, settings
+from engine import bootstrap, process, settings
 from engine.commands.show import upgrading
 from engine.errors import ConfigurationError, ServiceUnavailable
 from engine.secret import cookie_secret
@@ -40,6 +41,8 @@ def serve(_: Namespace) -> int:
     if few:
         print(few, file=sys.stderr, flush=True)
     os.chdir(APP.parent)
+    # While the server loads its modules a stop would be a traceback, or noted and followed by the whole start; it waits for the console's `_start`.
+    signal.pthread_sigmask(signal.SIG_BLOCK, process.STOPS)
     # This process becomes the server, so that Ctrl-C and a service manager's signals reach what they are meant for.
     os.execve(sys.executable, command, environment)
 

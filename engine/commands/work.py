@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from argparse import Namespace
+from contextlib import suppress
 
 from engine import process
 from engine.bootstrap import Engine
@@ -19,11 +20,13 @@ def work(_: Namespace) -> int:
         # Whoever asks twice does not want to wait.
         signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
     try:
-        process.start(_say_ready, worker=True)
-        stopped.wait()
+        # Until it has started a stop ends it where it is, be it in the first fit.
+        with suppress(KeyboardInterrupt):
+            process.start(_say_ready, worker=True)
+            for number in process.STOPS:
+                signal.signal(number, stop)
+            stopped.wait()
     finally:
         process.stop()
     return 0

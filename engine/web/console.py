@@ -43,7 +43,7 @@ async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
                 f"{' and '.join(ignored)} not applied: Streamlit was started directly. Start the console with `python -m engine serve`.",
                 file=sys.stderr, flush=True,
             )
-        await run_in_threadpool(process.start, _first_admin)
+        _start()
     except ConfigurationError as error:
         # The web server would print every line that led here, and end with a code of its own or, for waiting threads, not at all.
         await run_in_threadpool(process.stop)
@@ -53,6 +53,36 @@ async def lifespan(_: object) -> AsyncIterator[dict[str, object]]:
         yield {}
     finally:
         await run_in_threadpool(process.stop)
+
+
+def _start() -> None:
+    """Build the engine on this thread, where a stop can end it: in the middle of the first fit too, which takes as long as many starts. What was
+    opened is closed then, nothing is half stored, and the process ends from the signal.
+    """
+    stops: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        stops.append(number)
+        # Whoever asks twice must not break off what closes the rest.
+        if len(stops) == 1:
+            raise KeyboardInterrupt
+
+    stoppable = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, stop) for number in process.STOPS} if stoppable else {}
+    try:
+        if stoppable:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, process.STOPS)
+        process.start(_first_admin)
+    except KeyboardInterrupt:
+        process.stop()
+        signal.signal(stops[0], signal.SIG_DFL)
+        signal.raise_signal(stops[0])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stops:
+        # It came where Python cannot raise anything.
+        signal.raise_signal(stops[0])
 
 
 def _hang_up_in_order() -> None:

@@ -84,6 +84,28 @@ def test_a_local_model_that_cannot_be_run_is_a_service_that_is_away(
         embedder.embed(TEXTS[:1])
 
 
+def test_a_machine_without_memory_for_the_local_model_is_told_in_one_line_and_not_by_a_traceback() -> None:
+    script = """
+import resource, sys
+import onnxruntime, tokenizers
+from onnxruntime.capi import onnxruntime_pybind11_state
+from engine.adapters.minilm import MiniLM
+from engine.errors import ServiceUnavailable
+
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]), resource.RLIM_INFINITY))
+try:
+    MiniLM()
+except ServiceUnavailable as error:
+    print(error)
+"""
+    # Not enough for the model's file, and not enough for what the runtime makes of it.
+    for room in (1 << 20, 40 << 20):
+        done = subprocess.run([sys.executable, "-c", script, str(room)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("embedder is not available: the model could not be loaded (")
+
+
 def test_no_text_gives_no_vector(either: Embedder) -> None:
     assert either.embed([]).shape == (0, either.dimensions)
 

@@ -188,6 +188,14 @@ def test_a_database_url_that_is_none_is_a_configuration_error_without_its_passwo
     assert "secret" not in done.stderr
 
 
+@pytest.mark.parametrize("setting", ["DATABASE_URL", "ANALYTICS_DATABASE_URL"])
+@pytest.mark.parametrize("option", ["sslmode=verify", "target_session_attrs=rw", "ssl_min_protocol_version=1"])
+def test_a_database_urls_option_with_a_value_that_nobody_knows_is_a_wrong_setting_and_no_database_that_is_away(run, setting: str, option: str) -> None:
+    done = run("health", **{setting: f"postgresql://nobody:secret@one,two/none?{option}"})
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
+    assert done.stderr.startswith(f"error: {setting}: ") and option.split("=")[0] in done.stderr and "secret" not in done.stderr
+
+
 def test_a_database_that_is_away_is_exit_code_1_in_one_line(run) -> None:
     done = run("health", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert done.returncode == 1

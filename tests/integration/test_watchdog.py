@@ -1,15 +1,18 @@
 """No statement and no commit waits for ever for a server that says nothing, and what may take long is not cut short."""
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
 
+import psycopg2
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from db.session import connect
-from db.watchdog import PATIENCE, Silence, _patience, patient
+from db.watchdog import PATIENCE, Silence, _patience, _Watchdog, patient
 
 SHORT = 0.3
 # The server's own limit of fifteen seconds would end it otherwise, with another error.
@@ -98,3 +101,24 @@ def test_patience_is_that_of_the_innermost_block_that_asks_for_one() -> None:
             assert _patience.get() == 1.0
         assert _patience.get() == 2.0
     assert _patience.get() == PATIENCE
+
+
+def test_a_machine_that_gives_no_thread_once_is_asked_again_by_the_next_statement() -> None:
+    watchdog = _Watchdog()
+    here, there = socket.socketpair()
+    here.settimeout(30)
+
+    def waits() -> None:
+        assert here.recv(1) == b""
+        raise psycopg2.OperationalError("connection lost")
+
+    with here, there:
+        # No address space holds such a stack.
+        threading.stack_size(1 << 47)
+        try:
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                watchdog.call(here.fileno(), SHORT, waits)
+        finally:
+            threading.stack_size(0)
+        with pytest.raises(Silence):
+            watchdog.call(here.fileno(), SHORT, waits)
