@@ -15,6 +15,6 @@ if __name__ == "__main__":
     sys.exit("error: nothing is started by this file alone. Start the console with `make run` or `python -m engine serve`.")
 
 app = st.App(
-    "pages/parts/frame.py", routes=routes(), middleware=middleware(reload=reload.MESSAGE, held=held.by_visit), lifespan=lifespan,
-    on_script_error=mishap.shown,
+    "pages/parts/frame.py", routes=routes(), middleware=middleware(reload=reload.MESSAGE, too_long=reload.TOO_LONG, held=held.by_visit),
+    lifespan=lifespan, on_script_error=mishap.shown,
 )

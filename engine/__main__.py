@@ -66,7 +66,8 @@ def _run(arguments: list[str] | None) -> int:
         except NotAllowed as error:
             allowed = error.permission.replace("_", " ")
             print(f"error: COMMAND_ROLE is {role}, which does not include {allowed}. Nothing was done.", file=sys.stderr)
-            return 1
+            # As any setting that must be changed first: a service manager must not start it again and again.
+            return 2
         return parsed.run(parsed)
     except (InputRejected, ConfigurationError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)

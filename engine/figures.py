@@ -132,6 +132,11 @@ class Tally:
         return _size(self.weight, self.weight_correct, self.weight_squared)
 
     @property
+    def surely_reviewed(self) -> bool:
+        """True where there are labels of sampled tickets, and each of one that was certain to be picked: then `accuracy` is that of those alone."""
+        return 0 < self.weight_squared <= self.weight
+
+    @property
     def accuracy(self) -> float | None:
         """Share right among all decisions, estimated from the reviewed ones; None without labels.
 

@@ -66,18 +66,20 @@ class Sampled:
         found = []
         if self.waiting:
             found.append(
-                f"{self.waiting:,} of {self.labelled + self.waiting:,} tickets that were sampled for review still wait for a label: the "
+                f"{self.waiting:,} of {self.labelled + self.waiting:,} tickets that were sampled for review still "
+                f"{'waits' if self.waiting == 1 else 'wait'} for a label: the "
                 "estimates and promises hold when the queue is emptied. Until then they may look worse, because overruled tickets are "
                 "labelled first, or better, where easy ones are."
             )
         if self.removed:
             found.append(
                 f"{self.removed:,} tickets that were sampled for review lost their text before anybody labelled them: the estimates hold if "
-                "these were like the others."
+                "these were like the others." if self.removed > 1 else
+                "1 ticket that was sampled for review lost its text before anybody labelled it: the estimates hold if it was like the others."
             )
         if self.beyond_chance:
             found.append(
-                f"{self.beyond_chance:,} tickets routed alone in the last 30 days were not sampled at all (the policy reviewed none of the sure "
-                "ones): their accuracy is unknown, and no figure here speaks for them."
+                "Tickets routed alone in the last 30 days that were not sampled at all (the policy reviewed none of the sure ones): "
+                f"{self.beyond_chance:,}. Their accuracy is unknown, and no figure here speaks for them."
             )
         return found

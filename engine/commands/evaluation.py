@@ -85,7 +85,7 @@ def _told(
 
 def _lines(found: evaluation.Evaluation) -> list[str]:
     lines = [
-        f"{found.train_rows:,} training rows, {found.test_rows:,} test rows, {found.classes} classes, {found.departments} departments",
+        f"{_rows(found.train_rows, 'training')}, {_rows(found.test_rows, 'test')}, {found.classes} classes, {found.departments} departments",
         f"accuracy {found.accuracy:.2%}   mean confidence {found.mean_confidence:.2%}   calibration error (ECE) {found.ece:.4f}",
         f"fitted in {found.fit_seconds:.1f} s, {found.ms_per_ticket:.2f} ms per ticket, {found.ms_per_ticket_after_embedding:.2f} of them after embedding",
         "target   coverage in hindsight   promised: threshold, coverage, accuracy on the test rows",
@@ -98,23 +98,33 @@ def _lines(found: evaluation.Evaluation) -> list[str]:
             said = f"{promise.threshold:.4f}, {promise.coverage:.1%}, {accuracy}{'' if promise.kept else ' (missed)'}"
         lines.append(f"{promise.target:6.0%}   {found.coverage[f'{promise.target:.2f}']:>21.1%}   {said}")
     lines += [f"confused: {right} answered as {said}: {count}" for right, said, count in found.confusion[:5]]
-    left_out = [f"{count} {file} rows left out: {why}" for file, reasons in found.skipped.items() for why, count in reasons.items()]
+    left_out = [f"{_rows(count, file)} left out: {why}" for file, reasons in found.skipped.items() for why, count in reasons.items()]
     if found.unseen_labels:
-        wrong = f"; {found.unanswerable} of them count as wrong, because their department is not known either" if found.unanswerable else ""
-        left_out.append(f"{sum(found.unseen_labels.values())} test rows have labels that the training rows do not have{wrong}")
+        unseen, of_them = sum(found.unseen_labels.values()), found.unanswerable
+        which = "it counts" if unseen == 1 else f"{of_them:,} of them count{'s' if of_them == 1 else ''}"
+        wrong = f"; {which} as wrong, because {'its' if of_them == 1 else 'their'} department is not known either" if of_them else ""
+        have = "has a label" if unseen == 1 else "have labels"
+        left_out.append(f"{_rows(unseen, 'test')} {have} that the training rows do not have{wrong}")
     if found.duplicates:
-        left_out.append(f"{found.duplicates} training rows repeat text and label of another: the confidence is checked on one of them, unseen")
+        repeat = "repeats" if found.duplicates == 1 else "repeat"
+        left_out.append(f"{_rows(found.duplicates, 'training')} {repeat} text and label of another: the confidence is checked on one of them, unseen")
     if found.contradicting:
         shown = ", and shown as sure as it is common" if found.contradicting >= FEWEST_COPIES else ""
-        left_out.append(f"{found.contradicting} training rows have a text that stands there with another label as well: the commoner one is answered{shown}")
+        rows = _rows(found.contradicting, "training")
+        left_out.append(f"{rows} have a text that stands there with another label as well: the commoner one is answered{shown}")
     if found.lone:
+        are, its, says, of = ("is", "its", "it says", "department") if found.lone == 1 else ("are", "their", "they say", "departments")
         left_out.append(
-            f"{found.lone} training rows are the only one of their department: what they say of new tickets cannot be checked on the training rows, "
-            "so the confidence of their departments is a guess. Five rows for each are a start"
+            f"{_rows(found.lone, 'training')} {are} the only one of {its} department: what {says} of new tickets cannot be checked on the training rows, "
+            f"so the confidence of {its} {of} is a guess. Five rows for each are a start"
         )
     if found.repeated:
-        left_out.append(f"{found.repeated} test rows stand in the training rows as well")
+        left_out.append(f"{_rows(found.repeated, 'test')} {'stands' if found.repeated == 1 else 'stand'} in the training rows as well")
     return lines + left_out
+
+
+def _rows(number: int, kind: str) -> str:
+    return f"{number:,} {kind} row{'' if number == 1 else 's'}"
 
 
 def _content(path: Path) -> bytes:

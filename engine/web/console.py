@@ -26,7 +26,7 @@ from engine.web.headers import SecurityHeaders
 
 # Whoever watches the console must see it while its database is away: a token that was good within this time goes on.
 _SCRAPED = timedelta(hours=1)
-_SCRIPT = (Path(__file__).parent / "page.js").read_bytes()
+_SCRIPTS = {f"/{name}": (Path(__file__).parent / name).read_bytes() for name in ("page.js", "typed.js")}
 
 
 @asynccontextmanager
@@ -91,13 +91,13 @@ def _hang_up_in_order() -> None:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
-def middleware(*, reload: bytes, held: Callable[[str], int]) -> list[Middleware]:
-    """Middleware around pages and routes, outermost first. `reload` and `held` as of the gate."""
+def middleware(*, reload: bytes, too_long: bytes, held: Callable[[str], int]) -> list[Middleware]:
+    """Middleware around pages and routes, outermost first. `reload`, `too_long` and `held` as of the gate."""
     return [
         Middleware(SecurityHeaders),
         Middleware(
             Gate, sessions=lambda: process.running().sessions, token=lambda token: process.running().tokens.find_again(token, within=_SCRAPED),
-            away=process.away, reload=reload, held=held, longest=_longest_message,
+            away=process.away, reload=reload, too_long=too_long, held=held, longest=_longest_message,
         ),
     ]
 
@@ -115,7 +115,7 @@ def routes() -> list[Route]:
         Route("/metrics", metrics, methods=["GET"]),
         # The first page lives at the root; its own name would be "page not found".
         Route("/submit", first_page, methods=["GET"]),
-        Route("/page.js", script, methods=["GET"]),
+        *(Route(path, script, methods=["GET"]) for path in _SCRIPTS),
         *api.routes(),
         *files.routes(),
         *signin.routes(),
@@ -148,9 +148,9 @@ def first_page(_: Request) -> Response:
     return RedirectResponse("/", status_code=307)
 
 
-async def script(_: Request) -> Response:
-    """The pages' own script; asked for anew each time, since a console may have been brought up to date."""
-    return Response(_SCRIPT, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+async def script(request: Request) -> Response:
+    """One of the pages' own scripts; asked for anew each time, since a console may have been brought up to date."""
+    return Response(_SCRIPTS[request.url.path], media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 def ready(_: Request) -> Response:

@@ -58,17 +58,20 @@ def bearer_of(headers: Headers) -> str:
 class Gate:
     """Checks the session of every request, websocket and websocket message. `sessions` and `token` are asked late, so that
     the gate can be made before the engine runs; `away` names the service without which it cannot run yet. `reload` is the
-    message that makes an open page load again; it is the last one that a page gets when its session or its role is over.
+    message that makes an open page load again; it is the last one that a page gets when its session or its role is over,
+    `too_long` the same for a page that has sent too much, which is to say so.
     `held` says how many bytes of uploaded files are kept for a visit, `longest` how many a page's message has at most."""
 
     def __init__(
         self, app: ASGIApp, *, sessions: Callable[[], Sessions], token: Callable[[str], Bearer | None],
-        away: Callable[[], str | None] = lambda: None, reload: bytes = b"", held: Callable[[str], int] = lambda _: 0,
+        away: Callable[[], str | None] = lambda: None, reload: bytes = b"", too_long: bytes = b"",
+        held: Callable[[str], int] = lambda _: 0,
         longest: Callable[[], int] = lambda: LONGEST_MESSAGE,
     ) -> None:
         _stands.set()
         self._app = app
         self._reload = reload
+        self._too_long = too_long
         self._shares = uploads.Shares(held)
         self._longest = longest
         self._away = away
@@ -161,7 +164,7 @@ class Gate:
                 if session is not None and not session.must_change and session.role == opened.role and not too_long:
                     return message
                 ended = "the session has ended" if session is None else "the role has changed"
-                reason, last = "the message is too long" if too_long else ended, self._reload
+                reason, last = ("the message is too long", self._too_long) if too_long else (ended, self._reload)
             except ServiceUnavailable:
                 # What was typed stays on the screen, and the page connects again when the database is back.
                 reason, last = "the database does not answer", b""

@@ -19,6 +19,8 @@ BAND_LIMITS = {"High": "from 85%", "Medium": "60 to 85%", "Low": "under 60%"}
 BLUE, RED, GREEN = "#3b82d6", "#d1603d", "#2a9d8f"
 BAR_NAME = {Level.MINUTE: "minute", Level.HALF_HOUR: "half hour", Level.FOUR_HOURS: "4 hours", Level.DAY: "day", Level.MONTH: "month"}
 UNREVIEWED, NO_LABEL = "no ticket of this time range is reviewed yet", "No label in this view"
+# The toolbar stands upright beside the drawing, in pixels: across the top it lay over the titles.
+TOOLBAR, BESIDE = {"orientation": "v"}, 36
 _NOTE = '<span style="font-size:12px;font-weight:400">'
 Bars = Sequence[tuple[datetime, str, Tally]]
 
@@ -49,7 +51,7 @@ def distribution_over_time(bars: Bars, level: Level, *, n: int) -> go.Figure:
             figure.add_bar(
                 x=[_middle(bar, level) for bar, _ in some], y=[tally.n for _, tally in some], name=words.METHOD[method],
                 marker_color=METHOD_COLOUR[method.value], width=_width(level), customdata=[f"{bar:%d %b %H:%M}" for bar, _ in some],
-                hovertemplate="from %{customdata} UTC: %{y:,} tickets",
+                hovertemplate="from %{customdata} UTC, tickets: %{y:,}",
             )
     figure.update_layout(barmode="stack")
     _wide_enough(figure, [_middle(bar, level) for bar, _, _ in bars], level)
@@ -100,7 +102,7 @@ def confidence(tally: Tally) -> go.Figure:
             right = f"right {band.accuracy:.1%} ({lower:.1%}–{upper:.1%}, {labels})"
         figure.add_bar(
             x=[(i + 0.5) / 20 for i in range(low, high)], y=tally.confidence[low:high].tolist(), width=0.047, marker_color=BAND_COLOUR[name],
-            name=f"{name}, {BAND_LIMITS[name]}: {band.n / max(1, tally.n):.0%}, {right}", hovertemplate="%{y:,} tickets around %{x:.0%}",
+            name=f"{name}, {BAND_LIMITS[name]}: {band.n / max(1, tally.n):.0%}, {right}", hovertemplate="around %{x:.0%}, tickets: %{y:,}",
         )
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_yaxes(dtick=_tick(tally.confidence.tolist()))
@@ -126,7 +128,7 @@ def departments(rows: Sequence[tuple[str, str, Tally]]) -> go.Figure:
         if any(some.values()):
             figure.add_bar(
                 y=order, x=[some.get(name, 0) for name in order], orientation="h", name=words.METHOD[method],
-                marker_color=METHOD_COLOUR[method.value], hovertemplate="%{y}: %{x:,} tickets",
+                marker_color=METHOD_COLOUR[method.value], hovertemplate="%{y}, tickets: %{x:,}",
             )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(dtick=_tick(totals.values()))
@@ -179,7 +181,7 @@ def flows(rows: Sequence[Any], *, labels: int) -> go.Figure:
         figure.add_heatmap(
             z=grid, x=belonged, y=sent, colorscale=[[0, "#f6dcc3"], [1, "#e07a4a"]], showscale=False, xgap=2, ygap=2,
             text=[["" if cell is None else f"{cell:,}" for cell in row] for row in grid], texttemplate="%{text}", textfont={"color": "#1b2430"},
-            hovertemplate="sent to %{y}, belonged to %{x}: %{z:,} tickets<extra></extra>",
+            hovertemplate="sent to %{y}, belonged to %{x}, tickets: %{z:,}<extra></extra>",
         )
         figure.update_xaxes(tickangle=-50, dtick=1, showgrid=False, title_text="belonged to")
         figure.update_yaxes(showgrid=False, title_text="sent to")
@@ -223,7 +225,8 @@ def _finished(
     top = 58 + 20 * rows
     figure.update_layout(
         title={"text": f"{title}<br>{_NOTE}{note}</span>", "font": {"size": 15}, "y": 1, "yanchor": "top", "pad": {"t": 20}},
-        height=max(370, top + 60 + 20 * lines), margin={"l": 8, "r": 8, "t": top, "b": 8}, uirevision="keep", barcornerradius=2,
+        height=max(370, top + 60 + 20 * lines), margin={"l": 8, "r": BESIDE, "t": top, "b": 8}, modebar=TOOLBAR, uirevision="keep",
+        barcornerradius=2,
         xaxis_title=figure.layout.xaxis.title.text or x or None, yaxis_title=figure.layout.yaxis.title.text or y or None,
     )
     legend = {"y": 1.01, "yanchor": "bottom", "x": 0, "xanchor": "left", "font": {"size": 11}}

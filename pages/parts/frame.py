@@ -10,9 +10,9 @@ import streamlit as st
 PAGES = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PAGES.parent)) if str(PAGES.parent) not in sys.path else None
 
-from engine import access  # noqa: E402 - the path comes first
+from engine import access, process  # noqa: E402 - the path comes first
 from engine.errors import ConsoleError  # noqa: E402
-from pages.parts import guard, mishap  # noqa: E402
+from pages.parts import guard, mishap, reload  # noqa: E402
 
 # Not an icon by name: as the tab's picture the browser would fetch it from another host. Before the navigation, which brings such icons; the
 # title comes after it, once, since a screen reader may say each change of it.
@@ -71,11 +71,13 @@ if operator is None:
     guard.ask_to_sign_in()
 
 st.html(READABLE)
-st.html('<script src="/page.js"></script>', unsafe_allow_javascript=True)
+own_key = process.running().sessions.typing_key(operator.user_id)
+st.html(f'<script src="/page.js"></script><script src="/typed.js" data-key="{own_key}"></script>', unsafe_allow_javascript=True)
 chosen = st.navigation({section: [page(*one) for one in pages] for section, pages in SECTIONS.items()})
 # Tabs and the browser's history tell one page from another; a screen reader says it first.
 st.set_page_config(page_title=f"{chosen.title} · Routing console")
 with st.sidebar:
     st.text(f"{operator.name} ({operator.role})")
     st.html('<a href="/auth/logout">Sign out</a>')
+reload.tell(process.running())
 chosen.run()

@@ -33,7 +33,7 @@ def show(data: Data) -> None:
         _latency(column, label, now, before, share, target)
     _open_alerts(low[3], data)
     _waiting(low[4], data)
-    unsampled.warn(data.unsampled)
+    unsampled.warn(data.unsampled, unheard=data.unheard)
 
 
 def standing(data: Data) -> None:
@@ -97,7 +97,7 @@ def _false_hits_target(now: Tally, aims: Targets) -> str:
 
 
 def _false_hits(now: Tally) -> str:
-    audited = f" The learned router disagreed with {now.false_hits:,} of {now.audited:,} audited hits." if now.audited else ""
+    audited = f" The learned router disagreed with {now.false_hits:,} of {count(now.audited, 'audited hit')}." if now.audited else ""
     return (
         "Answers from earlier tickets that supervisors found wrong / all such answers, estimated from labels; n is how many evenly sampled "
         f"labels that rests on.{audited}"

@@ -51,6 +51,7 @@ class Data:
     waiting: int
     targets: Targets
     unsampled: Sequence[int]
+    unheard: int
     window: ChartWindow
     before: ChartWindow
 
@@ -137,11 +138,13 @@ def look_again(engine: Engine) -> None:
 def read(engine: Engine, view: View) -> Data:
     """One read of everything. Raises ServiceUnavailable."""
     window, before = view.windows(datetime.now(UTC))
+    found = engine.watch.charts.overview(window, before, bar=view.span.level)
     return Data(
-        overview=engine.watch.charts.overview(window, before, bar=view.span.level), alerts=engine.watch.alert_table.latest(limit=20),
+        overview=found, alerts=engine.watch.alert_table.latest(limit=20),
         open_alerts=engine.watch.alert_table.open_by_severity(), open_before=engine.watch.alert_table.open_at(window.start),
         waiting=engine.watch.waiting(), targets=Targets.of(engine.watch.alerts.rules()),
-        unsampled=unsampled.of(engine, view.policies, window), window=window, before=before,
+        unsampled=unsampled.of(engine, view.policies, window), unheard=unsampled.unheard(engine, view.policies, window, found.now),
+        window=window, before=before,
     )
 
 
@@ -163,6 +166,7 @@ def degraded(now: Tally) -> None:
     """How many decisions of the view were made without a service that did not answer."""
     if now.degraded:
         st.info(
-            f"{now.degraded:,} of {now.n:,} tickets were decided while a service did not answer. Their confidence takes that into account.",
+            f"{now.degraded:,} of {now.n:,} tickets {'was' if now.degraded == 1 else 'were'} decided while a service did not answer. "
+            "The confidence takes that into account.",
             icon=":material/cloud_off:",
         )

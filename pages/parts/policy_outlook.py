@@ -14,7 +14,7 @@ from engine.domain import Policy, Thresholds
 from engine.risk import Basis, DepartmentThreshold
 from engine.sampled import Sampled
 from engine.tracking import Evidence
-from pages.parts import words
+from pages.parts import unsampled, words
 from pages.parts.policy_form import EXACT
 from pages.parts.policy_start import figure
 
@@ -116,6 +116,7 @@ def assumption(evidence: Evidence, sampled: Sampled, *, model: str, demo: bool) 
         + ". What is derived assumes that coming tickets are like the reviewed ones and that a shown confidence meant the same under earlier "
         "models and policies as it does now."
     )
+    unsampled.of_labels(evidence)
     for note in sampled.notes:
         st.caption(note)
 

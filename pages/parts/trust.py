@@ -22,7 +22,7 @@ from engine.reliability import debiased_calibration_error
 from engine.risk import Basis, DepartmentThreshold
 from engine.sampled import Sampled
 from engine.tracking import Evidence
-from pages.parts import chart_tables, policy_outlook, trust_charts, words
+from pages.parts import chart_tables, charts, policy_outlook, trust_charts, unsampled, words
 
 Derived = tuple[Policy, dict[str, DepartmentThreshold]]
 WARNING, GOAL = 0.85, 0.90
@@ -63,12 +63,8 @@ def summary(snapshot: AccuracySnapshot, evidence: Evidence, sampled: Sampled, au
     of_hits = _worth(hits.n, hits.effective)
     four.caption(f"{1 - hits.upper:.1%} to {1 - hits.lower:.1%}, {of_hits}" if hits.n else "no answer from earlier tickets is labelled yet")
     if audited:
-        four.caption(f"The learned router disagreed with {disagreed:,} of {audited:,} audited ones")
-    if evidence.unheard:
-        st.warning(
-            f"Of {words.count(evidence.unheard, 'sure ticket')} that could be sampled none has a label yet: the figures and their intervals are those of the "
-            "doubtful ones alone, and accuracy is likely to be above them.", icon=":material/hourglass_top:",
-        )
+        four.caption(f"The learned router disagreed with {disagreed:,} of {words.count(audited, 'audited one')}")
+    unsampled.of_labels(evidence)
     for note in sampled.notes:
         st.warning(note, icon=":material/hourglass_top:")
 
@@ -111,7 +107,7 @@ def reliability_diagram(evidence: Evidence) -> None:
     bins = reliability(
         evidence.confidence[chosen], evidence.correct[chosen], bins=min(BINS, max(1, int(chosen.sum()) // 5)), weights=evidence.weights[chosen]
     )
-    st.plotly_chart(trust_charts.reliability_diagram(bins, n=int(chosen.sum())), key="reliability")
+    st.plotly_chart(trust_charts.reliability_diagram(bins, n=int(chosen.sum())), key="reliability", config=charts.config("reliability"))
     # For who does not see it: a chart says its axes to a screen reader, and no more.
     with st.expander("This diagram as a table"):
         st.dataframe(
@@ -140,7 +136,7 @@ def slider(
         meant, found = derived(evidence, replace(policy, target_accuracy=target), departments)
     effect = policies.effect(meant, evidence, accuracy=snapshot)
     curve = policies.curve(meant, evidence, accuracy=snapshot)
-    st.plotly_chart(trust_charts.risk_coverage(curve, target=target, chosen=effect, n=len(evidence)), key="risk")
+    st.plotly_chart(trust_charts.risk_coverage(curve, target=target, chosen=effect, n=len(evidence)), key="risk", config=charts.config("routed-alone"))
     held = 1.0 - float(curve.coverage[-1]) if len(curve.coverage) else 1.0
     beyond = f" {words.percent(held)} of tickets are beyond both: their department and method is gated, or the stage that answers them is off."
     st.caption("The curve is what one threshold for all departments would do; the dot is the policy with this target, in which each department may "
@@ -170,7 +166,7 @@ def _wrong_a_day(effect: policies.Effect, volume: float) -> str:
 
 def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
     """Accuracy per department, method and band, against warning and goal, and whether it holds automation back."""
-    rows = []
+    rows, by_band = [], []
     for (department, method, band), cell in snapshot.cells.items():
         if department is None or method is None or band is not None or cell.rate is None:
             continue
@@ -179,17 +175,21 @@ def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
         bands = {b: snapshot.cell(department, method, band=b) for b in Band}
         shown = [_in_band(bands[b]) for b in (Band.HIGH, Band.MEDIUM, Band.LOW)]
         found = (100 * cell.rate, 100 * cell.lower, 100 * cell.upper, cell.n, round(cell.effective, 1))
-        rows.append((department, words.METHOD[Method(method)], *found, state, gate.state.value, *shown))
+        rows.append((department, words.METHOD[Method(method)], *found, state, gate.state.value))
+        by_band.append((department, words.METHOD[Method(method)], *shown))
     st.subheader("Accuracy by department and method", anchor=False)
     st.caption(f"Warning {WARNING:.0%}, goal {GOAL:.0%}; 95% intervals")
-    band = st.column_config.TextColumn(width=140)
-    columns = ["Department", "Method", "Accuracy", "from", "to", "Labels", "Worth even ones", "Goal", "Gate", "High", "Medium", "Low"]
+    columns = ["Department", "Method", "Accuracy", "from", "to", "Labels", "Worth even ones", "Goal", "Gate"]
     st.dataframe(
-        pd.DataFrame(sorted(rows), columns=columns), hide_index=True, width="stretch",
-        column_config={"Accuracy": PERCENT, "from": PERCENT, "to": PERCENT, "High": band, "Medium": band, "Low": band},
+        pd.DataFrame(sorted(rows), columns=columns), hide_index=True, width="stretch", column_config=dict.fromkeys(("Accuracy", "from", "to"), PERCENT),
     )
-    st.caption("High, Medium and Low are bands of the shown confidence (from 85%, from 60%, below): accuracy, its interval, number of labels. "
-               f"“Gated” is not routed alone; “unproven” has too few labels to say: worth fewer than {MINIMUM_LABELS} evenly drawn ones.")
+    st.caption(f"“Gated” is not routed alone; “unproven” has too few labels to say: worth fewer than {MINIMUM_LABELS} evenly drawn ones.")
+    # Beside the others these columns would reach beyond a laptop's screen, where nobody looks for them.
+    with st.expander("The same by band of the shown confidence"):
+        st.dataframe(
+            pd.DataFrame(sorted(by_band), columns=["Department", "Method", "High", "Medium", "Low"]), hide_index=True, width="stretch", placeholder="",
+        )
+        st.caption("High is from 85%, Medium from 60%, Low below: accuracy, its interval, number of labels.")
 
 
 def goal(snapshot: AccuracySnapshot, department: str, method: str) -> str:
@@ -215,7 +215,7 @@ def confusion(evidence: Evidence) -> None:
     """Predicted against actual department."""
     names = departments_seen(evidence)
     counts = Counter(zip(evidence.departments, evidence.actual, strict=True))
-    st.plotly_chart(trust_charts.confusion(names, counts, n=len(evidence)), key="confusion")
+    st.plotly_chart(trust_charts.confusion(names, counts, n=len(evidence)), key="confusion", config=charts.config("confusion"))
     with st.expander("These numbers as a table"):
         st.dataframe(
             pd.DataFrame([(*pair, n) for pair, n in counts.most_common()], columns=["Sent to", "Belonged to", "Labels"]), hide_index=True, width="stretch",

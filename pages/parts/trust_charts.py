@@ -8,11 +8,14 @@ import plotly.graph_objects as go
 from engine.calibration import ReliabilityBin
 from engine.policy import Effect
 from engine.risk import RiskCoverage
+from pages.parts import charts
 from pages.parts.words import count
 
 BLUE, GREEN, RED, GREY = "#1f77b4", "#2a9d8f", "#d1603d", "#8a94a6"
 # Pixels of a department's row in the confusion matrix: one line of its name.
 ROW = 18
+# Letters of all names together that fit side by side under half a page's chart.
+BESIDE_EACH_OTHER = 24
 # With more departments than this their numbers are shown under the pointer alone.
 MOST_WRITTEN = 60
 
@@ -51,7 +54,7 @@ def risk_coverage(curve: RiskCoverage, *, target: float, chosen: Effect, n: int)
         )
     figure.update_xaxes(range=[0, 1.02], tickformat=".0%", title="share routed alone")
     figure.update_yaxes(range=[max(0.0, min(lowest) - 0.03), 1.005], tickformat=".0%", title="share right of these")
-    return _finished(figure, f"Accuracy against share routed alone (n = {count(n, 'label')})")
+    return _finished(figure, f"Accuracy by share routed alone (n = {count(n, 'label')})")
 
 
 def confusion(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, n: int) -> go.Figure:
@@ -62,18 +65,19 @@ def confusion(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, n:
     figure = go.Figure(
         go.Heatmap(
             z=values, x=list(names), y=list(names), colorscale="Blues", showscale=False, **written,
-            hovertemplate="went to %{y}<br>belonged to %{x}<br>%{z} labels<extra></extra>",
+            hovertemplate="went to %{y}<br>belonged to %{x}<br>labels: %{z}<extra></extra>",
         )
     )
     # Every name has its own height; where the axis may choose, it leaves out every second or third.
-    figure.update_xaxes(title="belonged to", tickmode="linear", dtick=1, tickangle=-90 if len(names) > 4 else 0)
+    figure.update_xaxes(title="belonged to", tickmode="linear", dtick=1, tickangle=-90 if sum(map(len, names)) > BESIDE_EACH_OTHER else 0)
     figure.update_yaxes(title="went to", tickmode="linear", dtick=1, autorange="reversed")
     return _finished(figure, f"Where tickets went and belonged (n = {count(n, 'label')})", height=max(430, 250 + ROW * len(names)))
 
 
 def _finished(figure: go.Figure, title: str, *, height: int = 360) -> go.Figure:
     figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "y": 0.98, "yanchor": "top"}, height=height, margin={"l": 8, "r": 20, "t": 56, "b": 8},
+        title={"text": title, "font": {"size": 15}, "y": 0.98, "yanchor": "top"}, height=height, modebar=charts.TOOLBAR,
+        margin={"l": 8, "r": charts.BESIDE, "t": 56, "b": 8},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
     )
     figure.update_xaxes(automargin=True)

@@ -1,4 +1,4 @@
-"""Policies that review none of the tickets which go alone: how often these are right nobody knows."""
+"""Tickets that went alone and have no label that chance asked for: how often these are right nobody knows, or not yet."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
@@ -6,7 +6,10 @@ from collections.abc import Collection, Sequence
 import streamlit as st
 
 from engine.bootstrap import Engine
+from engine.figures import Tally
 from engine.timeline import ChartWindow
+from engine.tracking import Evidence
+from pages.parts import words
 
 
 def of(engine: Engine, numbers: Collection[int], window: ChartWindow) -> tuple[int, ...]:
@@ -18,8 +21,34 @@ def of(engine: Engine, numbers: Collection[int], window: ChartWindow) -> tuple[i
     return tuple(number for number in found if number in decided)
 
 
-def warn(policies: Sequence[int]) -> None:
-    """Say what the figures do not speak for; nothing where there is no such policy."""
+def unheard(engine: Engine, numbers: Collection[int], window: ChartWindow, now: Tally) -> int:
+    """How many tickets of the window went alone and could be sampled while no label is of such a one; else 0. Raises ServiceUnavailable.
+
+    Where one of these policies (of all for none) reviews all that go alone, labels of sure tickets cannot be told from others.
+    """
+    if not now.auto or not now.surely_reviewed:
+        return 0
+    _, _, decided = engine.watch.charts.choices(window)
+    rates = [engine.policies.find(number).review_rate for number in decided if not numbers or number in numbers]
+    return now.auto if any(rates) and max(rates) < 1 else 0
+
+
+def of_labels(evidence: Evidence) -> None:
+    """Say that what is counted from these labels speaks for doubtful tickets alone, where it does."""
+    if evidence.unheard:
+        st.warning(
+            f"Of {words.count(evidence.unheard, 'sure ticket')} that could be sampled none has a label yet: the figures and their intervals are those of the "
+            "doubtful ones alone, and accuracy is likely to be above them.", icon=":material/hourglass_top:",
+        )
+
+
+def warn(policies: Sequence[int], *, unheard: int) -> None:
+    """Say what the figures do not speak for, if there is anything."""
+    if unheard:
+        st.warning(
+            f"Of {words.count(unheard, 'ticket')} routed alone none that was sampled has a label yet: accuracy and its intervals are those of the doubtful "
+            "ones alone, and accuracy is likely to be above them.", icon=":material/hourglass_top:",
+        )
     if not policies:
         return
     several, numbers = len(policies) > 1, ", ".join(map(str, policies))

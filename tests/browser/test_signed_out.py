@@ -62,3 +62,102 @@ def test_a_manager_who_becomes_an_agent_loses_the_figures_without_a_click(served
         expect(manager.get_by_role("link", name="Dashboard")).to_have_count(0)
     finally:
         served.engine.accounts.set_role("manager", "manager", by="test")
+
+
+BODY, REFERENCE = "you took the money twice\nfor my october bill, ünder order 77-1", "C-1001"
+
+
+@pytest.fixture
+def agents(served: Served, chromium: Browser) -> Iterator[Page]:
+    """Submit, open in an agent's only tab."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 2000})
+    page = context.new_page()
+    sign_in(page, served.url, "agent", served.words["agent"])
+    settled(page)
+    yield page
+    context.close()
+
+
+def end_sessions(served: Served, name: str) -> None:
+    served.engine.sessions.end_all(served.engine.accounts.named(name).id)
+
+
+def come_back(page: Page, served: Served, name: str) -> None:
+    page.fill("#name", name)
+    page.fill("#password", served.words[name])
+    page.click("button[type=submit]")
+    settled(page)
+
+
+def kept(page: Page) -> str:
+    """Everything that the browser keeps for the console's pages."""
+    return str(page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])"))
+
+
+def test_a_ticket_that_was_typed_when_the_session_ended_is_there_again_for_who_typed_it(served: Served, agents: Page) -> None:
+    agents.get_by_label("Customer reference").fill(REFERENCE)
+    agents.get_by_label("What did the customer say?").fill(BODY)
+    end_sessions(served, "agent")
+    agents.keyboard.press("Control+Enter")
+    expect(agents.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert "console-typed" in kept(agents) and not any(word in kept(agents) for word in ("october", "C-1001", "subject"))
+    come_back(agents, served, "agent")
+    expect(agents.get_by_label("What did the customer say?")).to_have_value(BODY)
+    expect(agents.get_by_label("Customer reference")).to_have_value(REFERENCE)
+    agents.get_by_role("button", name="Route it").click()
+    expect(agents.get_by_label("What did the customer say?")).to_have_value("")
+    settled(agents)
+    assert served.engine.decisions.latest(limit=1)[0].body == BODY
+    assert "console-typed" not in kept(agents), "nothing is typed that is not sent"
+
+
+def test_whoever_signs_in_next_in_the_same_tab_gets_nothing_of_it(served: Served, agents: Page) -> None:
+    agents.get_by_label("What did the customer say?").fill(BODY)
+    end_sessions(served, "agent")
+    agents.keyboard.press("Control+Enter")
+    expect(agents.get_by_role("heading", name="Sign in")).to_be_visible()
+    come_back(agents, served, "supervisor")
+    expect(agents.get_by_text("supervisor (supervisor)").first).to_be_visible()
+    settled(agents)
+    assert agents.get_by_label("What did the customer say?").input_value() == ""
+    assert "console-typed" not in kept(agents)
+
+
+def test_who_signs_out_leaves_nothing_of_it(served: Served, agents: Page) -> None:
+    agents.get_by_label("What did the customer say?").fill(BODY)
+    settled(agents)
+    assert "console-typed" in kept(agents)
+    agents.get_by_role("link", name="Sign out").click()
+    agents.wait_for_url(re.compile("/auth/"))
+    assert "console-typed" not in kept(agents)
+
+
+def test_a_note_is_there_again_with_its_ticket(served: Served, chromium: Browser) -> None:
+    served.engine.router.route(TicketDraft(body="my parcel came with a hole in it"))
+    context = chromium.new_context(viewport={"width": 1280, "height": 2000})
+    page = context.new_page()
+    sign_in(page, served.url, "supervisor", served.words["supervisor"])
+    page.goto(f"{served.url}/review")
+    settled(page)
+    page.get_by_label("Note (optional)").first.fill("rang twice")
+    end_sessions(served, "supervisor")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    come_back(page, served, "supervisor")
+    expect(page.get_by_label("Note (optional)").first).to_have_value("rang twice")
+    context.close()
+
+
+def test_a_text_longer_than_a_page_may_send_is_told_and_the_rest_stays(served: Served, agents: Page) -> None:
+    agents.get_by_label("Customer reference").fill(REFERENCE)
+    agents.evaluate("""() => {
+        const field = document.querySelector('.st-key-body textarea');
+        field.focus();
+        Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set.call(field, 'x'.repeat(8400000));
+        field.dispatchEvent(new Event('input', {bubbles: true}));
+    }""")
+    agents.keyboard.press("Control+Enter")
+    expect(agents.get_by_text("Too long, so not taken")).to_be_visible()
+    expect(agents.get_by_label("Customer reference")).to_have_value(REFERENCE)
+    settled(agents)
+    assert agents.get_by_label("What did the customer say?").input_value() == "" and "told" not in agents.url

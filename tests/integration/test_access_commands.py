@@ -160,7 +160,7 @@ def test_purge_removes_old_texts_and_notes_it(shell, console: Engine) -> None:  
 def test_a_narrowed_command_line_refuses_what_its_role_does_not_hold(shell, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
     monkeypatch.setenv("COMMAND_ROLE", "manager")
     code, _, err = shell("user", "list")
-    assert (code, err) == (1, "error: COMMAND_ROLE is manager, which does not include users. Nothing was done.\n")
+    assert (code, err) == (2, "error: COMMAND_ROLE is manager, which does not include users. Nothing was done.\n")
     monkeypatch.setenv("COMMAND_ROLE", "admin")
     assert shell("user", "list")[0] == 0
 

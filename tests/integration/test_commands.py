@@ -148,6 +148,21 @@ def test_evaluate_needs_no_database_and_says_how_good_the_router_would_be(run, t
     assert done.stderr == "", "nobody watches"
 
 
+def test_evaluate_says_of_one_row_that_it_is_one(run, tmp_path) -> None:
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    rows = "".join(f"my card is lost {n},cards\na late transfer {n},transfers\n" for n in range(10))
+    train.write_text(f"text,category\n{rows}my card is lost 0,cards\nwhat does a loan cost,loans\nwithout a label,\n")
+    test.write_text("text,category\nmy savings are gone,savings\n")
+    done = run("evaluate", "--train", str(train), "--test", str(test))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("22 training rows, 1 test row, ")
+    assert "1 train row left out: no label" in lines
+    assert "1 test row has a label that the training rows do not have; it counts as wrong, because its department is not known either" in lines
+    assert "1 training row repeats text and label of another: the confidence is checked on one of them, unseen" in lines
+    assert any(line.startswith("1 training row is the only one of its department: what it says of new tickets cannot") for line in lines)
+
+
 def test_evaluate_says_at_a_terminal_how_far_it_is() -> None:
     terminal, at = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))

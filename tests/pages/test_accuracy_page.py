@@ -240,17 +240,18 @@ def test_what_the_gate_holds_back_is_on_neither_side_of_the_figure(page: AppTest
 
 
 def test_cells_count_their_own_labels_by_band(page: AppTest, labels: list[Label]) -> None:
-    rows = table(page, "Gate").set_index(["Department", "Method"])
+    rows, by_band = (table(page, column).set_index(["Department", "Method"]) for column in ("Gate", "High"))
     for name, method, words in ((BILLING, "learned", "Learned router"), (SUPPORT, "learned", "Learned router"), (BILLING, "cached", "Known case")):
         own = [label for label in labels if (label.department, label.method) == (name, method)]
         row = rows.loc[(name, words)]
         assert row["Labels"] == len(own)
         assert row["Accuracy"] == pytest.approx(100 * share([label for label in own if label.right], own))
         assert row["from"] < row["Accuracy"] < row["to"]
+        row = by_band.loc[(name, words)]
         assert row["High"].endswith(f", {sum(label.confidence == SURE for label in own)}")
         unsure = sum(label.confidence == UNSURE for label in own)
         assert row["Medium"].endswith(f", {unsure}") if unsure else row["Medium"] == ""
-    assert len(rows) == 3
+    assert len(rows) == len(by_band) == 3
 
 
 def test_the_confusion_matrix_and_the_confident_mistakes_are_the_labels(page: AppTest, labels: list[Label]) -> None:

@@ -58,6 +58,12 @@ def test_the_note_under_the_title_holds_the_time_range_and_the_sample(name: str)
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == UNITS[name]
 
 
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_toolbar_has_room_of_its_own_beside_the_drawing(name: str) -> None:
+    layout = figures(empty=False)[name].layout
+    assert layout.modebar.orientation == "v" and layout.margin.r >= 36
+
+
 def test_few_labels_push_neither_the_goal_s_name_nor_a_department_that_is_right_out_of_the_picture() -> None:
     few = charts.accuracy([("Billing", "learned", tally(3, 3))], target=0.85)
     assert few.layout.xaxis.range[0] < 0.5, "what was asked for stands near the right end"

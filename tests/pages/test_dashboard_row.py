@@ -125,6 +125,32 @@ def test_where_a_policy_reviews_no_sure_ticket_the_page_says_that_its_accuracy_i
     assert not warned(page)
 
 
+def test_where_no_sure_ticket_has_a_label_the_page_says_that_its_accuracy_is_of_the_doubtful_ones(engine: Engine) -> None:
+    def warned(page: AppTest) -> list[str]:
+        return [warning.value for warning in page.warning if "none that was sampled" in warning.value]
+
+    doubtful, sure, other = (engine.router.route(TicketDraft(body=body)) for body in ("my parcel is lost", "my card was stolen", "where is my parcel"))
+    engine.router.settle()
+    pool = connect(engine.settings.postgres_url)
+    with pool.begin() as connection:
+        for ticket_id, automation, probability in ((doubtful.ticket_id, "suggest", 1), (sure.ticket_id, "auto", 0.2), (other.ticket_id, "auto", 0.2)):
+            connection.execute(
+                text("update routing_history set automation = :automation, review_wanted = true, review_probability = :chance where ticket_id = :id"),
+                {"automation": automation, "chance": probability, "id": ticket_id},
+            )
+    pool.dispose()
+    engine.watch.rollups.rebuild()
+    assert not warned(opened("dashboard")), "there is no accuracy yet that could be misread"
+    engine.router.review(Outcome(ticket_id=doubtful.ticket_id, department="Complaints", labelled_by="sue"))
+    (said,) = warned(opened("dashboard"))
+    assert said.startswith("Of 2 tickets routed alone none that was sampled has a label yet")
+    for page in ("accuracy", "policy"):
+        assert any("Of 2 sure tickets that could be sampled none has a label yet" in warning.value for warning in opened(page).warning), page
+    engine.router.review(Outcome(ticket_id=sure.ticket_id, department=sure.department, labelled_by="sue"))
+    assert not warned(opened("dashboard"))
+    assert not any("none has a label yet" in warning.value for warning in opened("policy").warning)
+
+
 def test_a_dashboard_that_stands_open_says_so_of_a_policy_that_came_later(engine: Engine) -> None:
     view = overview.View(span=SPANS[DEFAULT_SPAN], departments=(), channels=(), policies=(), demo=True, live=True)
     policy = replace(engine.policies.live(), review_rate=0.0)

@@ -19,6 +19,21 @@ def test_every_department_has_its_name_on_both_axes_and_room_for_it(many: int) -
     assert figure.layout.height >= many * trust_charts.ROW + 200
 
 
+def test_names_stand_upright_where_they_would_lie_over_each_other() -> None:
+    four = ["General Enquiries", "Orders and Delivery", "Sales", "Technical Support"]
+    assert trust_charts.confusion(four, {}, n=1).layout.xaxis.tickangle == -90
+    assert trust_charts.confusion(["Sales", "Billing"], {}, n=1).layout.xaxis.tickangle == 0
+
+
+def test_the_toolbar_has_room_of_its_own_beside_the_drawing() -> None:
+    figures = (
+        trust_charts.confusion(["Sales"], {}, n=1), trust_charts.reliability_diagram([], n=0),
+        trust_charts.risk_coverage(CURVE, target=0.9, chosen=Effect(routed_alone=0.3, accuracy=0.99, labels=10), n=100),
+    )
+    for figure in figures:
+        assert figure.layout.modebar.orientation == "v" and figure.layout.margin.r >= 36
+
+
 def test_numbers_are_written_where_there_are_labels_and_not_for_hundreds_of_departments() -> None:
     few, many = (trust_charts.confusion([str(number) for number in range(n)], {("0", "1"): 7}, n=7).data[0] for n in (2, 300))
     assert [list(row) for row in few.text] == [["", 7], ["", ""]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.domain import Method, Policy
 from engine.policy import derived
 from engine.risk import Basis, derive_per_department, derive_threshold
-from engine.sampled import Stratum, review_probability, telling_rate
+from engine.sampled import Sampled, Stratum, review_probability, telling_rate
 from engine.tracking import Evidence
 from tests.unit.test_risk import draw_labels
 
@@ -112,3 +112,10 @@ def test_sure_tickets_of_which_not_one_has_a_label_are_counted_until_one_has() -
     assert doubtful.unheard == 40
     assert replace(doubtful, weights=np.r_[np.ones(n - 1), 50.0]).unheard == 0
     assert replace(doubtful, strata=(Stratum("a", 1.0, n, 0.02),)).unheard == 0
+
+
+def test_a_note_about_one_ticket_speaks_of_one() -> None:
+    waiting, removed, beyond = Sampled(labelled=8, waiting=1, removed=1, beyond_chance=1).notes
+    assert waiting.startswith("1 of 9 tickets that were sampled for review still waits for a label")
+    assert removed.startswith("1 ticket that was sampled for review lost its text") and "(the policy reviewed none of the sure ones): 1." in beyond
+    assert "still wait for" in Sampled(labelled=8, waiting=2, beyond_chance=0).notes[0]
