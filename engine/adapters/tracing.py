@@ -55,7 +55,9 @@ class Tracing:
             post_json(self._url, {"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": {"name": "routing"}, "spans": spans}]}]})
         except ServiceUnavailable:
             with self._lock:
-                self._waiting = (taken + self._waiting)[:MOST]
+                kept = taken + self._waiting
+                self._waiting = kept[:MOST]
+                self.dropped += len(kept) - len(self._waiting)
             return False
         return True
 

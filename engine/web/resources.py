@@ -130,7 +130,7 @@ def policy(engine: Engine, *_: object) -> Answer:
 
 
 def alerts(engine: Engine, *_: object) -> Answer:
-    """Recent alerts, newest first."""
+    """Recent alerts: the open ones first, critical before warning."""
     return 200, {"alerts": [
         {"rule": r.rule, "subject": r.subject, "severity": r.severity, "message": r.message, "opened_at": r.opened_at.isoformat(),
          "resolved_at": r.resolved_at.isoformat() if r.resolved_at else None}

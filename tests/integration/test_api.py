@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from sqlalchemy import text
 from db.session import connect, writing
 from engine.access import API, TABLE, Permission, Role
 from engine.domain import Origin, TicketDraft
+from tests.integration.test_rollups import decision, store
 from tests.serving import Served
 
 HOSTILE = json.loads((Path(__file__).resolve().parents[1] / "data" / "hostile_texts.json").read_text())
@@ -184,6 +187,51 @@ def test_the_figures_leave_demo_tickets_out(served: Served, tokens: dict[Role, s
 def test_lists_and_times_have_their_bounds(served: Served, tokens: dict[Role, str], path: str, most: int) -> None:
     admin = Client(served, tokens[Role.ADMIN])
     assert [admin("GET", f"{path}{number}").status_code for number in (0, 1, most, most + 1)] == [422, 200, 200, 422]
+
+
+def test_a_list_holds_the_newest_and_no_more_than_were_asked_for(served: Served, tokens: dict[Role, str]) -> None:
+    agent = Client(served, tokens[Role.AGENT])
+    drafts = [TicketDraft(body=f"where is my parcel number {number}", created_by="agent") for number in range(19)]
+    served.engine.router.route_tickets([served.engine.router.admit(draft) for draft in drafts])
+    ids = [agent("POST", "/api/v1/tickets", {"body": f"where is my bill number {number}"}).json()["ticket_id"] for number in range(2)]
+    listed = [[row["id"] for row in agent("GET", f"/api/v1/tickets{query}").json()["tickets"]] for query in ("?limit=1", "?limit=21", "")]
+    assert [len(one) for one in listed] == [1, 21, 20]
+    assert [one[:2] for one in listed] == [[ids[1]], [ids[1], ids[0]], [ids[1], ids[0]]]
+
+
+def test_the_audit_log_is_filtered_by_who_what_and_to_what(served: Served, tokens: dict[Role, str]) -> None:
+    agent, supervisor, admin = (Client(served, tokens[role]) for role in (Role.AGENT, Role.SUPERVISOR, Role.ADMIN))
+    one, other = (agent("POST", "/api/v1/tickets", {"body": f"the lamp number {number} is broken"}).json() for number in range(2))
+    names = [d["name"] for d in agent("GET", "/api/v1/departments").json()["departments"] if d["name"] != one["department"]]
+    for client, made, department in ((agent, one, names[0]), (agent, other, names[0]), (supervisor, one, names[1]), (agent, one, one["department"])):
+        chosen = {"ticket_id": made["ticket_id"], "department": department}
+        assert client("POST", "/api/v1/overrules", chosen).status_code == 201
+
+    def found(**filters: object) -> list[tuple[str, str]]:
+        rows = admin("GET", "/api/v1/audit", params={"object": one["ticket_id"], **filters}).json()["rows"]
+        return [(row["actor"], row["action"]) for row in rows if row["object"] == one["ticket_id"] or pytest.fail(str(row))]
+
+    every = [("agent", "ticket_confirmed"), ("supervisor", "ticket_overruled"), ("agent", "ticket_overruled")]
+    assert found() == every
+    assert found(actor="agent") == [every[0], every[2]]
+    assert found(action="ticket_overruled") == every[1:]
+    assert found(actor="agent", action="ticket_overruled") == every[2:]
+    assert found(limit=2) == every[:2]
+
+
+def test_the_figures_are_those_of_the_hours_that_were_asked_for(served: Served, tokens: dict[Role, str]) -> None:
+    manager = Client(served, tokens[Role.MANAGER])
+
+    def n(hours: int) -> int:
+        return manager("GET", f"/api/v1/figures?hours={hours}").json()["n"]
+
+    # The first real ticket would turn the demo tickets away between two looks.
+    manager("POST", "/api/v1/tickets", {"body": "where is the refund of last week"})
+    before = {hours: n(hours) for hours in (2, 30)}
+    pool = connect(served.settings.postgres_url)
+    store(pool, decision(4711, random.Random(1), at=datetime.now(UTC) - timedelta(hours=3), demo=False))
+    pool.dispose()
+    assert {hours: n(hours) - before[hours] for hours in before} == {2: 0, 30: 1}
 
 
 def test_a_decision_comes_back_and_can_be_read_again(served: Served, tokens: dict[Role, str]) -> None:

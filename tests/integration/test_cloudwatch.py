@@ -83,6 +83,36 @@ def test_every_metric_has_its_unit(endpoint: str) -> None:
     made.close()
 
 
+def test_each_share_and_each_count_is_of_the_decisions_that_it_names(endpoint: str) -> None:
+    made = exporter(endpoint)
+    for given in (
+        decision(method="cached", automation="auto", confidence=0.97, audit_department="Billing"),
+        decision(method="cached", automation="auto", confidence=0.97, audit_department="Sales"),
+        decision(method="learned", automation="auto", confidence=0.93),
+        # Sixty percent is not low, a click before it goes is not alone, and one decision lacks two services once.
+        decision(method="learned", automation="preselect", confidence=0.60, degraded_by=("cache", "language_model")),
+        decision(method="fallback", automation="suggest", confidence=0.59),
+    ):
+        made.decision(ticket(), given)
+    assert made.flush()
+    shares = {"CacheHitRate": 40.0, "AutomationRate": 60.0, "LowConfidenceRate": 20.0, "AuditDisagreementRate": 50.0}
+    assert {name: average(made, name)[0] for name in shares} == pytest.approx(shares)
+    counts = {
+        "Decisions": 5, "CacheHits": 2, "RoutedAlone": 3, "LowConfidence": 1, "DegradedDecisions": 1, "AuditedHits": 2, "AuditDisagreements": 1,
+    }
+    assert {name: average(made, name)[0] for name in counts} == counts
+    made.close()
+
+
+def test_a_share_of_nothing_is_zero_and_not_missing(endpoint: str) -> None:
+    """Where nothing was a hit for a minute, an alarm on the hit rate has to see it."""
+    made = exporter(endpoint)
+    made.decision(ticket(), decision(method="learned", automation="suggest", confidence=0.9))
+    assert made.flush()
+    assert [average(made, name)[0] for name in ("CacheHitRate", "AutomationRate", "LowConfidenceRate")] == [0.0, 0.0, 0.0]
+    made.close()
+
+
 def test_a_share_over_busy_and_quiet_minutes_weighs_every_decision_the_same(endpoint: str) -> None:
     busy, quiet = exporter(endpoint), exporter(endpoint)
     for number in range(99):
@@ -112,12 +142,42 @@ def test_the_consoles_own_figures_are_sent_once_they_have_been_read(endpoint: st
 
 def test_what_cloudwatch_did_not_take_is_sent_the_next_time(endpoint: str) -> None:
     made = exporter(f"http://127.0.0.1:{refused_port()}")
-    made.decision(ticket(), decision(method="cached"))
+    made.decision(ticket(), decision(method="cached", timings={"total": 10.0}))
     assert not made.flush()
     assert made.failures == 1
     good = exporter(endpoint)
     made._client = good._client
+    for _ in range(3):
+        made.decision(ticket(), decision(method="learned", timings={"total": 30.0}))
     assert made.flush()
     assert made._counts == {}
+    assert average(made, "CacheHitRate") == (25.0, "Percent"), "with what came meanwhile"
+    assert average(made, "ProcessingTime") == (25.0, "Milliseconds")
     made.close()
     good.close()
+
+
+def test_what_is_decided_while_cloudwatch_does_not_answer_is_counted_too(endpoint: str) -> None:
+    away, good = exporter(f"http://127.0.0.1:{refused_port()}"), exporter(endpoint)
+    made = CloudWatch(away._client)
+
+    class Slow:
+        def put_metric_data(self, **more: object) -> None:
+            made.decision(ticket(), decision(method="learned"))
+            away._client.put_metric_data(**more)
+
+    made.decision(ticket(), decision(method="cached"))
+    made._client = Slow()
+    assert not made.flush()
+    made._client = good._client
+    assert made.flush()
+    assert [average(made, name) for name in ("Decisions", "CacheHitRate")] == [(2.0, "Count"), (50.0, "Percent")]
+    for one in (made, away, good):
+        one.close()
+
+
+def test_what_was_gathered_since_the_last_minute_is_sent_at_the_end(endpoint: str) -> None:
+    made = exporter(endpoint)
+    made.decision(ticket(), decision(method="cached"))
+    made.close()
+    assert average(made, "Decisions") == (1.0, "Count")

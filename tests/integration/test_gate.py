@@ -396,6 +396,13 @@ def test_paths_that_are_no_page_say_so(served: Served) -> None:
     assert requests.post(f"{served.url}/dashboard", headers=HTML, allow_redirects=False, timeout=30).status_code == 401, "what was sent is not taken along"
 
 
+@pytest.mark.parametrize("path", ["/auth/oidc", "/auth/oidc/callback?state=a&code=b"])
+def test_without_an_identity_provider_its_ways_lead_nowhere_and_say_so(served: Served, path: str) -> None:
+    answer = get(served, path)
+    assert (answer.status_code, "No identity provider is configured." in answer.text) == (404, True)
+    assert cookies_of(answer) == {}
+
+
 def test_who_is_signed_in_goes_on_and_a_second_form_keeps_the_first_ones_token(served: Served) -> None:
     http = served.sign_in(Role.AGENT)
     answer = http.get(f"{served.url}/auth/login?next=/account", allow_redirects=False, timeout=30)

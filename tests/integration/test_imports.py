@@ -124,6 +124,7 @@ def test_a_file_of_too_many_bytes_is_refused_before_it_is_read(console, monkeypa
             b"ticket_id,body\nA-1,where is it\nA-1,lost it\n",
             "1 of 2 lines cannot be stored, so nothing was: line 3: ticket_id A-1 is also on line 2. Mend this line and import",
         ),
+        (b"ticket_id,body\nA-1,where is it\n A-1 ,lost it\n", "line 3: ticket_id A-1 is also on line 2"),
         (
             b"body\nplease cancel my order, and refund me\n",
             "1 of 1 line cannot be stored, so nothing was: line 2: 2 cells, 1 column; put the text in quotes. Mend this line and import",
@@ -159,6 +160,13 @@ def test_capital_letters_and_blanks_around_the_names_of_columns_do_not_matter(co
     ticket = console.decisions.find("A-1")[0]
     assert (ticket.body, ticket.subject) == ("where is my parcel", "Parcel")
     assert len(load(console, b"MESSAGE\nwhere is my invoice\n", text_column="Message").decisions) == 1
+
+
+def test_each_cell_is_stored_as_what_its_column_says_and_an_empty_one_as_nothing_said(console) -> None:
+    load(console, b"ticket_id,subject,body,channel,customer_ref,priority\n A-1 ,Parcel,where is my parcel,chat,C-7,high\nA-2,,where is my bill,,,\n")
+    full, bare = (console.decisions.find(id_)[0] for id_ in ("A-1", "A-2"))
+    assert (full.subject, full.body, full.channel, full.customer_ref, full.priority) == ("Parcel", "where is my parcel", "chat", "C-7", "high")
+    assert (bare.subject, bare.body, bare.channel, bare.customer_ref, bare.priority) == ("", "where is my bill", "other", "", "normal")
 
 
 def test_an_id_of_another_stored_ticket_is_refused(console) -> None:

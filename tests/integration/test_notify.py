@@ -4,6 +4,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import socket
 import socketserver
 import ssl
@@ -29,7 +30,7 @@ from engine.alert_rules import SHIPPED
 from engine.alerts import Change
 from engine.errors import NotFound, ServiceUnavailable
 from engine.notice import MAX_ATTEMPTS, Notice
-from engine.notify import LONGEST_WAIT, Channel, Notifier, Sent
+from engine.notify import AT_ONCE, LONGEST_WAIT, Channel, Notifier, Sent
 from engine.settings import Settings
 from engine.telling import channels
 from tests.servers import certificates
@@ -399,6 +400,54 @@ def test_several_senders_send_each_notice_once(database: Engine, receiver: Recei
     for thread in threads:
         thread.join()
     assert len({post[2]["text"] for post in receiver.posts}) == len(receiver.posts) == 12
+
+
+def test_a_notice_whose_sender_died_on_the_way_is_sent_by_another_after_a_minute(database: Engine, receiver: Receiver) -> None:
+    """And not before: it may be slow and not dead, and people would hear twice."""
+    scene = Scene(database, {"webhook": Webhook(receiver.url)})
+    scene.open()
+    assert scene.table.claim(scene.now).event == "opened"
+    scene.now += timedelta(seconds=59)
+    assert scene.notifier.send_due() == Sent(0, 0)
+    scene.now += timedelta(seconds=2)
+    assert scene.notifier.send_due() == Sent(1, 0)
+
+
+def test_an_end_waits_for_the_opening_of_its_own_alert_on_its_own_channel_and_for_no_other(database: Engine, receiver: Receiver) -> None:
+    away = Receiver()
+    scene = Scene(database, {"pager": Webhook(away.url), "webhook": Webhook(receiver.url)})
+
+    def heard(by: Receiver) -> list[tuple[str, str]]:
+        return [(words[0], words[1]) for _, _, body in by.posts if (words := re.findall(r"RESOLVED|WARNING|Sales|Returns", body["text"]))]
+
+    scene.open("Sales")
+    assert scene.notifier.send_due() == Sent(2, 0)
+    away.status = 503
+    scene.open("Returns")
+    assert scene.notifier.send_due() == Sent(1, 1)
+    away.status = 200
+    scene.resolve()
+    scene.now += timedelta(seconds=1)
+    assert scene.notifier.send_due() == Sent(3, 0), "all but the end of what the pager has not heard of yet"
+    told = [("WARNING", "Sales"), ("WARNING", "Returns")]
+    over = [("RESOLVED", "Returns"), ("RESOLVED", "Sales")]
+    assert heard(receiver)[:2] == told and sorted(heard(receiver)[2:]) == over
+    assert heard(away) == [*told, ("RESOLVED", "Sales")], "the second of them was refused"
+    scene.now += timedelta(minutes=1)
+    assert scene.notifier.send_due() == Sent(2, 0)
+    assert heard(away)[3:] == [("WARNING", "Returns"), ("RESOLVED", "Returns")]
+    away.shutdown()
+    away.server_close()
+
+
+def test_what_is_due_longest_goes_first_and_nothing_is_left_behind_what_comes_new(database: Engine, receiver: Receiver) -> None:
+    scene = Scene(database, {"webhook": Webhook(receiver.url)})
+    for number in range(AT_ONCE + 2):
+        scene.open(f"department {number}")
+        scene.now += timedelta(seconds=1)
+    assert scene.notifier.send_due() == Sent(AT_ONCE, 0)
+    told = [re.search(r"department (\d+)", body["text"])[1] for _, _, body in receiver.posts]
+    assert told == [str(number) for number in range(AT_ONCE)]
 
 
 def test_a_redirect_is_not_followed_and_an_error_never_names_the_address(receiver: Receiver) -> None:

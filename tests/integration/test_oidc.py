@@ -1,6 +1,7 @@
 """Signing in with an OpenID Connect provider: a claim becomes a role, and a provider or visitor that lies is refused."""
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import time
@@ -13,12 +14,16 @@ import pytest
 import requests
 from itsdangerous import TimestampSigner
 from joserfc.jwk import OctKey, RSAKey
+from starlette.requests import Request
+from starlette.responses import Response
 
 from engine.access import Role
 from engine.adapters import oidc
 from engine.adapters.oidc import OpenIdProvider
 from engine.errors import AccountRejected, ServiceUnavailable, SignInRefused
-from engine.web.gate import COOKIE
+from engine.web import oidc as web_oidc
+from engine.web.desk import Desk
+from engine.web.gate import ASK_AGAIN, COOKIE
 from engine.web.oidc import AT_ONCE, STATE, _signer, role_map, role_of
 from tests import websocket
 from tests.contract.test_index import wait_until
@@ -396,6 +401,25 @@ def test_who_waits_for_the_provider_holds_up_nobody_who_is_signed_in(served: Ser
         go.set()
         assert {one.result() for one in sent} <= {200, 503}
     assert most == AT_ONCE
+
+
+def test_who_finds_no_place_in_the_queue_for_the_provider_is_told_when_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(web_oidc, "_DESK", Desk(at_once=1, waiting=0, patience=60))
+
+    async def answers() -> list[Response]:
+        before = asyncio.create_task(web_oidc._DESK.run(go.wait, 60))
+        await asyncio.sleep(0)
+        try:
+            return [await route.endpoint(Request({"type": "http"})) for route in web_oidc.routes()]
+        finally:
+            go.set()
+            await before
+
+    there, back = asyncio.run(answers())
+    for answer in (there, back):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, str(ASK_AGAIN))
+        assert b"The identity provider does not answer. Try again soon" in answer.body
 
 
 def test_the_sign_in_page_offers_the_provider(served: Served) -> None:

@@ -582,3 +582,20 @@ def test_a_remembered_token_is_believed_for_its_time_and_not_after_its_end(conso
     now[0] += timedelta(minutes=30)
     with pytest.raises(ServiceUnavailable):
         tokens.find_again(lasting, within=hour)
+
+
+def test_of_more_tokens_than_are_remembered_those_are_that_were_used_last(console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    console.accounts.add("boss", role=Role.MANAGER, by="test", password="plum-tractor-evening-42", must_change=False)
+    boss, tokens, hour = console.accounts.named("boss"), console.tokens, timedelta(hours=1)
+    monkeypatch.setattr("engine.tokens.REMEMBERED", 2)
+    one, two, three = (tokens.make(boss, name=name, scopes=["metrics"], by="test") for name in ("one", "two", "three"))
+    for token in (one, two, one, three):
+        assert tokens.find_again(token, within=hour)
+
+    def away(_: str) -> None:
+        raise ServiceUnavailable("database", "gone")
+
+    monkeypatch.setattr(tokens._store, "find", away)
+    assert [tokens.find_again(token, within=hour).token_name for token in (one, three)] == ["one", "three"]
+    with pytest.raises(ServiceUnavailable):
+        tokens.find_again(two, within=hour)

@@ -31,9 +31,10 @@ _TICKET = """
 """
 _DECISION = """
     insert into routing_history (ticket_id, department, confidence, method, created_at, actual_outcome, raw_score, automation, source,
-        reason, alternatives, evidence, timings, total_ms, versions, policy, degraded_by, channel, demo, audit_department, review_probability)
+        reason, alternatives, evidence, timings, total_ms, versions, policy, degraded_by, channel, demo, audit_department, review_probability,
+        review_wanted)
     values (:id, :department, :confidence, :method, :created_at, :actual, 0.5, :automation, 's', 'r', '[]', '[]', '{}', :total_ms, '{}',
-        :policy, cast(:degraded_by as text[]), :channel, :demo, :audit, :probability)
+        :policy, cast(:degraded_by as text[]), :channel, :demo, :audit, :probability, :wanted)
 """
 
 
@@ -45,7 +46,8 @@ def decision(number: int, chance: random.Random, *, at: datetime, **more: object
         "created_at": at, "actual": chance.choice([None, None, "D0", "D1", "D2"]), "automation": chance.choice(["auto", "preselect", "suggest"]),
         "total_ms": 0.1 * 2 ** (20 * chance.random()), "policy": chance.randrange(1, 3), "degraded_by": chance.choice([[], ["cache"]]),
         "channel": chance.choice(["web", "chat"]), "demo": chance.random() < 0.2,
-        "audit": chance.choice([None, "D0"]) if method == "cached" else None, "probability": chance.choice([1.0, 0.05, 0.3]), **more,
+        "audit": chance.choice([None, "D0"]) if method == "cached" else None, "probability": chance.choice([1.0, 0.05, 0.3]),
+        "wanted": True, **more,
     }
 
 
@@ -59,7 +61,8 @@ def some(engine: Engine, number: int, *, seed: int = 1, span: timedelta = timede
     """`number` decisions, most of them of late, the others spread over `span` before NOW."""
     chance = random.Random(seed)
     times = [NOW - span * chance.random() ** 4 for _ in range(number)]
-    store(engine, *(decision(first + i, chance, at=at) for i, at in enumerate(times)))
+    # Some labels were given by choice, to tickets that chance had not put in the queue.
+    store(engine, *(decision(first + i, chance, at=at, wanted=i % 4 != 0) for i, at in enumerate(times)))
 
 
 def raw(engine: Engine, window: ChartWindow) -> Tally:

@@ -69,3 +69,22 @@ def test_a_console_that_looks_when_others_have_stored_as_much_again_forgets_at_t
     assert console.state.refresh()
     assert counted(console) == counted(other) == before | after
     assert console.state.current().versions["model"] == other.state.current().versions["model"]
+
+
+def test_a_model_that_could_not_be_read_and_was_lost_leaves_its_number_to_one_that_can(
+    build: Callable[..., Engine], console_settings: Settings, databases  # noqa: ANN001
+) -> None:
+    """A newer version of the product fitted it just before the failover; this one has noted its number as one not to ask for again."""
+    place = console_settings.postgres_url
+    console = build(working=False)
+    before, models = console.state.current(), console.trainer._models
+    console.decisions._engine.dispose()
+    standby = databases.make(databases.name(place))
+    lost = models.add({}, {"version": 99}, embedder=before.versions["embedder"], era=models.era())
+    assert console.state.refresh() and console.state.current().model.number == before.model.number
+
+    console.decisions._engine.dispose()
+    databases.promote(standby, place=place)
+    assert console.state.refresh()
+    assert console.trainer.train() == lost
+    assert console.state.refresh() and console.state.current().model.number == lost

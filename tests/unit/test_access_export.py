@@ -13,7 +13,8 @@ from engine.export import csv_bytes, neutral
 
 
 @pytest.mark.parametrize("text", [
-    "=1+1", "+1", "-1+2", "@SUM(A1)", "  =cmd|' /C calc'!A0", "\t=1", "\r=1", "\n=1", "\u00a0=1", "＝1+1", "＠x", "−1", '=HYPERLINK("//xss.invalid")',
+    "=1+1", "+1", "-1+2", "@SUM(A1)", "  =cmd|' /C calc'!A0", "\t=1", "\r=1", "\n=1", "\x00=1", "\u00a0=1", "＝1+1", "＠x", "−1",
+    '=HYPERLINK("//xss.invalid")',
 ])
 def test_formulas_get_an_apostrophe(text: str) -> None:
     assert neutral(text) == f"'{text}"
@@ -48,3 +49,8 @@ def test_no_cell_of_an_export_starts_a_formula_and_texts_come_back(rows: list[li
 
 def test_times_are_written_with_their_zone() -> None:
     assert b"2026-01-31T08:00:00+00:00" in csv_bytes(["at"], [[datetime(2026, 1, 31, 8, tzinfo=UTC)]])
+
+
+def test_a_spreadsheet_knows_the_letters_and_the_ends_of_the_lines_and_a_letter_that_is_none_costs_no_export() -> None:
+    """Without the mark in front a double click shows "PÃ¤ckchen"; half a pair of surrogates stands in what a broken client once sent."""
+    assert csv_bytes(["Text"], [["mein Päckchen"], ["\ud83d"]]) == b"\xef\xbb\xbfText\r\nmein P\xc3\xa4ckchen\r\n?\r\n"

@@ -224,6 +224,19 @@ def test_an_alert_that_came_and_went_in_silence_is_never_told(database: Engine) 
     assert scene.told() == []
 
 
+def test_open_alerts_are_listed_first_and_the_critical_ones_however_many_warnings_came_after_them(database: Engine) -> None:
+    table, (critical, warning) = AlertTable(database), (next(rule for rule in SHIPPED if rule.severity is severity) for severity in Severity)
+
+    def happens(kind: str, rule: Rule, subject: str, minute: int, **more: int) -> None:
+        table.apply([Change(kind=kind, rule=rule, subject=subject, value=0.5, **more)], now=START + minute * MINUTE, channels=())
+
+    for minute, (rule, subject) in enumerate([(critical, "old"), (warning, "Sales"), (warning, "Returns"), (critical, "over"), (warning, "new")]):
+        happens("opened", rule, subject, minute)
+    happens("resolved", critical, "over", 9, alert_id=next(row.id for row in table.latest() if row.subject == "over"))
+    assert [row.subject for row in table.latest()] == ["old", "new", "Returns", "Sales", "over"]
+    assert [row.subject for row in table.latest(limit=2)] == ["old", "new"]
+
+
 def test_acknowledging_is_kept_with_who_and_when(database: Engine) -> None:
     scene = Scene(database, Measure.FALSE_HIT_RATE)
     scene.look(0.5)
