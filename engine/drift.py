@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtri
 
 SMOOTHING = 0.5
-WATCH_FROM = 0.10
-SHIFTED_FROM = 0.25
 CHANCE_LEVEL = 0.01
-
-
-class DriftLevel(StrEnum):
-    """Stable under 0.10, watch up to 0.25, shifted from there; stable as well while chance alone would explain it."""
-
-    STABLE = "stable"
-    WATCH = "watch"
-    SHIFTED = "shifted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +26,6 @@ class Drift:
     chance: float
     expected: int
     actual: int
-
-    @property
-    def level(self) -> DriftLevel:
-        """What the index means. Small samples differ by chance: an index within that is no drift."""
-        if self.index < WATCH_FROM or self.index <= self.chance:
-            return DriftLevel.STABLE
-        return DriftLevel.WATCH if self.index < SHIFTED_FROM else DriftLevel.SHIFTED
 
 
 def population_stability_index(expected: ArrayLike, actual: ArrayLike) -> float:
