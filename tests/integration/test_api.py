@@ -393,7 +393,6 @@ def test_injection_strings_change_no_row_and_never_fail(served: Served, tokens: 
 
 def test_injection_strings_as_tickets_come_back_as_they_were_sent(served: Served) -> None:
     """Through the same router as the API, in one batch, so that no limit is in the way."""
-    from engine.domain import TicketDraft
     from engine.errors import TicketRejected
 
     router, kept = served.engine.router, []
@@ -403,8 +402,8 @@ def test_injection_strings_as_tickets_come_back_as_they_were_sent(served: Served
         except TicketRejected:
             continue
     assert len(kept) >= 100
-    for decision, ticket in zip(router.route_tickets(kept), kept, strict=True):
-        assert served.engine.decisions.find(decision.ticket_id)[0].body == ticket.body
+    for decided, ticket in zip(router.route_tickets(kept), kept, strict=True):
+        assert served.engine.decisions.find(decided.ticket_id)[0].body == ticket.body
 
 
 def test_the_log_holds_no_secret_and_no_customers_words(served: Served, tokens: dict[Role, str]) -> None:
