@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -19,6 +20,7 @@ _OPTIONS = [
 # A busy machine takes its time: what is not there after five seconds, Playwright's own limit, may still come.
 expect.set_options(timeout=30_000)
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+RUNS = Path(__file__).with_name("runs.js")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,7 @@ def chromium() -> Iterator[Browser]:
     assert path, "chromium is missing: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=_OPTIONS)
+        browser.on("context", lambda context: context.add_init_script(path=RUNS))
         yield browser
         browser.close()
 
@@ -53,7 +56,17 @@ def watched(chromium: Browser, served: Served) -> Iterator[tuple[Page, Watch]]:
     context.close()
 
 
-def settled(page: Page) -> None:
-    """Wait until the page's script has run to its end."""
-    page.wait_for_timeout(300)
-    page.wait_for_selector(READY, timeout=60_000)
+def uploaded(page: Page, selector: str, file: dict[str, object]) -> None:
+    """Choose a file, and wait until the page's script has it."""
+    with page.expect_response(lambda answer: "/_stcore/upload_file/" in answer.url and answer.request.method == "PUT"):
+        page.set_input_files(selector, file)
+    settled(page)
+
+
+def settled(page: Page, milliseconds: int = 300) -> None:
+    """Wait until the page's script has run to its end for everything that was done, and what it drew is there.
+
+    `milliseconds` are for what the page tells its server only a moment later, such as the edits of a table.
+    """
+    page.wait_for_timeout(milliseconds)
+    page.wait_for_function("ready => document.querySelector(ready) !== null && window.runsAreOver()", arg=READY, timeout=60_000)

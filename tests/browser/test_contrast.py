@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Browser, Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from engine.domain import TicketDraft
 from tests.browser.conftest import settled
@@ -69,6 +71,9 @@ def test_captions_buttons_and_the_keys_of_shortcuts_can_be_read(served: Served, 
     if name in MAIN:
         themed.locator(MAIN[name]).hover()
         themed.wait_for_timeout(300)
+    # What comes into view or is drawn anew is fainter for a moment.
+    with suppress(PlaywrightTimeout):
+        themed.wait_for_function(f"selector => ({FAINT})(selector).length === 0", arg=WRITTEN)
     assert themed.evaluate(FAINT, WRITTEN) == []
 
 
@@ -83,10 +88,15 @@ def test_with_forced_colours_it_is_seen_what_is_chosen_what_is_on_and_where_the_
     chosen, other = (page.get_by_role("radio", name=name).locator("p").evaluate(f"one => {paper}") for name in ("Last 24 hours", "Last hour"))
     assert chosen != other
     track = page.locator(".st-key-demo label > div").first
-    on = track.evaluate(f"one => [{paper}, getComputedStyle(one.firstElementChild).backgroundColor]")
+    # As they are once nothing moves any more.
+    both = f"""async one => {{
+        await Promise.all(one.getAnimations({{ subtree: true }}).map(each => each.finished));
+        return [{paper}, getComputedStyle(one.firstElementChild).backgroundColor];
+    }}"""
+    on = track.evaluate(both)
     page.get_by_role("switch", name="Demo tickets").press("Space")
     settled(page)
-    off = track.evaluate(f"one => [{paper}, getComputedStyle(one.firstElementChild).backgroundColor]")
+    off = track.evaluate(both)
     assert on != off and len(set(on)) == len(set(off)) == 2
     page.goto(f"{served.url}/policy")
     page.locator(".st-key-save_policy button").wait_for()

@@ -218,6 +218,7 @@ def test_a_manager_changes_a_rule_and_nonsense_is_refused(served: Served, admin:
     admin.get_by_role("spinbutton", name="Opens below").fill("30")
     admin.locator(".st-key-save_rule button").click()
     expect(admin.get_by_text("The rule was not changed.").first).to_be_visible()
+    settled(admin)
     admin.get_by_role("spinbutton", name="Resolves at").fill("35")
     admin.locator(".st-key-save_rule button").click()
     expect(admin.get_by_text("The rule is in force from the next look").first).to_be_visible()

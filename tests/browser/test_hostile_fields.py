@@ -7,21 +7,23 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from html import escape
 
 import pytest
 import requests
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from engine.access import Role
 from engine.alert_rules import SHIPPED
-from engine.alerts import Change
 from engine.domain import TicketDraft
 from engine.outcome import Outcome, Overrule
 from engine.sanitize import plain_text, remark
 from tests import inventory, signin
-from tests.browser.conftest import READY
+from tests.browser.conftest import settled, uploaded
+from tests.browser.test_alert_keyboard import unwatched
 from tests.browser.test_hostile_text import XSS
 from tests.browser.watch import Watch
 from tests.serving import Served
@@ -48,13 +50,7 @@ def packed(size: int, *, enough: int = ENOUGH + 10) -> list[str]:
 
 def go(page: Page, served: Served, name: str) -> None:
     page.goto(f"{served.url}/{name}")
-    rested(page, 300)
-
-
-def rested(page: Page, milliseconds: int = 60) -> None:
-    """Wait until the run that was just started has ended."""
-    page.wait_for_timeout(milliseconds)
-    page.wait_for_selector(READY, timeout=60_000)
+    settled(page)
 
 
 def typed(page: Page, selector: str, texts: Sequence[str]) -> None:
@@ -62,7 +58,7 @@ def typed(page: Page, selector: str, texts: Sequence[str]) -> None:
     for text in texts:
         page.fill(selector, text)
         page.press(selector, "Enter")
-        rested(page)
+        settled(page, 60)
 
 
 def submit(page: Page, served: Served) -> None:
@@ -82,7 +78,7 @@ def submit(page: Page, served: Served) -> None:
             timeout=30_000,
         )
         # The card is drawn piece by piece: its last words are those that the next decision's must differ from.
-        rested(page)
+        settled(page, 60)
         card = page.locator(".st-key-decision").text_content()
     assert len(served.engine.decisions.latest(limit=1000)) >= len(subjects)
 
@@ -96,8 +92,9 @@ def overrule(page: Page, served: Served) -> None:
     page.get_by_role("button", name="Another department").click()
     typed(page, "[class*=st-key-overrule_reason_] input", packed(200))
     page.locator("[class*=st-key-overrule_department_]").get_by_role("combobox").click()
+    expect(page.get_by_role("listbox")).to_be_visible()
     page.keyboard.press("Enter")
-    rested(page)
+    settled(page, 60)
     page.click("[class*=st-key-overrule_send_] button")
     expect(page.get_by_text("A supervisor will see that").first).to_be_visible()
 
@@ -118,7 +115,7 @@ def review(page: Page, served: Served) -> None:
         note_field.press("Enter")
         # A confirmed label empties the number's field.
         page.wait_for_function("[...document.querySelectorAll('.st-key-looked_up input')].every(field => field.value === '')")
-        rested(page)
+        settled(page, 60)
 
 
 def number(page: Page, served: Served) -> None:
@@ -134,15 +131,15 @@ def policy(page: Page, served: Served) -> None:
     before = served.engine.policies.live().number
     reasons = [f"because {text}" for text in packed(490)]
     page.get_by_role("button", name="Explicit thresholds").or_(page.get_by_role("radio", name="Explicit thresholds")).first.click()
-    rested(page)
+    settled(page, 60)
     for number, reason in enumerate(reasons, start=1):
         page.fill(".st-key-policy_reason input", reason)
         page.press(".st-key-policy_reason input", "Enter")
-        rested(page)
+        settled(page, 60)
         page.click(".st-key-save_policy button")
         expect(page.get_by_text(f"Policy {before + number} is in force.").first).to_be_visible()
         # The fields are filled anew by this run; what is typed before its end goes with it.
-        rested(page)
+        settled(page, 60)
     assert served.engine.policies.all()[0].reason == " ".join(plain_text(reasons[-1]).split())
 
 
@@ -165,7 +162,7 @@ def users(page: Page, served: Served) -> None:
         page.fill(".st-key-new_name input", name)
         if number % 3 == 0:
             page.click(".st-key-add_user button")
-            rested(page)
+            settled(page, 60)
             expect(page.get_by_text("That was not done.").first).to_be_visible()
     assert len(served.engine.accounts.all()) == before
 
@@ -180,13 +177,14 @@ def account(page: Page, served: Served) -> None:
     go(page, served, "account")
     scrolled(page, "revoke_token")
     page.locator(".st-key-token_scopes").get_by_role("combobox").click()
+    expect(page.get_by_role("listbox")).to_be_visible()
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
     for number, name in enumerate(packed(120)):
         page.fill(".st-key-token_name input", name)
         if number % 6 == 0:
             page.click(".st-key-make_token button")
-            rested(page)
+            settled(page, 60)
     assert len(served.engine.tokens.all(user_id=owner.id)) > ENOUGH
     go(page, served, "users")
     page.get_by_role("tab", name="API tokens").click()
@@ -206,14 +204,15 @@ def purposes(page: Page, served: Served) -> None:
         editor = page.locator("#portal textarea")
         for text in some:
             while not editor.count():
-                # The table takes the key once its cell is chosen, and draws the editor a moment later.
+                # The table takes the key once its cell is chosen, and draws the editor a moment later; a second key would close it.
                 page.keyboard.press("Enter")
-                page.wait_for_timeout(700)
+                with suppress(PlaywrightTimeout):
+                    editor.wait_for(timeout=5_000)
             editor.fill(text)
             page.keyboard.press("Enter")
             editor.wait_for(state="detached")
         # The table gathers edits for a moment before it sends them.
-        rested(page, 800)
+        settled(page, 800)
         page.click(".st-key-save_departments button")
         expect(page.get_by_text(f"{len(some)} changed.").first).to_be_visible()
         stored = {department.name: department.purpose for department in served.engine.taxonomy.departments(retired=True)}
@@ -311,19 +310,16 @@ def test_hostile_departments_topics_and_exemplars_do_nothing_on_any_page(served:
     go(page, served, "departments")
     page.get_by_text("Replace departments, topics and exemplars").click()
     for key, rows in files.items():
-        page.set_input_files(f".st-key-{key} input[type=file]", as_file(f"{' '.join(TEXTS[:60])}.csv", FILES[key], rows))
-        rested(page, 500)
+        uploaded(page, f".st-key-{key} input[type=file]", as_file(f"{' '.join(TEXTS[:60])}.csv", FILES[key], rows))
     page.get_by_text("Replace what is there").click()
-    rested(page, 500)
+    settled(page)
     upload = ".st-key-departments_csv input[type=file]"
     # Neither yes nor no: refused with its words, and nothing is replaced.
-    page.set_input_files(upload, as_file("triage.csv", FILES["departments_csv"], [(raw[0], "", TEXTS[0])]))
-    rested(page, 500)
+    uploaded(page, upload, as_file("triage.csv", FILES["departments_csv"], [(raw[0], "", TEXTS[0])]))
     page.click(".st-key-replace button")
     expect(page.get_by_text("triage is yes or no; found").first).to_be_visible()
-    rested(page)
-    page.set_input_files(upload, as_file("departments.csv", FILES["departments_csv"], files["departments_csv"]))
-    rested(page, 500)
+    settled(page, 60)
+    uploaded(page, upload, as_file("departments.csv", FILES["departments_csv"], files["departments_csv"]))
     page.click(".st-key-replace button")
     expect(page.get_by_text(f"{len(raw)} departments, {len(raw)} exemplars").first).to_be_visible(timeout=120_000)
     engine = served.engine
@@ -345,17 +341,15 @@ def test_hostile_departments_topics_and_exemplars_do_nothing_on_any_page(served:
         some = names[start : start + 100]
         for name in some:
             table.silence(rule=name[:60], subject=name, until=now + timedelta(hours=1), by=name[:60], reason=name, noted=lambda *_: None)
-        opened: list = []
-        while not {row.subject for row in opened} >= set(some):
-            # The console's own look, every 15 seconds, resolves what it knows nothing of: shown is what outlives the page's run.
-            table.apply([Change(kind="opened", rule=rule, subject=name, value=0.5, sample=9) for name in some], now=now, channels=())
+        # The console's own look, every 15 seconds, would resolve what it knows nothing of, on a busy machine before the page is drawn.
+        with unwatched(served, rule, *some) as resolve:
             go(page, served, "alerts")
             page.get_by_role("tab", name="Who is told").click()
-            opened = [row for row in table.latest(limit=300) if row.resolved_at is None]
-        table.apply([Change(kind="resolved", rule=rule, subject=row.subject, alert_id=row.id) for row in opened], now=now, channels=())
+            assert {row.subject for row in table.latest(limit=300) if row.resolved_at is None} >= set(some)
+            resolve(*some)
     for name in ("dashboard", "accuracy", "policy", "system", "departments", "audit", "account", "users"):
         go(page, served, name)
-        rested(page, 400)
+        settled(page)
         expect(page.locator("[data-testid=stException]")).to_have_count(0)
     go(page, served, "review")
     scrolled(page, "review_department")
@@ -364,7 +358,7 @@ def test_hostile_departments_topics_and_exemplars_do_nothing_on_any_page(served:
     for text in raw[:: len(raw) // 12]:
         page.fill(".st-key-body textarea", f"please help with {text}")
         page.click(".st-key-route button")
-        rested(page, 300)
+        settled(page)
     page.locator("[class*=st-key-alternative_0_] button").click()
     expect(page.get_by_text("A supervisor will see that").first).to_be_visible()
     assert watch.seen == []

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page
 from engine.access import Role
 from engine.domain import TicketDraft
 from tests import signin
-from tests.browser.conftest import READY
+from tests.browser.conftest import settled
 from tests.browser.watch import Watch
 from tests.serving import Served
 
@@ -29,7 +29,7 @@ XSS: list[str] = json.loads((Path(__file__).resolve().parents[1] / "data" / "hos
 
 def go(page: Page, served: Served, name: str) -> None:
     page.goto(f"{served.url}/{name}")
-    page.wait_for_selector(READY, timeout=60_000)
+    settled(page)
 
 
 def batches(size: int) -> list[list[str]]:
@@ -55,7 +55,7 @@ def test_every_payload_in_every_column_of_an_uploaded_file(served: Served, watch
     page.set_input_files(".st-key-file input[type=file]", file)
     page.click(".st-key-import button")
     page.wait_for_selector("text=tickets routed and stored", timeout=120_000)
-    page.wait_for_selector(READY, timeout=60_000)
+    settled(page)
     assert f"{len(XSS) + 2:,} tickets routed" in page.inner_text('[data-testid="stMain"]')
     with page.expect_download() as download:
         page.click(".st-key-answers button")
@@ -117,7 +117,7 @@ def test_a_ticket_number_that_is_an_address_leads_nowhere(served: Served, watche
         page.keyboard.press("Enter")
         opened = page.locator(".st-key-opened")
         opened.get_by_text(f"hello there {number}").first.wait_for(timeout=30_000)
-        page.wait_for_selector(READY, timeout=60_000)
+        settled(page)
         assert opened.inner_text().replace("\u2060", "").count(f"icket {number}") == 2
         assert opened.locator("a").count() == 0
     assert watch.seen == []

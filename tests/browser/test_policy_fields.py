@@ -95,8 +95,7 @@ def test_a_threshold_with_four_decimals_can_be_typed_into_the_table(served: Serv
     page.keyboard.press("Enter")
     editor.wait_for(state="detached")
     # The table gathers edits for a moment before it sends them.
-    page.wait_for_timeout(800)
-    settled(page)
+    settled(page, 800)
     save(page, "four decimals")
     expect(page.get_by_text("is in force. Every instance follows").first).to_be_visible()
     assert served.engine.policies.live().departments == {"Sales": Thresholds(0.9876, 0.7)}

@@ -578,10 +578,10 @@ def test_a_server_that_no_program_here_fits_is_told_with_what_there_is() -> None
 def test_what_takes_longer_than_others_may_think_in_a_transaction_is_not_broken_off(
     run: Run, folder: Path, filled: str, empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "IDLE_IN_TRANSACTION_MS", 100)
-    path = program(folder, "pg_dump", "sleep 1")
+    monkeypatch.setattr(session, "IDLE_IN_TRANSACTION_MS", 1_000)
+    path = program(folder, "pg_dump", "sleep 3")
     assert json.loads(run("backup", folder / "good.dump", DATABASE_URL=filled, PATH=path).out)["tickets"] == 3
-    path = program(folder, "pg_restore", "case \"$*\" in *--single-transaction*) sleep 1;; esac")
+    path = program(folder, "pg_restore", "case \"$*\" in *--single-transaction*) sleep 3;; esac")
     assert json.loads(run("restore", folder / "good.dump", DATABASE_URL=empty, PATH=path).out)["tickets"] == 3
 
 

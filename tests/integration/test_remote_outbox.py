@@ -179,12 +179,12 @@ def test_one_process_at_a_time_sends_so_that_none_overtakes_another_with_an_olde
 
 
 def test_a_distant_index_may_take_longer_than_others_may_think_in_a_transaction(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "IDLE_IN_TRANSACTION_MS", 100)
+    monkeypatch.setattr(session, "IDLE_IN_TRANSACTION_MS", 1_000)
     impatient = connect(str(database.url))
     Exemplars(database, embedder=NAME, dimensions=DIMENSIONS).add([Exemplar(text="a label", department="Billing")], unit(1))
     notes = Outbox(impatient, embedder=NAME, place="here")
     notes.open()
-    assert notes.work(lambda *_: time.sleep(0.5)) == 1
+    assert notes.work(lambda *_: time.sleep(2.0)) == 1
     assert notes.waiting() == 0
     impatient.dispose()
 

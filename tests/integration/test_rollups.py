@@ -334,11 +334,11 @@ def test_numbers_of_locks_are_written_in_one_place_and_no_two_are_the_same() -> 
 
 
 def test_who_fits_a_model_may_think_for_minutes(database: Engine) -> None:
-    impatient = create_engine(database.url, connect_args={"options": "-c idle_in_transaction_session_timeout=200"})
+    impatient = create_engine(database.url, connect_args={"options": "-c idle_in_transaction_session_timeout=1000"})
     with TrainedModels(impatient).alone() as mine, TrainedModels(database).alone() as theirs:
         assert (mine, theirs) == (True, False)
         with database.connect() as watcher:
-            watcher.execute(text("select pg_sleep(1)"))
+            watcher.execute(text("select pg_sleep(3)"))
             held = watcher.execute(text("select count(*) from pg_locks where locktype = 'advisory' and objid = :key"), {"key": Lock.FITTING})
             assert held.scalar_one() == 1
     impatient.dispose()

@@ -188,7 +188,7 @@ def test_a_limit_beyond_a_promise_is_shown_as_what_holds_and_not_as_promised() -
         assert np.all([item.threshold.value < 0.995 for item in found.values()])
         policy_outlook.promise(policy, found)
 
-    shown = AppTest.from_function(page).run()
+    shown = AppTest.from_function(page, default_timeout=60).run()
     assert not shown.exception
     table = shown.dataframe[0].value.set_index("Department")
     assert table.loc["Sales", ["Routed alone from", "One click from"]].tolist() == [0.995, 0.995]
