@@ -13,7 +13,8 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import blake2b
@@ -75,13 +76,7 @@ class EmbeddedServers:
         try:
             self._dir.mkdir(parents=True, exist_ok=True)
             with self._alone():
-                if self._users is None:
-                    self._users = self._joined()
-                    atexit.register(self.close)
-                if self._wanted[0]:
-                    self._start_postgres()
-                if self._wanted[1]:
-                    self._start_valkey()
+                _unbroken(self._start)
         except OSError as error:
             raise ConfigurationError(f"DATA_DIR: cannot use {self._dir}: {error.strerror or error}") from error
         return self
@@ -97,10 +92,24 @@ class EmbeddedServers:
 
     def close(self) -> None:
         """Leave; the last process stops both servers. May be called twice."""
+        if self._users is not None:
+            _unbroken(self._leave)
+
+    def _start(self) -> None:
+        if self._users is None:
+            self._users = self._joined()
+            # At the end of the process no thread can be begun any more.
+            atexit.register(self._leave)
+        if self._wanted[0]:
+            self._start_postgres()
+        if self._wanted[1]:
+            self._start_valkey()
+
+    def _leave(self) -> None:
         users, self._users = self._users, None
         if users is None:
             return
-        atexit.unregister(self.close)
+        atexit.unregister(self._leave)
         with self._alone(), users:
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -262,3 +271,11 @@ class EmbeddedServers:
                     client.shutdown(save=True, force=True)  # it would go on alone where a full disk takes no copy
             with suppress(psutil.TimeoutExpired):
                 process.wait(5)
+
+
+def _unbroken(work: Callable[[], None]) -> None:
+    """Do it on a thread of its own, which Ctrl-C does not break off; that is raised here when the work is done. A half-made database folder would
+    be no database at the next start, and a server that has not written its number yet would run on.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="servers") as thread:
+        thread.submit(work).result()

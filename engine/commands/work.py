@@ -13,19 +13,24 @@ from engine.bootstrap import Engine
 
 def work(_: Namespace) -> int:
     """Prepare later answers until SIGINT or SIGTERM; what is under way then is done again by whoever comes next."""
-    stopped = threading.Event()
+    stopped, started = threading.Event(), threading.Event()
 
     def stop(number: int, _: object) -> None:
+        again = stopped.is_set()
         stopped.set()
-        # Whoever asks twice does not want to wait.
-        signal.signal(number, signal.SIG_DFL)
+        if started.is_set():
+            # Whoever asks twice does not want to wait.
+            signal.signal(number, signal.SIG_DFL)
+        elif not again:
+            # Until it has started a stop ends it where it is, be it in the first fit; a second one must not break off what closes the rest.
+            raise KeyboardInterrupt
 
+    for number in process.STOPS:
+        signal.signal(number, stop)
     try:
-        # Until it has started a stop ends it where it is, be it in the first fit.
         with suppress(KeyboardInterrupt):
             process.start(_say_ready, worker=True)
-            for number in process.STOPS:
-                signal.signal(number, stop)
+            started.set()
             stopped.wait()
     finally:
         process.stop()

@@ -60,19 +60,25 @@ def _start() -> None:
     opened is closed then, nothing is half stored, and the process ends from the signal.
     """
     stops: list[int] = []
+    built = threading.Event()
 
     def stop(number: int, _: object) -> None:
         stops.append(number)
         # Whoever asks twice must not break off what closes the rest.
-        if len(stops) == 1:
+        if len(stops) == 1 and not built.is_set():
             raise KeyboardInterrupt
+
+    def first(engine: Engine) -> None:
+        # A one-time password that is stored and not printed would let nobody in.
+        built.set()
+        _first_admin(engine)
 
     stoppable = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, stop) for number in process.STOPS} if stoppable else {}
     try:
         if stoppable:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, process.STOPS)
-        process.start(_first_admin)
+        process.start(first)
     except KeyboardInterrupt:
         process.stop()
         signal.signal(stops[0], signal.SIG_DFL)
@@ -81,7 +87,7 @@ def _start() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
     if stops:
-        # It came where Python cannot raise anything.
+        # It came when the engine was built, or where Python cannot raise anything.
         signal.raise_signal(stops[0])
 
 

@@ -211,6 +211,12 @@ def test_a_database_urls_option_with_a_value_that_nobody_knows_is_a_wrong_settin
     assert done.stderr.startswith(f"error: {setting}: ") and option.split("=")[0] in done.stderr and "secret" not in done.stderr
 
 
+def test_a_value_that_nobody_knows_in_the_environment_is_told_with_the_variables_name(run) -> None:
+    done = run("health", DATABASE_URL="postgresql://nobody@one/none", PGTARGETSESSIONATTRS="rw")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "value of target_session_attrs, " in done.stderr and "(PGTARGETSESSIONATTRS)" in done.stderr
+
+
 def test_a_database_that_is_away_is_exit_code_1_in_one_line(run) -> None:
     done = run("health", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert done.returncode == 1

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ from tests.servers.ports import free_port
 from tests.serving import ROOT, START_SECONDS
 
 
-def stopped(folder: Path, command: str, sent: signal.Signals, *, when: str) -> tuple[int, str]:  # noqa: F811 - the fixture's value
-    """The exit code and the words of a command that is sent a signal `when` it loads its modules or learns for the first time."""
+def stopped(folder: Path, command: str, sent: signal.Signals, *, when: str, times: int = 1) -> tuple[int, str]:  # noqa: F811 - the fixture's value
+    """The exit code and the words of a command that is sent a signal `when` it loads its modules, makes the database's folder, or learns for
+    the first time.
+    """
     log = folder.with_name("log")
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "DATA_DIR": str(folder), "PORT": str(free_port())}
     with open(log, "wb") as written:
@@ -29,11 +32,18 @@ def stopped(folder: Path, command: str, sent: signal.Signals, *, when: str) -> t
             # A test run that was started in the background without job control hands down that the signal is ignored.
             preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
         )
-    reached = {"loading": lambda: "The console will be at" in log.read_text(), "learning": (folder / "valkey" / "valkey.sock").exists}[when]
+    reached = {
+        "loading": lambda: "The console will be at" in log.read_text(),
+        "making the folder": (folder / "postgres" / "PG_VERSION").exists,
+        "learning": (folder / "valkey" / "valkey.sock").exists,
+    }[when]
     try:
         wait_until(lambda: process.poll() is not None or reached(), seconds=START_SECONDS)
         assert process.poll() is None, log.read_text()
-        process.send_signal(sent)
+        for _ in range(times):
+            process.send_signal(sent)
+            # The first has been taken by then, and what it closes takes longer.
+            time.sleep(0.1)
         return process.wait(START_SECONDS), log.read_text()
     finally:
         process.kill()
@@ -63,7 +73,33 @@ def test_a_console_that_is_stopped_while_it_starts_ends_quietly_without_having_l
     assert exemplars(folder) == 0
 
 
-def test_a_worker_that_is_stopped_while_it_starts_ends_without_having_learned(folder: Path) -> None:  # noqa: F811
-    assert stopped(folder, "worker", signal.SIGTERM, when="learning") == (0, "")
+@pytest.mark.parametrize(("when", "times"), [("making the folder", 1), ("learning", 1), ("learning", 2)])
+def test_a_worker_that_is_stopped_while_it_starts_ends_without_having_learned(folder: Path, when: str, times: int) -> None:  # noqa: F811
+    assert stopped(folder, "worker", signal.SIGTERM, when=when, times=times) == (0, "")
     assert running(folder) == []
     assert exemplars(folder) == 0
+
+
+def test_a_console_that_is_stopped_while_it_makes_the_databases_folder_leaves_one_that_can_be_used(folder: Path) -> None:  # noqa: F811
+    assert stopped(folder, "serve", signal.SIGTERM, when="making the folder") == (1, "stopped\n")
+    assert running(folder) == []
+    assert exemplars(folder) == 0
+
+
+def test_a_stop_in_the_moment_in_which_the_first_admin_is_stored_still_has_the_password_printed() -> None:
+    script = """
+import signal
+from types import SimpleNamespace
+from engine import process
+from engine.web import console
+
+def stored(**_):
+    signal.raise_signal(signal.SIGTERM)
+    return "one-time"
+
+engine = SimpleNamespace(settings=SimpleNamespace(admin_user=None, admin_password=None), accounts=SimpleNamespace(add_first_admin=stored))
+process.start = lambda then: then(engine)
+console._start()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=START_SECONDS, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "First start: sign in as admin with the one-time password one-time\n")
