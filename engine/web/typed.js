@@ -11,7 +11,7 @@
     '[class*="st-key-overrule_reason_"] input'].join();
   const DRAWN = '[data-testid="stApp"][data-test-script-state="notRunning"]';
   const ITEM = "console-typed";
-  // Signs. What is longer is no ticket, and might be why the page was loaded again.
+  // Signs. What is longer is hardly a ticket, and might be why the page was loaded again.
   const LONGEST = 100_000;
 
   const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (sign) => sign.charCodeAt(0));
@@ -19,7 +19,8 @@
   const nameOf = (field) => [...field.closest('[class*="st-key-"]').classList].find((name) => name.startsWith("st-key-"));
 
   // By page and field: `back` what is to be put back where its field is drawn and empty, `typed` what stands there. Until `back` is read, nothing is kept.
-  let back = null, typed = {}, kept = "", latest = 0, over = false;
+  // `at`: the page whose fields stand there.
+  let back = null, typed = {}, at = null, kept = "", latest = 0, over = false;
 
   const open = async () => {
     try {
@@ -37,8 +38,10 @@
     for (const [page, fields] of [...Object.entries(back), ...Object.entries(typed)]) {
       if (Object.keys(fields).length > 0) all[page] = { ...all[page], ...fields };
     }
-    const text = JSON.stringify(all), mine = latest += 1;
+    const text = JSON.stringify(all);
+    // It is there, or being sealed.
     if (text === kept) return;
+    const mine = latest += 1;
     kept = text;
     if (text === "{}") {
       sessionStorage.removeItem(ITEM);
@@ -64,10 +67,12 @@
   };
 
   const look = () => {
-    if (back === null || over || document.querySelector(DRAWN) === null) return;
-    const fields = [...document.querySelectorAll(FIELDS)], page = location.pathname, earlier = back[page] ?? {};
-    if (fields.length === 0) return;
-    for (const field of fields) {
+    if (back === null || over) return;
+    const fields = [...document.querySelectorAll(FIELDS)], page = location.pathname, earlier = back[page] ?? {}, drawn = document.querySelector(DRAWN) !== null;
+    // A run that goes on has emptied what it took, and the next text may be typed there. On the way to another page its address comes first.
+    if (drawn) at = page;
+    else if (at !== page || fields.length === 0) return;
+    for (const field of drawn ? fields : []) {
       const text = earlier[nameOf(field)];
       delete earlier[nameOf(field)];
       if (text !== undefined && field.value === "") put(field, text);

@@ -186,8 +186,11 @@ def cells(snapshot: AccuracySnapshot, policy: Policy) -> None:
     st.caption(f"“Gated” is not routed alone; “unproven” has too few labels to say: worth fewer than {MINIMUM_LABELS} evenly drawn ones.")
     # Beside the others these columns would reach beyond a laptop's screen, where nobody looks for them.
     with st.expander("The same by band of the shown confidence"):
+        # Left to itself a column is as wide as its first rows need, and the next one's number of labels is cut off.
+        wide = dict.fromkeys(("High", "Medium", "Low"), st.column_config.TextColumn(width=165))
         st.dataframe(
             pd.DataFrame(sorted(by_band), columns=["Department", "Method", "High", "Medium", "Low"]), hide_index=True, width="stretch", placeholder="",
+            column_config=wide,
         )
         st.caption("High is from 85%, Medium from 60%, Low below: accuracy, its interval, number of labels.")
 

@@ -24,13 +24,15 @@ def of(engine: Engine, numbers: Collection[int], window: ChartWindow) -> tuple[i
 def unheard(engine: Engine, numbers: Collection[int], window: ChartWindow, now: Tally) -> int:
     """How many tickets of the window went alone and could be sampled while no label is of such a one; else 0. Raises ServiceUnavailable.
 
-    Where one of these policies (of all for none) reviews all that go alone, labels of sure tickets cannot be told from others.
+    Where one of these policies (of all for none) reviews all that go alone, or audits all known cases, labels of sure tickets cannot be told from
+    others.
     """
     if not now.auto or not now.surely_reviewed:
         return 0
     _, _, decided = engine.watch.charts.choices(window)
-    rates = [engine.policies.find(number).review_rate for number in decided if not numbers or number in numbers]
-    return now.auto if any(rates) and max(rates) < 1 else 0
+    policies = [engine.policies.find(number) for number in decided if not numbers or number in numbers]
+    told = all(max(policy.review_rate, policy.audit_rate) < 1 for policy in policies)
+    return now.auto if told and any(policy.review_rate for policy in policies) else 0
 
 
 def of_labels(evidence: Evidence) -> None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -94,6 +94,21 @@ def kept(page: Page) -> str:
     return str(page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])"))
 
 
+def sealed(page: Page) -> str | None:
+    """What is kept of what is typed."""
+    found: str | None = page.evaluate("sessionStorage.getItem('console-typed')")
+    return found
+
+
+def wait_until(page: Page, said: Callable[[], bool]) -> None:
+    """Wait up to ten seconds; the page's policy lets no test wait in the page itself."""
+    for _ in range(100):
+        if said():
+            return
+        page.wait_for_timeout(100)
+    assert said()
+
+
 def test_a_ticket_that_was_typed_when_the_session_ended_is_there_again_for_who_typed_it(served: Served, agents: Page) -> None:
     agents.get_by_label("Customer reference").fill(REFERENCE)
     agents.get_by_label("What did the customer say?").fill(BODY)
@@ -109,6 +124,31 @@ def test_a_ticket_that_was_typed_when_the_session_ended_is_there_again_for_who_t
     settled(agents)
     assert served.engine.decisions.latest(limit=1)[0].body == BODY
     assert "console-typed" not in kept(agents), "nothing is typed that is not sent"
+
+
+def test_what_a_run_has_taken_does_not_come_back_while_it_goes_on_and_the_next_text_does(served: Served, agents: Page) -> None:
+    field = agents.get_by_label("What did the customer say?")
+    field.fill(BODY)
+    settled(agents)
+    wait_until(agents, lambda: sealed(agents) is not None)
+    sent = sealed(agents)
+    # As the browser shows it while a ticket is on its way: the form is empty.
+    agents.evaluate("document.querySelector('[data-testid=stApp]').dataset.testScriptState = 'running'")
+    field.fill("")
+    wait_until(agents, lambda: sealed(agents) is None)
+    field.fill("the next one")
+    wait_until(agents, lambda: sealed(agents) not in (None, sent))
+    agents.reload()
+    expect(field).to_have_value("the next one")
+
+
+def test_a_text_that_is_looked_at_again_while_it_is_being_sealed_is_kept(served: Served, agents: Page) -> None:
+    agents.evaluate("""() => {
+        const field = document.querySelector('.st-key-body textarea');
+        Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set.call(field, 'pasted at once');
+        for (let time = 0; time < 2; time += 1) field.dispatchEvent(new Event('input', {bubbles: true}));
+    }""")
+    wait_until(agents, lambda: sealed(agents) is not None)
 
 
 def test_whoever_signs_in_next_in_the_same_tab_gets_nothing_of_it(served: Served, agents: Page) -> None:
@@ -133,7 +173,10 @@ def test_who_signs_out_leaves_nothing_of_it(served: Served, agents: Page) -> Non
 
 
 def test_a_note_is_there_again_with_its_ticket(served: Served, chromium: Browser) -> None:
-    served.engine.router.route(TicketDraft(body="my parcel came with a hole in it"))
+    asked = served.engine.router.route(TicketDraft(body="my parcel came with a hole in it"))
+    pool = connect(served.settings.postgres_url)
+    with pool.begin() as connection:
+        connection.execute(text("update routing_history set review_wanted = ticket_id = :id, overruled_to = null"), {"id": asked.ticket_id})
     context = chromium.new_context(viewport={"width": 1280, "height": 2000})
     page = context.new_page()
     sign_in(page, served.url, "supervisor", served.words["supervisor"])
@@ -145,6 +188,15 @@ def test_a_note_is_there_again_with_its_ticket(served: Served, chromium: Browser
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     come_back(page, served, "supervisor")
     expect(page.get_by_label("Note (optional)").first).to_have_value("rang twice")
+    settled(page)
+    # Nothing else waits: no field is left in its place.
+    page.get_by_role("button", name="Save the label").click()
+    expect(page.get_by_label("Note (optional)")).to_have_count(0)
+    settled(page)
+    with pool.connect() as connection:
+        assert connection.execute(text("select note from outcomes order by id desc limit 1")).scalar_one() == "rang twice"
+    pool.dispose()
+    wait_until(page, lambda: sealed(page) is None)
     context.close()
 
 

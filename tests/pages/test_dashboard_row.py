@@ -151,6 +151,28 @@ def test_where_no_sure_ticket_has_a_label_the_page_says_that_its_accuracy_is_of_
     assert not any("none has a label yet" in warning.value for warning in opened("policy").warning)
 
 
+def test_a_sure_ticket_that_was_picked_because_every_known_case_is_audited_is_not_taken_for_a_doubtful_one(engine: Engine) -> None:
+    policy = replace(engine.policies.live(), review_rate=0.2, audit_rate=1.0)
+    policies.save(policy, engine.policies, departments=[d.name for d in engine.taxonomy.departments()], author="boss", reason="trying it")
+    engine.state.refresh()
+    known, other = (engine.router.route(TicketDraft(body=body)) for body in ("my card was stolen", "where is my parcel"))
+    engine.router.settle()
+    pool = connect(engine.settings.postgres_url)
+    with pool.begin() as connection:
+        for ticket_id, method, probability in ((known.ticket_id, "cached", 1), (other.ticket_id, "learned", 0.2)):
+            connection.execute(
+                text(
+                    "update routing_history set automation = 'auto', method = :method, review_wanted = true, review_probability = :chance "
+                    "where ticket_id = :id"
+                ),
+                {"method": method, "chance": probability, "id": ticket_id},
+            )
+    pool.dispose()
+    engine.watch.rollups.rebuild()
+    engine.router.review(Outcome(ticket_id=known.ticket_id, department=known.department, labelled_by="sue"))
+    assert not any("none that was sampled" in warning.value for warning in opened("dashboard").warning)
+
+
 def test_a_dashboard_that_stands_open_says_so_of_a_policy_that_came_later(engine: Engine) -> None:
     view = overview.View(span=SPANS[DEFAULT_SPAN], departments=(), channels=(), policies=(), demo=True, live=True)
     policy = replace(engine.policies.live(), review_rate=0.0)
