@@ -62,7 +62,6 @@ class Sessions:
         self._store = store
         self._signer = Signer(secret, salt="console.session", digest_method=hashlib.sha256)
         self._devices = Signer(secret, salt="console.device", digest_method=hashlib.sha256)
-        self._typing = Signer(secret, salt="console.typing", digest_method=hashlib.sha256)
         self._clock = clock
         self._idle = timedelta(seconds=idle)
         self._absolute = timedelta(seconds=absolute)
@@ -165,10 +164,6 @@ class Sessions:
         except (BadSignature, UnicodeError):
             return None
         return device if owner == name else None
-
-    def typing_key(self, user_id: int) -> str:
-        """The key with which the user's browsers seal what is typed and not sent: 256 bits in URL-safe base64, the same in all sessions."""
-        return self._typing.get_signature(str(user_id)).decode()
 
 
 def _hash(secret: str) -> str:

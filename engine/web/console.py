@@ -26,7 +26,7 @@ from engine.web.headers import SecurityHeaders
 
 # Whoever watches the console must see it while its database is away: a token that was good within this time goes on.
 _SCRAPED = timedelta(hours=1)
-_SCRIPTS = {f"/{name}": (Path(__file__).parent / name).read_bytes() for name in ("page.js", "typed.js")}
+_SCRIPT = (Path(__file__).parent / "page.js").read_bytes()
 
 
 @asynccontextmanager
@@ -121,7 +121,7 @@ def routes() -> list[Route]:
         Route("/metrics", metrics, methods=["GET"]),
         # The first page lives at the root; its own name would be "page not found".
         Route("/submit", first_page, methods=["GET"]),
-        *(Route(path, script, methods=["GET"]) for path in _SCRIPTS),
+        Route("/page.js", script, methods=["GET"]),
         *api.routes(),
         *files.routes(),
         *signin.routes(),
@@ -154,9 +154,9 @@ def first_page(_: Request) -> Response:
     return RedirectResponse("/", status_code=307)
 
 
-async def script(request: Request) -> Response:
-    """One of the pages' own scripts; asked for anew each time, since a console may have been brought up to date."""
-    return Response(_SCRIPTS[request.url.path], media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+async def script(_: Request) -> Response:
+    """The pages' own script; asked for anew each time, since a console may have been brought up to date."""
+    return Response(_SCRIPT, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 def ready(_: Request) -> Response:

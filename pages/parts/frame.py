@@ -71,8 +71,7 @@ if operator is None:
     guard.ask_to_sign_in()
 
 st.html(READABLE)
-own_key = process.running().sessions.typing_key(operator.user_id)
-st.html(f'<script src="/page.js"></script><script src="/typed.js" data-key="{own_key}"></script>', unsafe_allow_javascript=True)
+st.html('<script src="/page.js"></script>', unsafe_allow_javascript=True)
 chosen = st.navigation({section: [page(*one) for one in pages] for section, pages in SECTIONS.items()})
 # Tabs and the browser's history tell one page from another; a screen reader says it first.
 st.set_page_config(page_title=f"{chosen.title} · Routing console")

@@ -72,7 +72,7 @@ def test_a_fresh_server_opens_an_agents_first_page_only_if_the_table_says_so(ser
 @pytest.mark.parametrize("path", [
     "/", "/_stcore/stream", "/_stcore/metrics", "/_stcore/upload_file/a/b", "/media/abc.csv", "/component/x/index.html", "/_stcore/agent/interact",
     "/_stcore/agent/openapi.json", "/metrics", "//auth/login", "/static/../users", "/Auth/login", "/favicon.ico", "/_stcore/health/../stream",
-    "/docs", "/app.py", "/.env", "/page.js", "/typed.js", "/_stcore/script-health-check",
+    "/docs", "/app.py", "/.env", "/page.js", "/_stcore/script-health-check",
 ])
 def test_everything_but_the_few_open_paths_asks_strangers_to_sign_in(served: Served, path: str) -> None:
     prepared = requests.Request("GET", served.url + "/").prepare()
