@@ -28,7 +28,8 @@ def opened(console: Engine, monkeypatch: pytest.MonkeyPatch) -> OPENS:
 
 def in_force(console: Engine, **fields: object) -> int:
     names = [d.name for d in console.taxonomy.departments()]
-    return policies.save(Policy(**fields), console.policies, departments=names, author="ann", reason="to try").number
+    # All that goes alone is reviewed, as `labelled` has it.
+    return policies.save(Policy(review_rate=1.0, **fields), console.policies, departments=names, author="ann", reason="to try").number
 
 
 def labelled(console: Engine, department: str, *, right: int, wrong: int, policy: int) -> None:
