@@ -188,11 +188,11 @@ def holding(call: str) -> list[str]:
     return [name for name in EXISTING if call in (ROOT / "pages" / f"{name}.py").read_text()]
 
 
-def told_to_load_again(came: list[ForwardMsg]) -> bool:
-    """True when a page got the message that makes it load again, and nothing to show before it."""
+def told_to_load_again(came: list[ForwardMsg], *, at: str = "") -> bool:
+    """True when a page got the message that makes it load again, at its own address or `at` another, and nothing to show before it."""
     kinds = [message.WhichOneof("type") for message in came]
     # Streamlit tells by itself, now and then, that no script runs.
-    return set(kinds) <= {"session_status_changed", "auth_redirect"} and kinds[-1] == "auth_redirect" and came[-1].auth_redirect.url == ""
+    return set(kinds) <= {"session_status_changed", "auth_redirect"} and kinds[-1] == "auth_redirect" and came[-1].auth_redirect.url == at
 
 
 def demoted(served: Served, name: str, page: str) -> tuple[str, websocket.Run, ClientConnection, ExitStack]:
@@ -238,7 +238,7 @@ def test_a_message_longer_than_any_page_has_to_say_is_dropped(served: Served) ->
     with websocket.opened(served.url, cookie) as socket:
         assert websocket.run(socket, page="x" * (LONGEST_MESSAGE - 1_000)).not_found
         came, code = websocket.until_closed(socket, websocket.wanted(page="x" * LONGEST_MESSAGE))
-    assert (told_to_load_again(came), code) == (True, 1008)
+    assert (told_to_load_again(came, at="?told=too-long"), code) == (True, 1008)
 
 
 def test_parts_that_refresh_by_themselves_stand_where_the_test_above_finds_them() -> None:
