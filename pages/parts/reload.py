@@ -21,11 +21,11 @@ MESSAGE, TOO_LONG = _message(""), _message(f"?{_TOLD}={_LONG}")
 
 
 def tell(engine: Engine) -> None:
-    """Why the page was loaded again, once, if it is nothing that the sign-in page has said."""
+    """Why the page was loaded again, said once, where its address has a reason; an ended session's stands on the sign-in page."""
     if st.query_params.get(_TOLD) == _LONG:
         del st.query_params[_TOLD]
         # Not an element of the page: its next run, which may begin by itself, would take that away.
         st.toast(
-            f"Too long, so not taken; the page was loaded anew. A ticket has {engine.settings.ticket_max_characters:,} characters at most.",
+            f"Too long, so not taken; the fields are empty now. Send it again, with {engine.settings.ticket_max_characters:,} characters at most.",
             icon=":material/block:", duration="infinite",
         )
