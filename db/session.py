@@ -34,7 +34,7 @@ RESTED = 1.0
 _ATTEMPTS = 5
 _SERIALIZATION_FAILURES = {"40001", "40P01"}
 _READ_ONLY = "25006"
-_REFUSED_VALUE = re.compile(r'invalid "?(\w+)"? value')
+_REFUSED_VALUE = re.compile(r'invalid integer value ".*" for connection option "(\w+)"|invalid "?(\w+)"? value|definition of (service) ')
 UNIQUE_VIOLATION = "23505"
 # The server answers, and stores nothing: its disk is full, or it is read-only. What is read goes on, so this has to be remembered.
 _STORES_NOTHING = {"53100", _READ_ONLY}
@@ -140,12 +140,12 @@ def _address(url: str, setting: str) -> URL:
 
 
 def _not_a_value(named: dict[str, Any]) -> str | None:
-    """The option whose value the driver refuses. It looks at the values when it connects, before it asks anybody; here there is nobody to ask."""
+    """The option whose value the driver refuses. It looks at some when it connects, before it asks anybody; on this port nobody answers."""
     try:
-        psycopg2.connect(**{**named, "host": "/dev/null", "hostaddr": "", "port": ""}).close()
+        psycopg2.connect(**{"connect_timeout": 2, **named, "host": "localhost", "hostaddr": "127.0.0.1", "port": "1"}).close()
     except psycopg2.OperationalError as error:
-        refused = _REFUSED_VALUE.match(str(error))
-        return refused[1] if refused else None
+        refused = _REFUSED_VALUE.search(str(error))
+        return refused[refused.lastindex or 0] if refused else None
     return None
 
 

@@ -204,7 +204,10 @@ def test_a_database_url_that_is_none_is_a_configuration_error_without_its_passwo
 
 
 @pytest.mark.parametrize("setting", ["DATABASE_URL", "ANALYTICS_DATABASE_URL"])
-@pytest.mark.parametrize("option", ["sslmode=verify", "target_session_attrs=rw", "ssl_min_protocol_version=1"])
+@pytest.mark.parametrize(
+    "option",
+    ["sslmode=verify", "target_session_attrs=rw", "ssl_min_protocol_version=1", "keepalives_idle=30s", "connect_timeout=x", "service=nowhere"],
+)
 def test_a_database_urls_option_with_a_value_that_nobody_knows_is_a_wrong_setting_and_no_database_that_is_away(run, setting: str, option: str) -> None:
     done = run("health", **{setting: f"postgresql://nobody:secret@one,two/none?{option}"})
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
