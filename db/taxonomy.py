@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from db.models import counters, departments, topics
 from db.session import reading, transact
 from engine.domain import Department, Topic
+from engine.errors import TaxonomyRejected
 
 TAXONOMY_VERSION = "taxonomy"
 
@@ -55,6 +56,23 @@ class Taxonomy:
         """
         def work(connection: Connection) -> None:
             save(connection, new_departments, new_topics)
+            if also is not None:
+                also(connection)
+
+        transact(self._engine, work)
+
+    def add(self, department: Department, *, also: Callable[[Connection], None] | None = None) -> None:
+        """One more department; `also` as in `save`. Raises TaxonomyRejected where there is one of this name, retired or not, in small or
+        capital letters.
+        """
+        def work(connection: Connection) -> None:
+            # Whoever changes the taxonomy at the same time waits here, or is seen below.
+            raise_counter(connection, TAXONOMY_VERSION)
+            known = connection.execute(select(departments.c.name, departments.c.live)).all()
+            same = next((row for row in known if row.name.casefold() == department.name.casefold()), None)
+            if same is not None:
+                raise TaxonomyRejected(f"There is a department {same.name} already{'' if same.live else ', which is retired: it can be made live again'}.")
+            save(connection, [department], ())
             if also is not None:
                 also(connection)
 

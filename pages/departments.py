@@ -11,8 +11,7 @@ operator, engine = open_page("Departments", caption="Where a ticket can go. Reti
 
 # A place that is always there: where what is below moves up or down, the browser closes what was opened there.
 with st.container(key="done_departments"):
-    if "taxonomy_saved" in st.session_state:
-        st.success(st.session_state.pop("taxonomy_saved"), icon=":material/check_circle:")
+    taxonomy_form.show_notes()
 try:
     departments, topics, exemplars = engine.taxonomy.departments(retired=True), engine.taxonomy.topics(), engine.exemplars.count()
 except ConsoleError as error:
@@ -23,6 +22,8 @@ changed = taxonomy_form.edit(departments, topics)
 if st.button("Save", type="primary", key="save_departments", icon=":material/save:", disabled=not changed):
     taxonomy_form.save(changed, engine=engine, operator=operator.name)
 
+with st.expander("Add a department"):
+    taxonomy_form.add(engine=engine, operator=operator.name)
 with st.expander("Replace departments, topics and exemplars by your own"):
     st.caption(f"At present {exemplars:,} labelled tickets are learned from. Everything is checked first; with an error nothing is changed.")
     taxonomy_form.replace(engine=engine, operator=operator.name)

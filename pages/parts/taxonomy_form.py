@@ -1,9 +1,10 @@
-"""Changing departments in place, and replacing the whole taxonomy by CSV files."""
+"""Changing departments in place, adding one, and replacing the whole taxonomy by CSV files."""
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import pandas as pd
 import streamlit as st
@@ -11,9 +12,33 @@ import streamlit as st
 from engine import taxonomy_csv
 from engine.bootstrap import Engine
 from engine.domain import Department, Topic
-from engine.errors import ConsoleError
-from engine.sanitize import plain_text
-from pages.parts import mishap
+from engine.errors import ConsoleError, ServiceUnavailable
+from engine.sanitize import one_line, plain_text
+from pages.parts import mishap, words
+
+PURPOSE = "What belongs there and what does not; a language model reads it"
+
+
+@dataclass(slots=True)
+class Done:
+    """What was done in this session: what is still to be told of it, and how many departments it added."""
+
+    notes: list[str] = field(default_factory=list)
+    added: int = 0
+
+
+def _done() -> Done:
+    # One object, changed without a line that touches the session: a second click ends the run at such a line.
+    own: Done = st.session_state.setdefault("taxonomy_done", Done())
+    return own
+
+
+def show_notes() -> None:
+    """Say once what was done."""
+    own = _done()
+    for note in own.notes:
+        st.success(note, icon=":material/check_circle:")
+    own.notes.clear()
 
 
 def edit(departments: Sequence[Department], topics: Sequence[Topic]) -> list[Department]:
@@ -27,7 +52,7 @@ def edit(departments: Sequence[Department], topics: Sequence[Topic]) -> list[Dep
     table = st.data_editor(
         frame, hide_index=True, width="stretch", disabled=["Department", "Topics"], key=f"purposes_{version}",
         column_config={
-            "Purpose": st.column_config.TextColumn(width="large", max_chars=1000, help="What belongs there and what does not; a language model reads it"),
+            "Purpose": st.column_config.TextColumn(width="large", max_chars=1000, help=PURPOSE),
             "Triage": st.column_config.CheckboxColumn(help="Takes every ticket while nothing is learned; at most one"),
             "Live": st.column_config.CheckboxColumn(help="Off: retired"),
         },
@@ -49,8 +74,8 @@ def _version(names: list[str]) -> str:
     lost = [f"{rows[row]}, {column.lower()}: {value}" for row, cells in edited.items() for column, value in cells.items()]
     if lost:
         st.warning(
-            "Nothing of what you entered was changed: meanwhile the departments were replaced. Look at the new ones, then enter again what "
-            "should still be changed. You had entered:", icon=":material/sync_problem:",
+            "Nothing of what you entered was changed: meanwhile there are other departments. Look at them, then enter again what should "
+            "still be changed. You had entered:", icon=":material/sync_problem:",
         )
         st.text("\n".join(lost))
     return version
@@ -58,6 +83,7 @@ def _version(names: list[str]) -> str:
 
 def save(changed: Sequence[Department], *, engine: Engine, operator: str) -> None:
     """Store the changes; the router follows at once."""
+    own = _done()
     try:
         before = {d.name: d for d in engine.taxonomy.departments(retired=True)}
         after = before | {d.name: d for d in changed}
@@ -77,9 +103,40 @@ def save(changed: Sequence[Department], *, engine: Engine, operator: str) -> Non
     except ConsoleError as error:
         mishap.told("The departments were not changed.", error)
         return
-    st.session_state["taxonomy_saved"] = f"{len(changed)} changed. Every instance follows within seconds."
+    own.notes.append(f"{len(changed)} changed. Every instance follows within seconds.")
     # A table of its own after each saving: an old one would send its edits again.
     st.session_state["taxonomy_saves"] = st.session_state.get("taxonomy_saves", 0) + 1
+    st.rerun()
+
+
+def add(*, engine: Engine, operator: str) -> None:
+    """One more department, which people can choose at once; the learned router follows their choices."""
+    own = _done()
+    # Empty fields after each that was added; a second click is one on a button that is no longer there.
+    with st.form(f"new_department_{own.added}", border=False):
+        name = one_line(st.text_input("Name", key=f"department_name_{own.added}", max_chars=taxonomy_csv.NAME_MAX))
+        purpose = plain_text(st.text_area("Purpose", key=f"department_purpose_{own.added}", max_chars=1000, help=PURPOSE))
+        if not st.form_submit_button("Add the department", key=f"add_department_{own.added}", icon=":material/add:"):
+            return
+    if not 1 <= len(name) <= taxonomy_csv.NAME_MAX:
+        st.error(f"Nothing was added: a department needs a name of 1 to {taxonomy_csv.NAME_MAX} characters.", icon=":material/block:")
+        return
+    made = Department(name, purpose)
+    try:
+        engine.taxonomy.add(made, also=lambda connection: engine.audit.record(
+            operator, "department_added", "department", name, connection=connection, after=_fields(made),
+        ))
+        own.notes.append(
+            f"{words.plain(name)} is added. On every instance people can choose it within seconds, on Submit and on Review; the learned router sends "
+            "tickets there once it has learned some that were labelled so."
+        )
+        own.added += 1
+        # It is stored; an instance that cannot take it up now follows a moment later.
+        with suppress(ServiceUnavailable):
+            engine.state.refresh()
+    except ConsoleError as error:
+        mishap.told("The department was not added.", error, icon=":material/block:")
+        return
     st.rerun()
 
 
@@ -92,7 +149,7 @@ def replace(*, engine: Engine, operator: str) -> None:
     sure = st.checkbox("Replace what is there", key="replace_sure")
     if not st.button("Check, replace and learn", key="replace", disabled=not (first and third and sure), icon=":material/swap_horiz:"):
         return
-    bar = st.progress(0.0, text="Checking the files…")
+    own, bar = _done(), st.progress(0.0, text="Checking the files…")
     try:
         departments = taxonomy_csv.departments(first.getvalue())
         topics = taxonomy_csv.topics(second.getvalue(), departments) if second else []
@@ -112,7 +169,7 @@ def replace(*, engine: Engine, operator: str) -> None:
     with suppress(ConsoleError):
         # It is in force; without this the instance follows a moment later.
         engine.state.refresh()
-    st.session_state["taxonomy_saved"] = f"{len(departments)} departments, {len(exemplars):,} exemplars; model {number} has learned them."
+    own.notes.append(f"{len(departments)} departments, {len(exemplars):,} exemplars; model {number} has learned them.")
     st.rerun()
 
 

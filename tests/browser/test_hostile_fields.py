@@ -220,6 +220,25 @@ def purposes(page: Page, served: Served) -> None:
         go(page, served, "departments")
 
 
+def one_more(page: Page, served: Served) -> None:
+    """Departments added one by one; most are only typed, so that the table of departments stays one that the browser shows whole."""
+    go(page, served, "departments")
+    page.get_by_text("Add a department", exact=True).click()
+    before, added = len(served.engine.taxonomy.departments(retired=True)), 0
+    names, about = packed(110), packed(1000)
+    for number in range(max(len(names), len(about))):
+        page.fill("[class*=st-key-department_name_] input", f"{number} {names[number % len(names)]}")
+        page.fill("[class*=st-key-department_purpose_] textarea", about[number % len(about)])
+        page.locator("[class*=st-key-department_purpose_] textarea").blur()
+        settled(page, 60)
+        if number % 20 == 0:
+            added += 1
+            page.click("[class*=st-key-add_department_] button")
+            expect(page.get_by_text("is added. On every instance").first).to_be_visible()
+            expect(page.locator("[class*=st-key-department_name_] input")).to_have_value("")
+    assert len(served.engine.taxonomy.departments(retired=True)) == before + added
+
+
 def address(page: Page, served: Served) -> None:
     """The dashboard's view as somebody else's link says it."""
     for start in range(0, ENOUGH, 60):
@@ -258,6 +277,7 @@ DRIVERS: dict[Callable[[Page, Served], None], set[str]] = {
     users: {"people/new_name"},
     account: {"account/token_name"},
     purposes: {"taxonomy_form/purposes_*"},
+    one_more: {"taxonomy_form/department_name_*", "taxonomy_form/department_purpose_*"},
     address: {"address/span", "address/department", "address/channel", "address/policy", "address/demo", "address/live"},
 }
 

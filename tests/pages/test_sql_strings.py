@@ -138,6 +138,21 @@ def test_a_taxonomy_of_injection_strings_is_stored_as_what_it_says(console: Engi
     assert moved(before, rows(console)) <= {"departments", "topics", "counters", "attempts", "sessions"}
 
 
+def test_departments_that_are_added_one_by_one_are_stored_as_what_they_are_and_move_nothing_else(
+    opened: Callable[[str], AppTest], console: Engine
+) -> None:
+    before, known = rows(console), console.taxonomy.departments()
+    page = opened("departments")
+    for number, string in enumerate(SQL[:40]):
+        page.text_input(key=f"department_name_{number}").set_value(f"D{number} {string}"[:120])
+        page.text_area(key=f"department_purpose_{number}").set_value(string)
+        page.button(key=f"add_department_{number}").click().run()
+        assert not page.exception and not page.error, string
+    made = {Department(remark(f"D{number} {string}"[:120]), plain_text(string)) for number, string in enumerate(SQL[:40])}
+    assert set(console.taxonomy.departments()) == {*known, *made}
+    assert moved(before, rows(console)) <= {"departments", "counters", "audit_log", "audit_head", "sessions"}
+
+
 def test_forms_of_the_sign_in_pages_let_nobody_in_and_move_nothing(served: Served) -> None:
     engine = served.engine
     before = rows(engine)
@@ -162,6 +177,7 @@ def test_every_place_that_takes_text_is_named_here_or_in_the_apis_test() -> None
     here = {
         "audit/object", "labelling/looked_up", "latest/open_number_*", "people/new_name", "account/token_name", "policy/policy_reason", "labelling/note_*",
         "choice/overrule_reason_*", "draft/subject", "draft/body", "draft/customer_ref", "taxonomy_form/purposes_*",
+        "taxonomy_form/department_name_*", "taxonomy_form/department_purpose_*",
     }
     # Numbers only; and what stands in the address is looked up among the options that exist.
     without_words = {"policy_form/policy_departments_*", "policy_form/policy_limits_*", *(name for name in inventory.widgets() if name.startswith("address/"))}
