@@ -134,7 +134,7 @@ def _address(url: str, setting: str) -> URL:
             f"{setting}: is not a database URL like postgresql://user:password@host:5432/name, with options behind a ? that Postgres' client knows"
         )
     if unknown:
-        place = f"behind the ? or in the environment (PG{unknown.replace('_', '').upper()})"
+        place = "behind the ?" if unknown in named else f"in the environment (PG{unknown.replace('_', '').upper()})"
         raise ConfigurationError(f"{setting}: Postgres' client does not know the value of {unknown}, which stands {place}")
     return address
 

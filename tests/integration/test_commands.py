@@ -211,13 +211,14 @@ def test_a_database_url_that_is_none_is_a_configuration_error_without_its_passwo
 def test_a_database_urls_option_with_a_value_that_nobody_knows_is_a_wrong_setting_and_no_database_that_is_away(run, setting: str, option: str) -> None:
     done = run("health", **{setting: f"postgresql://nobody:secret@one,two/none?{option}"})
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
-    assert done.stderr.startswith(f"error: {setting}: ") and option.split("=")[0] in done.stderr and "secret" not in done.stderr
+    assert done.stderr.startswith(f"error: {setting}: ") and "secret" not in done.stderr
+    assert f"value of {option.split('=')[0]}, which stands behind the ?" in done.stderr
 
 
 def test_a_value_that_nobody_knows_in_the_environment_is_told_with_the_variables_name(run) -> None:
     done = run("health", DATABASE_URL="postgresql://nobody@one/none", PGTARGETSESSIONATTRS="rw")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "value of target_session_attrs, " in done.stderr and "(PGTARGETSESSIONATTRS)" in done.stderr
+    assert "value of target_session_attrs, which stands in the environment (PGTARGETSESSIONATTRS)" in done.stderr
 
 
 def test_a_database_that_is_away_is_exit_code_1_in_one_line(run) -> None:
