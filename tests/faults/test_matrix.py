@@ -80,11 +80,15 @@ def in_time() -> Iterator[None]:
 
 def answered_before(world: World) -> tuple[str, Decision]:
     """A text whose answer the exact cache holds, and the decision that put it there."""
-    text = DOUBTFUL.format(word(next(_numbers)))
-    first = route(world, text)
-    world.engine.router.settle()
-    assert (first.method, route(world, text).method) == (Method.RAG_LLM, Method.CACHED)
-    return text, first
+    # Where the machine stands still for longer than the cache may take, the ticket goes on without it; then another text is taken.
+    for _ in range(5):
+        text = DOUBTFUL.format(word(next(_numbers)))
+        first = route(world, text)
+        world.engine.router.settle()
+        found = (first.method, route(world, text).method)
+        if found == (Method.RAG_LLM, Method.CACHED):
+            return text, first
+    raise AssertionError(f"the cache keeps no answer: {found}")
 
 
 def another(world: World, department: str) -> str:
