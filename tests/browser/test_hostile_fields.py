@@ -227,15 +227,18 @@ def one_more(page: Page, served: Served) -> None:
     before, added = len(served.engine.taxonomy.departments(retired=True)), 0
     names, about = packed(110), packed(1000)
     for number in range(max(len(names), len(about))):
-        page.fill("[class*=st-key-department_name_] input", f"{number} {names[number % len(names)]}")
-        page.fill("[class*=st-key-department_purpose_] textarea", about[number % len(about)])
-        page.locator("[class*=st-key-department_purpose_] textarea").blur()
+        # While the page is drawn anew, the fields before stand there as well.
+        purpose = f".st-key-department_purpose_{added} textarea"
+        page.fill(f".st-key-department_name_{added} input", f"{number} {names[number % len(names)]}")
+        page.fill(purpose, about[number % len(about)])
+        page.locator(purpose).blur()
         settled(page, 60)
         if number % 20 == 0:
+            page.click(f".st-key-add_department_{added} button")
             added += 1
-            page.click("[class*=st-key-add_department_] button")
             expect(page.get_by_text("is added. On every instance").first).to_be_visible()
-            expect(page.locator("[class*=st-key-department_name_] input")).to_have_value("")
+            expect(page.locator(f".st-key-department_name_{added} input")).to_have_value("")
+            settled(page)
     assert len(served.engine.taxonomy.departments(retired=True)) == before + added
 
 
