@@ -16,6 +16,8 @@ STARTS = ((0.05, 0.05), (0.2, 0.75), (0.4, 0.1), (0.7, 0.1))
 MOST_LABELS = 1_000_000
 # A forecast of labels needed trusts few labels as little as if this many typical ones had been seen beside them.
 FORECAST_STRENGTH = 20.0
+# With fewer labels than a router needs for this target, none is said to be out of reach.
+LOOSEST_DECIDING = 0.9
 # Share of delta spent on the coming batch; see `promise_p_values`.
 BATCH_SHARE = 0.5
 # How many of the coming tickets reach a threshold is chance: it is taken at this many equally likely counts.
@@ -157,6 +159,20 @@ class LabelCounts:
             rate, worth, target, delta=delta, batch=batch, coverage=self.coverage, more_than=int(self.covered[-1])
         )
 
+    def labels_deciding(self, target: float, delta: float, *, batch: Batch | None) -> int:
+        """How many labels in all show that the target is out of reach, where `labels_wanted` has no number.
+
+        As many as a typical router would need for it. Fewer evenly drawn ones do, as many as for the strictest target that these
+        leave room for: a router that is wrong in half of the cases misses 99% as surely as 90%. For 90% at least: few decide nothing.
+        """
+        fewest = _typical_or_most(target, delta, batch)
+        met = self.coverage >= STARTS[0][0]
+        wrong = self.errors[met] / (self.trials[met] + FORECAST_STRENGTH / 2.0)
+        room = max(LOOSEST_DECIDING, 1.0 - float(wrong.min(initial=1.0)))
+        if room >= target or not len(wrong) or not self.trials[-1]:
+            return fewest
+        return min(fewest, int(_typical_or_most(room, delta, batch) * self.covered[-1] / self.trials[-1]))
+
 
 def coming(horizon: int | None, coverage: Array) -> Counts | None:
     """How many of the next `horizon` tickets may be at or above each candidate [c], as equally likely counts [c, m].
@@ -265,6 +281,10 @@ def typical_need(target: float, delta: float, *, batch: Batch | None) -> int | N
     """Labels that a router halfway between target and perfection would need, all covered; None if no number would do."""
     half = np.array([(1.0 - target) / 2.0])
     return fewest_labels(half, np.ones(1), target, delta=delta, batch=batch, coverage=np.ones(1))
+
+
+def _typical_or_most(target: float, delta: float, batch: Batch | None) -> int:
+    return typical_need(target, delta, batch=batch) or typical_need(target, delta, batch=None) or MOST_LABELS
 
 
 def check_promise(target: float, delta: float) -> None:

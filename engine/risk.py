@@ -202,10 +202,9 @@ def _forecast(
 
     def wanted(ahead: Batch | None) -> int | None:
         found = counts.labels_wanted(target, delta, batch=ahead)
-        typical = typical_need(target, delta, batch=ahead) if found is None else None
-        if found is None and labels < (typical or typical_need(target, delta, batch=None) or MOST_LABELS):
-            # So few labels do not show that the target is out of reach: ask for as many as would decide it.
-            return typical
+        if found is None and labels < counts.labels_deciding(target, delta, batch=batch):
+            # So few labels do not show that the target is out of reach: ask for as many as a good router would need.
+            return typical_need(target, delta, batch=ahead)
         return found
 
     found = wanted(batch)

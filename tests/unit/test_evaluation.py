@@ -81,6 +81,13 @@ def test_a_target_out_of_reach_is_not_promised_and_says_why() -> None:
     assert "more" in promise.reason
 
 
+def test_labels_that_have_nothing_to_do_with_the_texts_are_shown_as_chance_and_no_target_asks_for_more_of_them() -> None:
+    found = run(data(600, noise=1.0), data(300, seed=1, noise=1.0))
+    assert found.mean_confidence == pytest.approx(1 / 3, abs=0.08)
+    for promise in found.guarantee:
+        assert promise.threshold is None and promise.reason.endswith("on the 600 reviewed tickets; more would not help."), promise.reason
+
+
 def test_a_kept_promise_reaches_its_target_on_the_test_rows() -> None:
     found = run(data(900), data(300, seed=1), targets=(0.9,))
     promise = found.guarantee[0]

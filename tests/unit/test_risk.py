@@ -223,6 +223,23 @@ def test_a_hopeless_router_is_not_told_that_labels_would_help() -> None:
     assert "more would not help" in found.reason
 
 
+@pytest.mark.parametrize("right", [0.05, 0.5, 0.8])
+@pytest.mark.parametrize("target", [0.95, 0.98, 0.99])
+def test_labels_that_show_a_looser_target_to_be_out_of_reach_ask_for_no_more_for_a_stricter_one(target: float, right: float) -> None:
+    """500 labels are fewer than 99% takes, but with so many wrong ones they tell enough; also for a batch that is too small for it."""
+    rng = np.random.default_rng(1)
+    labels = rng.random(500), rng.random(500) < right
+    for horizon in ("same", 60):
+        found = derive_threshold(*labels, target=target, horizon=horizon)
+        assert (found.value, found.labels_needed, found.noisy_batch) == (None, None, False), found.reason
+
+
+def test_labels_that_are_worth_few_do_not_show_a_strict_target_to_be_out_of_reach() -> None:
+    rng = np.random.default_rng(1)
+    found = derive_threshold(rng.random(500), rng.random(500) < 0.5, target=0.99, weights=np.where(np.arange(500) % 50, 1.0, 50.0))
+    assert found.value is None and (found.labels_needed or found.noisy_batch), "weighed so unevenly they are worth nineteen"
+
+
 def test_where_the_noise_of_a_small_batch_is_the_limit_no_label_is_asked_for_and_the_reason_says_so() -> None:
     """30,000 labels carry 99% for 10,000 coming tickets, but in 500 one bad draw breaks it however many there are."""
     labels = draw_labels(np.random.default_rng(1), 30_000, mean=3.0, spread=2.0)
