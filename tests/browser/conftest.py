@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from engine.access import Role
 from tests.browser.watch import Watch
@@ -30,15 +30,20 @@ def chromium() -> Iterator[Browser]:
     assert path, "chromium is missing: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=_OPTIONS)
-        browser.on("context", lambda context: context.add_init_script(path=RUNS))
         yield browser
         browser.close()
+
+
+def heard(context: BrowserContext) -> BrowserContext:
+    """A context in whose pages `settled` hears of the script's runs; before its first page, since one that is just being made may miss it for good."""
+    context.add_init_script(path=RUNS)
+    return context
 
 
 @pytest.fixture
 def admin(served: Served, chromium: Browser) -> Iterator[Page]:
     """A page of a browser that is signed in as the admin, tall enough to show everything."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 2000})
+    context = heard(chromium.new_context(viewport={"width": 1280, "height": 2000}))
     page = context.new_page()
     sign_in(page, served.url, "admin", served.words["admin"])
     yield page
@@ -48,7 +53,7 @@ def admin(served: Served, chromium: Browser) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def watched(chromium: Browser, served: Served) -> Iterator[tuple[Page, Watch]]:
     """A page signed in as admin, without the protection of the policy."""
-    context = chromium.new_context(bypass_csp=True, viewport={"width": 1280, "height": 2400})
+    context = heard(chromium.new_context(bypass_csp=True, viewport={"width": 1280, "height": 2400}))
     watch = Watch(context, served.url)
     page = context.new_page()
     sign_in(page, served.url, "admin", served.words[Role.ADMIN])

@@ -12,7 +12,7 @@ from db.session import connect, reading
 from engine.access import Role
 from engine.domain import TicketDraft
 from engine.outcome import Overrule
-from tests.browser.conftest import settled
+from tests.browser.conftest import heard, settled
 from tests.serving import Served
 from tests.signin import sign_in
 
@@ -162,7 +162,7 @@ def test_two_supervisors_at_one_queue_label_what_each_of_them_sees(served: Serve
     def box(page: Page) -> Locator:
         return page.locator(".st-key-review_ticket input")
 
-    context = chromium.new_context(viewport={"width": 1280, "height": 2000})
+    context = heard(chromium.new_context(viewport={"width": 1280, "height": 2000}))
     other = context.new_page()
     sign_in(other, served.url, Role.SUPERVISOR, served.words[Role.SUPERVISOR])
     for page in (other, admin):

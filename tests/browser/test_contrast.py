@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from engine.domain import TicketDraft
-from tests.browser.conftest import settled
+from tests.browser.conftest import heard, settled
 from tests.serving import Served
 from tests.signin import sign_in
 
@@ -48,7 +48,7 @@ MAIN = {"submit": ".st-key-route button", "policy": ".st-key-save_policy button"
 @pytest.fixture(params=["light", "dark"])
 def themed(request: pytest.FixtureRequest, chromium: Browser, served: Served) -> Iterator[Page]:
     """A page of an admin whose browser asks for this theme."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 1600}, color_scheme=request.param)
+    context = heard(chromium.new_context(viewport={"width": 1280, "height": 1600}, color_scheme=request.param))
     page = context.new_page()
     sign_in(page, served.url, "admin", served.words["admin"])
     yield page
@@ -78,7 +78,7 @@ def test_captions_buttons_and_the_keys_of_shortcuts_can_be_read(served: Served, 
 
 
 def test_with_forced_colours_it_is_seen_what_is_chosen_what_is_on_and_where_the_keyboard_is(served: Served, chromium: Browser) -> None:
-    context = chromium.new_context(viewport={"width": 1280, "height": 1600}, forced_colors="active")
+    context = heard(chromium.new_context(viewport={"width": 1280, "height": 1600}, forced_colors="active"))
     page = context.new_page()
     sign_in(page, served.url, "admin", served.words["admin"])
     page.goto(f"{served.url}/dashboard")

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page
 from engine.access import Role
 from engine.domain import TicketDraft
 from tests import signin
-from tests.browser.conftest import settled
+from tests.browser.conftest import heard, settled
 from tests.browser.watch import Watch
 from tests.serving import Served
 
@@ -158,7 +158,7 @@ def test_the_watch_sees_scripts_and_the_policy_stops_them(chromium: Browser, ser
     """What the tests above look for would be seen, and is stopped by the policy where it is not bypassed."""
     seen = {}
     for bypass in (True, False):
-        context = chromium.new_context(bypass_csp=bypass)
+        context = heard(chromium.new_context(bypass_csp=bypass))
         watch = Watch(context, served.url)
         page = context.new_page()
         signin.sign_in(page, served.url, "admin", served.words[Role.ADMIN])

@@ -15,7 +15,7 @@ from engine.access import Role
 from engine.alert_rules import SHIPPED
 from engine.alerts import Change
 from engine.domain import TicketDraft
-from tests.browser.conftest import settled
+from tests.browser.conftest import heard, settled
 from tests.overheard import Overheard
 from tests.serving import Served
 from tests.signin import sign_in
@@ -29,7 +29,7 @@ VISIBLE = "element => { const { top } = element.getBoundingClientRect(); return 
 
 @pytest.fixture
 def telephone(served: Served, chromium: Browser) -> Iterator[Page]:
-    context = chromium.new_context(viewport={"width": 390, "height": 420})
+    context = heard(chromium.new_context(viewport={"width": 390, "height": 420}))
     page = context.new_page()
     sign_in(page, served.url, "admin", served.words[Role.ADMIN])
     yield page

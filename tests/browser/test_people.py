@@ -8,7 +8,7 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 
 from tests import signin
-from tests.browser.conftest import settled
+from tests.browser.conftest import heard, settled
 from tests.overheard import Overheard
 from tests.serving import Served
 
@@ -20,7 +20,7 @@ WORDS = "violet-harbour-morning-7"
 @pytest.fixture
 def other(chromium: Browser) -> Iterator[Page]:
     """A second browser."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 1200})
+    context = heard(chromium.new_context(viewport={"width": 1280, "height": 1200}))
     yield context.new_page()
     context.close()
 

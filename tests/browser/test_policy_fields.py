@@ -12,7 +12,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from engine import policy as policies
 from engine.access import Role
 from engine.domain import Policy, Thresholds
-from tests.browser.conftest import settled
+from tests.browser.conftest import heard, settled
 from tests.serving import Served
 from tests.signin import sign_in
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def manager(served: Served, chromium: Browser) -> Iterator[Page]:
     """A second browser, signed in as a manager."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 2000})
+    context = heard(chromium.new_context(viewport={"width": 1280, "height": 2000}))
     page = context.new_page()
     sign_in(page, served.url, Role.MANAGER.value, served.words[Role.MANAGER])
     yield page

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from db.session import connect
 from engine.domain import TicketDraft
-from tests.browser.conftest import settled
+from tests.browser.conftest import heard, settled
 from tests.serving import Served
 from tests.signin import sign_in
 
@@ -23,7 +23,7 @@ SERVED_WITH = {"session_idle_seconds": 3600}
 def manager(served: Served, chromium: Browser) -> Iterator[Page]:
     """The dashboard, open on a manager's screen with a filter in its address."""
     served.engine.router.route(TicketDraft(body="where is my parcel"))
-    context = chromium.new_context(viewport={"width": 1280, "height": 2000})
+    context = heard(chromium.new_context(viewport={"width": 1280, "height": 2000}))
     page = context.new_page()
     sign_in(page, served.url, "manager", served.words["manager"])
     page.goto(f"{served.url}/dashboard?span=Last+7+days&demo=false")
@@ -65,7 +65,7 @@ def test_a_manager_who_becomes_an_agent_loses_the_figures_without_a_click(served
 
 
 def test_a_text_longer_than_a_page_may_send_is_told(served: Served, chromium: Browser) -> None:
-    context = chromium.new_context(viewport={"width": 1280, "height": 2000})
+    context = heard(chromium.new_context(viewport={"width": 1280, "height": 2000}))
     page = context.new_page()
     sign_in(page, served.url, "agent", served.words["agent"])
     settled(page)
