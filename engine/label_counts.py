@@ -160,10 +160,11 @@ class LabelCounts:
         )
 
     def labels_deciding(self, target: float, delta: float, *, batch: Batch | None) -> int:
-        """How many labels in all show that the target is out of reach, where `labels_wanted` has no number.
+        """How many labels in all are enough to say that the target is out of reach, where `labels_wanted` has no number.
 
-        As many as a typical router would need for it. Fewer evenly drawn ones do, as many as for the strictest target that these
-        leave room for: a router that is wrong in half of the cases misses 99% as surely as 90%. For 90% at least: few decide nothing.
+        As many as a typical router would need for it; or as it would need for the strictest target that these labels leave room
+        for, if that is fewer: a router that is wrong in half of the cases misses 99% as surely as 90%. Never fewer than it would
+        need for 90%, since a handful of labels decides nothing; where labels are worth less than one, as many more.
         """
         fewest = _typical_or_most(target, delta, batch)
         met = self.coverage >= STARTS[0][0]
