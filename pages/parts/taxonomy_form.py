@@ -12,7 +12,7 @@ import streamlit as st
 from engine import taxonomy_csv
 from engine.bootstrap import Engine
 from engine.domain import Department, Topic
-from engine.errors import ConsoleError, ServiceUnavailable
+from engine.errors import ConsoleError
 from engine.sanitize import one_line, plain_text
 from pages.parts import mishap, words
 
@@ -99,10 +99,10 @@ def save(changed: Sequence[Department], *, engine: Engine, operator: str) -> Non
                 )
 
         engine.taxonomy.save(changed, also=noted)
-        engine.state.refresh()
     except ConsoleError as error:
         mishap.told("The departments were not changed.", error)
         return
+    _followed(engine)
     own.notes.append(f"{len(changed)} changed. Every instance follows within seconds.")
     # A table of its own after each saving: an old one would send its edits again.
     st.session_state["taxonomy_saves"] = st.session_state.get("taxonomy_saves", 0) + 1
@@ -131,12 +131,10 @@ def add(*, engine: Engine, operator: str) -> None:
             "tickets there once it has learned some that were labelled so."
         )
         own.added += 1
-        # It is stored; an instance that cannot take it up now follows a moment later.
-        with suppress(ServiceUnavailable):
-            engine.state.refresh()
     except ConsoleError as error:
-        mishap.told("The department was not added.", error, icon=":material/block:")
+        mishap.told("The department was not added. What you entered is still in the fields.", error, icon=":material/block:")
         return
+    _followed(engine)
     st.rerun()
 
 
@@ -166,11 +164,15 @@ def replace(*, engine: Engine, operator: str) -> None:
         bar.empty()
         mishap.told("The taxonomy was not replaced; everything is as it was.", error, icon=":material/block:")
         return
-    with suppress(ConsoleError):
-        # It is in force; without this the instance follows a moment later.
-        engine.state.refresh()
+    _followed(engine)
     own.notes.append(f"{len(departments)} departments, {len(exemplars):,} exemplars; model {number} has learned them.")
     st.rerun()
+
+
+def _followed(engine: Engine) -> None:
+    """Take up at once what is stored; an instance that cannot do so now follows a moment later."""
+    with suppress(ConsoleError):
+        engine.state.refresh()
 
 
 def _fields(department: Department) -> dict[str, object]:

@@ -15,6 +15,7 @@ from engine.outcome import Outcome
 from pages.parts import words
 from tests.pages.opening import opening, said
 from tests.pages.test_double_clicks import once_after
+from tests.pages.test_policy_page import editor, entered
 from tests.pages.test_upload import click
 
 PARKING = "Parking permits"
@@ -102,6 +103,21 @@ def test_one_that_was_added_is_not_called_unadded_because_this_instance_could_no
     monkeypatch.setattr(console.state, "refresh", away)
     add(page, PARKING)
     assert "is added." in said(page, "success") and not page.error
+
+
+def test_a_change_that_is_stored_is_not_called_unstored_because_this_instance_could_not_take_it_up_at_once(
+    page: AppTest, console: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> bool:
+        raise ServiceUnavailable("database", "away for a moment")
+
+    names = [d.name for d in console.taxonomy.departments(retired=True)]
+    entered(page, editor(page), names[0], "Purpose", "what I wanted", names)
+    page.run()
+    monkeypatch.setattr(console.state, "refresh", away)
+    page.button(key="save_departments").click().run()
+    assert "1 changed." in said(page, "success") and not page.error
+    assert console.taxonomy.departments(retired=True)[0].purpose == "what I wanted"
 
 
 def test_what_cannot_be_stored_with_its_row_in_the_audit_log_is_not_stored(page: AppTest, console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
