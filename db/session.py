@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,16 +9,16 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import psycopg2
-from psycopg2.extensions import make_dsn
-from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from db.address import address_of
 from db.pool import Pool
 from db.watchdog import Silence, WatchedConnection, WatchedCursor, patient
-from engine.errors import ConfigurationError, ServiceUnavailable, StatementRefused
+from engine.errors import ServiceUnavailable, StatementRefused
 
 T = TypeVar("T")
 
@@ -34,7 +33,6 @@ RESTED = 1.0
 _ATTEMPTS = 5
 _SERIALIZATION_FAILURES = {"40001", "40P01"}
 _READ_ONLY = "25006"
-_REFUSED_VALUE = re.compile(r'invalid integer value ".*" for connection option "(\w+)"|invalid "?(\w+)"? value|definition of (service) ')
 UNIQUE_VIOLATION = "23505"
 # The server answers, and stores nothing: its disk is full, or it is read-only. What is read goes on, so this has to be remembered.
 _STORES_NOTHING = {"53100", _READ_ONLY}
@@ -82,7 +80,7 @@ def connect(
     `target_session_attrs=read-write` find the new primary after a failover. Raises ConfigurationError that names `setting` for
     a URL that is none.
     """
-    address = _address(url, setting)
+    address = address_of(url, setting)
     # Those of the URL come first: some providers tell their databases apart by them.
     given = address.query.get("options", "")
     options = (
@@ -116,37 +114,6 @@ def connect(
     event.listen(engine, "checkin", _left)
     event.listen(engine, "checkout", _asked_after_a_rest)
     return engine
-
-
-def _address(url: str, setting: str) -> URL:
-    try:
-        address = make_url(url)
-        usable = address.drivername in ("postgresql", "postgresql+psycopg2") and 1 <= (address.port or 5432) <= 65535
-        # The driver looks at the options behind the ? when it first connects.
-        named = address.get_dialect()().create_connect_args(address)[1]
-        make_dsn(**named)
-        unknown = _not_a_value(named)
-    except (ArgumentError, ValueError, psycopg2.ProgrammingError):
-        # The error's text repeats what stood there, and it may be the rest of a password that was not quoted.
-        usable = False
-    if not usable:
-        raise ConfigurationError(
-            f"{setting}: is not a database URL like postgresql://user:password@host:5432/name, with options behind a ? that Postgres' client knows"
-        )
-    if unknown:
-        place = "behind the ?" if unknown in named else f"in the environment (PG{unknown.replace('_', '').upper()})"
-        raise ConfigurationError(f"{setting}: Postgres' client does not know the value of {unknown}, which stands {place}")
-    return address
-
-
-def _not_a_value(named: dict[str, Any]) -> str | None:
-    """The option whose value the driver refuses. It looks at some when it connects, before it asks anybody; on this port nobody answers."""
-    try:
-        psycopg2.connect(**{"connect_timeout": 2, **named, "host": "localhost", "hostaddr": "127.0.0.1", "port": "1"}).close()
-    except psycopg2.OperationalError as error:
-        refused = _REFUSED_VALUE.search(str(error))
-        return refused[refused.lastindex or 0] if refused else None
-    return None
 
 
 def reach(url: str) -> None:
