@@ -86,7 +86,8 @@ def current(engine: Engine) -> str | None:
 
 def revision(connection: Connection) -> str | None:
     """The revision of the database behind the connection, None when it has no schema yet."""
-    return MigrationContext.configure(connection).get_current_revision()
+    # Alembic makes its table anew for each question, and SQLAlchemy would keep the statement of each: health asks every 15 s.
+    return MigrationContext.configure(connection.execution_options(compiled_cache=None)).get_current_revision()
 
 
 def expect_known(revision: str, *, holder: str) -> None:

@@ -270,6 +270,15 @@ def test_a_database_that_answers_and_stores_nothing_is_no_healthy_one(pool: Engi
     beside.dispose()
 
 
+def test_being_asked_for_its_health_again_and_again_keeps_no_statement_more(pool: Engine) -> None:
+    for _ in range(2):
+        versions.of_database(pool)
+    before = len(pool._compiled_cache)
+    for _ in range(5):
+        versions.of_database(pool)
+    assert len(pool._compiled_cache) == before
+
+
 def test_a_database_that_has_room_again_is_healthy_and_nothing_of_the_trial_stays(pool: Engine) -> None:
     full(pool)
     assert doubt(pool).is_set()
