@@ -59,22 +59,28 @@ def telemetry(settings: Settings, stream: TextIO | None) -> tuple[Telemetry, Met
     """Everything that hears of decisions and events, as one."""
     log = DecisionLog(settings.routing_log_path, stream=stream)
     metrics = Metrics(multiprocess_dir=settings.prometheus_multiproc_dir)
-    metrics.on_render(lambda: metrics.lines_lost(log.lost))
+    metrics.follow(metrics.log_lines_lost, lambda: log.lost)
     sinks: list[Sink] = [log, metrics]
     closing = [log.close, metrics.close]
     if settings.cloudwatch_access_key is not None:
         from engine.adapters.cloudwatch import CloudWatch
 
-        exporter = CloudWatch.from_settings(settings, standing=metrics.standing)
+        exporter = CloudWatch.from_settings(
+            settings, standing=metrics.standing, failed=lambda reason: log.event("export_failed", receiver="cloudwatch", reason=reason)
+        )
+        metrics.follow(metrics.cloudwatch_failures, lambda: exporter.failures)
         sinks.append(exporter)
         closing.append(exporter.close)
     if settings.otel_endpoint is not None:
         from engine.adapters.tracing import Tracing
 
-        tracing = Tracing(settings.otel_endpoint)
+        tracing = Tracing(settings.otel_endpoint, failed=lambda reason: log.event("export_failed", receiver="opentelemetry", reason=reason))
+        metrics.follow(metrics.traces_dropped, lambda: tracing.dropped)
         sinks.append(tracing)
         closing.append(tracing.close)
-    return Telemetry(sinks, closing=closing), metrics
+    together = Telemetry(sinks, closing=closing)
+    metrics.follow(metrics.telemetry_failures, lambda: together.failures)
+    return together, metrics
 
 
 def instances(table: ServiceTable, clock: Clock) -> Sequence[reported.Instance]:

@@ -41,12 +41,17 @@ MOST = 5_000
 class CloudWatch:
     """A sink for decisions and events. A ticket costs a few dictionary updates; sending happens elsewhere.
 
-    `standing` gives the figures of the whole console as they are known at the moment, by the names of STANDING.
+    `standing` gives the figures of the whole console as they are known at the moment, by the names of STANDING. `failed` hears why
+    CloudWatch took nothing, once until it does; `failures` counts each time.
     """
 
-    def __init__(self, client: Any, *, standing: Callable[[], Mapping[str, float]] = dict) -> None:
+    def __init__(
+        self, client: Any, *, standing: Callable[[], Mapping[str, float]] = dict, failed: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._client = client
         self._standing = standing
+        self._failed = failed
+        self._failing = False
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._values: dict[str, Counter[float]] = defaultdict(Counter)
@@ -57,7 +62,7 @@ class CloudWatch:
         self._thread.start()
 
     @classmethod
-    def from_settings(cls, settings: Any, *, standing: Callable[[], Mapping[str, float]] = dict) -> CloudWatch:
+    def from_settings(cls, settings: Any, *, standing: Callable[[], Mapping[str, float]], failed: Callable[[str], None]) -> CloudWatch:
         """With the keys, region and endpoint of the settings. Raises ConfigurationError without boto3."""
         try:
             import boto3
@@ -69,7 +74,7 @@ class CloudWatch:
             aws_access_key_id=settings.cloudwatch_access_key.get_secret_value(),
             aws_secret_access_key=settings.cloudwatch_secret_key.get_secret_value(),
             config=Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 2, "mode": "standard"}),
-        ), standing=standing)
+        ), standing=standing, failed=failed)
 
     def decision(self, ticket: Ticket, decision: Decision, *, store_ms: float | None = None) -> None:
         """Gather a stored decision."""
@@ -104,14 +109,18 @@ class CloudWatch:
                 while data:
                     self._client.put_metric_data(Namespace=NAMESPACE, MetricData=data[:METRICS])
                     data = data[METRICS:]
-            except Exception:  # noqa: BLE001 - botocore makes its error classes at run time
+            except Exception as error:  # noqa: BLE001 - botocore makes its error classes at run time
                 self.failures += 1
                 with self._lock:
                     self._counts.update(counts)
                     for name, some in values.items():
                         if len(self._values[name]) < MOST:
                             self._values[name].update(some)
+                if not self._failing:
+                    self._failed(getattr(error, "response", {}).get("Error", {}).get("Code") or type(error).__name__)
+                self._failing = True
                 return False
+            self._failing = False
             return True
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from engine.adapters.http_post import post_json
@@ -21,10 +22,12 @@ INTERNAL = 1
 
 
 class Tracing:
-    """A sink for decisions; a thread of its own sends the spans."""
+    """A sink for decisions; a thread of its own sends the spans. `failed` hears why the collector took none, once until it does."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, *, failed: Callable[[str], None] = lambda _: None) -> None:
         self._url = endpoint.rstrip("/") + "/v1/traces"
+        self._failed = failed
+        self._failing = False
         self._lock = threading.Lock()
         self._waiting: list[tuple[int, str, Decision, float | None]] = []
         self.dropped = 0
@@ -53,12 +56,16 @@ class Tracing:
         resource = {"attributes": [_attribute("service.name", "routing-console")]}
         try:
             post_json(self._url, {"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": {"name": "routing"}, "spans": spans}]}]})
-        except ServiceUnavailable:
+        except ServiceUnavailable as error:
             with self._lock:
                 kept = taken + self._waiting
                 self._waiting = kept[:MOST]
                 self.dropped += len(kept) - len(self._waiting)
+            if not self._failing:
+                self._failed(error.reason)
+            self._failing = True
             return False
+        self._failing = False
         return True
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ MADE_HERE = frozenset({"ticket_id", "hash"})
 # Something is lost or broken until a person looks at it; and: something did not go as it should, and the console went on.
 ERRORS = frozenset({"database_outage", "log_lines_lost", "model_unreadable", "spool_records_broken", "spooled_ticket_refused", "upkeep_failed"})
 WARNINGS = frozenset({
-    "alert_opened", "data_went_back", "embedded_servers_started", "index_not_configured", "notice_failed", "rate_limit_unchecked",
+    "alert_opened", "data_went_back", "embedded_servers_started", "export_failed", "index_not_configured", "notice_failed", "rate_limit_unchecked",
     "service_unavailable", "sign_in_refused", "spooled_tickets_left",
     "ticket_spooled",
 })

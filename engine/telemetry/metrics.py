@@ -88,6 +88,9 @@ class Metrics:
         self.refusals = counter("service_refusals", "Calls of a service that were not made because its breaker was open.", "service")
         self.breaker = gauge("service_breaker_state", "0 closed, 1 half open, 2 open: not asked for the time being.", "service")
         self.log_lines_lost = counter("log_lines_lost", "Lines of the decision log that its file did not take.")
+        self.traces_dropped = counter("traces_dropped", "Traces that were not kept while the collector did not take any.")
+        self.cloudwatch_failures = counter("cloudwatch_failures", "Times that CloudWatch did not take what was to be sent.")
+        self.telemetry_failures = counter("telemetry_failures", "Decisions and events that one of those who are told of them did not take.")
         self.events = counter("events", "Lines of the decision log that are not decisions.", "event")
         self.hit_ratio = read("hit_ratio", "Share of decisions of the last hour answered from earlier tickets.")
         self.false_hit_ratio = read("false_hit_ratio", "Share of the cache hits of the last 7 days that were wrong, estimated from labels.")
@@ -130,7 +133,6 @@ class Metrics:
         self.cost = counter("language_model_cost_dollars", "What these tokens cost at the configured prices, in US dollars.")
         self._last: dict[str, tuple[int, int, int, int]] = {}
         self._used = Usage()
-        self._lost = 0
         # Looking a series up by its labels takes longer than counting in it.
         self._counted = _Kept(lambda key: self.decisions.labels(*key))
         self._of_method = _Kept(lambda method: (self.processing.labels(method), self.confidence.labels(method)))
@@ -189,10 +191,16 @@ class Metrics:
         for reason, number in usage.unusable.items():
             self.unusable.labels(reason).inc(number - before.unusable.get(reason, 0))
 
-    def lines_lost(self, total: int) -> None:
-        """Take over what the decision log has counted since the last time."""
-        before, self._lost = self._lost, total
-        self.log_lines_lost.inc(total - before)
+    def follow(self, counter: Counter, total: Callable[[], int]) -> None:
+        """Just before each scrape `counter` takes over what somebody else has counted since the last time, of `total` since the start."""
+        taken = 0
+
+        def refresh() -> None:
+            nonlocal taken
+            before, taken = taken, total()
+            counter.inc(taken - before)
+
+        self.on_render(refresh)
 
     def set_figures(self, figures: Mapping[str, Reading]) -> None:
         """Figures read from the database; one that is missing is shown as NaN, not as 0, with a sample of 0."""

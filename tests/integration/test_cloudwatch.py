@@ -1,16 +1,20 @@
 """CloudWatch's own client against moto's server over real HTTP."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import requests
+from pydantic import SecretStr
 
 from engine import settings
 from engine.adapters.cloudwatch import NAMESPACE, CloudWatch
+from engine.adapters.tracing import MOST, Tracing
 from engine.alerts import Reading
+from engine.bootstrap import Engine
 from engine.telemetry.metrics import Metrics
 from tests.made_up import decision, ticket
 from tests.servers.faulty import refused_port
@@ -32,10 +36,10 @@ def nothing_before(endpoint: str) -> None:
     requests.post(f"{endpoint}/moto-api/reset", timeout=10)
 
 
-def exporter(endpoint: str, standing: Mapping[str, float] | None = None) -> CloudWatch:
+def exporter(endpoint: str, standing: Mapping[str, float] | None = None, told: list[str] | None = None) -> CloudWatch:
     return CloudWatch.from_settings(settings.load(
         cloudwatch_access_key="AK", cloudwatch_secret_key="SK", cloudwatch_endpoint=endpoint, cloudwatch_region="eu-central-1"
-    ), standing=lambda: standing or {})
+    ), standing=lambda: standing or {}, failed=([] if told is None else told).append)
 
 
 def average(made: CloudWatch, name: str) -> tuple[float, str]:
@@ -155,6 +159,58 @@ def test_what_cloudwatch_did_not_take_is_sent_the_next_time(endpoint: str) -> No
     assert average(made, "ProcessingTime") == (25.0, "Milliseconds")
     made.close()
     good.close()
+
+
+def test_why_cloudwatch_takes_nothing_is_told_once_until_it_does(endpoint: str) -> None:
+    told: list[str] = []
+    made = exporter(f"http://127.0.0.1:{refused_port()}", told=told)
+    refusing, good = made._client, exporter(endpoint)
+    for client in (refusing, refusing, good._client, refusing):
+        made._client = client
+        made.decision(ticket(), decision())
+        made.flush()
+    assert told == ["EndpointConnectionError"] * 2 and made.failures == 3
+    made._client = good._client
+    made.close()
+    good.close()
+
+
+def test_a_refused_key_is_told_by_what_cloudwatch_answers(endpoint: str) -> None:
+    told: list[str] = []
+    made = exporter(endpoint, told=told)
+    # From now on every call needs a key that exists.
+    requests.post(f"{endpoint}/moto-api/reset-auth", data=b"0", timeout=10)
+    try:
+        made.decision(ticket(), decision())
+        assert not made.flush()
+    finally:
+        requests.post(f"{endpoint}/moto-api/reset-auth", data=b"inf", timeout=10)
+    assert told == ["403"]
+    made.close()
+
+
+def test_the_log_says_that_an_export_fails_and_the_metrics_count_it(build: Callable[..., Engine], tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{refused_port()}"
+    path = tmp_path / "x.log"
+    engine = build(settings={
+        "routing_log_path": path, "cloudwatch_access_key": SecretStr("AK"), "cloudwatch_secret_key": SecretStr("SK"),
+        "cloudwatch_endpoint": nobody, "otel_endpoint": nobody,
+    }, working=False)
+    for number in range(MOST + 1):
+        engine.log.decision(ticket(), decision(ticket_id=f"T-{number}"))
+    for sink in engine.log._sinks:
+        if isinstance(sink, CloudWatch | Tracing):
+            assert not sink.flush()
+    shown = engine.watch.metrics.render().decode()
+    assert "routing_cloudwatch_failures_total 1.0" in shown and "routing_traces_dropped_total 1.0" in shown
+    assert "routing_telemetry_failures_total 0.0" in shown
+    engine.log._sinks.append(object())
+    engine.log.event("something")
+    assert "routing_telemetry_failures_total 1.0" in engine.watch.metrics.render().decode()
+    told = [line for line in map(json.loads, path.read_text().splitlines()) if line["event_type"] == "export_failed"]
+    assert [(line["receiver"], line["reason"]) for line in told] == [
+        ("cloudwatch", "EndpointConnectionError"), ("opentelemetry", "the receiver cannot be reached (ConnectionRefusedError)"),
+    ]
 
 
 def test_what_is_decided_while_cloudwatch_does_not_answer_is_counted_too(endpoint: str) -> None:

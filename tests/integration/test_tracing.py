@@ -111,3 +111,15 @@ def test_while_the_collector_is_away_the_oldest_traces_are_kept_and_the_newer_on
     collector.status = 200
     tracing.close()
     assert tickets(collector) == [f"T-{number}" for number in range(MOST)]
+
+
+def test_why_the_collector_takes_nothing_is_told_once_until_it_does(collector: Receiver) -> None:
+    told: list[str] = []
+    tracing = Tracing(collector.url, failed=told.append)
+    for status in (503, 401, 200, 401):
+        collector.status = status
+        tracing.decision(ticket(), decision())
+        tracing.flush()
+    assert told == ["the receiver answered 503", "the receiver answered 401"]
+    collector.status = 200
+    tracing.close()

@@ -151,10 +151,9 @@ def test_only_an_audited_hit_that_the_learned_router_sends_elsewhere_is_a_disagr
 
 
 def test_lost_lines_and_unchecked_requests_are_counted_once() -> None:
-    metrics = Metrics()
-    for total in (3, 3, 5):
-        metrics.lines_lost(total)
-    assert value(metrics, "routing_log_lines_lost_total") == 5
+    metrics, totals = Metrics(), iter((3, 3, 5))
+    metrics.follow(metrics.log_lines_lost, lambda: next(totals))
+    assert [value(metrics, "routing_log_lines_lost_total") for _ in range(3)] == [3, 3, 5]
     for kind in ("api", "submit", "api"):
         metrics.event("rate_limit_unchecked", service="cache", kind=kind)
     assert value(metrics, "routing_rate_limit_unchecked_total", kind="api") == 2
