@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, betaln, ndtri
+from scipy.special import bdtr, bdtrc, betaln, ndtri
 
 # Candidate thresholds are fixed before any label is seen, as the proof asks: even steps of the log-odds, 0 at the end.
 CANDIDATES = np.append(1.0 / (1.0 + np.exp(-np.linspace(12.0, -12.0, 2401))), 0.0)
@@ -16,7 +16,7 @@ STARTS = ((0.05, 0.05), (0.2, 0.75), (0.4, 0.1), (0.7, 0.1))
 MOST_LABELS = 1_000_000
 # A forecast of labels needed trusts few labels as little as if this many typical ones had been seen beside them.
 FORECAST_STRENGTH = 20.0
-# With fewer labels than a router needs for this target, none is said to be out of reach.
+# A handful of labels decides nothing, however many of them are wrong; see `fewest_deciding`.
 LOOSEST_DECIDING = 0.9
 # Share of delta spent on the coming batch; see `promise_p_values`.
 BATCH_SHARE = 0.5
@@ -159,20 +159,15 @@ class LabelCounts:
             rate, worth, target, delta=delta, batch=batch, coverage=self.coverage, more_than=int(self.covered[-1])
         )
 
-    def labels_deciding(self, target: float, delta: float, *, batch: Batch | None) -> int:
-        """How many labels in all are enough to say that the target is out of reach, where `labels_wanted` has no number.
+    def out_of_reach(self, target: float, delta: float) -> bool:
+        """Whether each candidate that covers enough to start a test is wrong too often, by an exact test at level `delta`:
+        P(Binomial(trials, 1 - target) >= errors) (C. J. Clopper, E. S. Pearson, 1934).
 
-        As many as a typical router would need for it; or as it would need for the strictest target that these labels leave room
-        for, if that is fewer: a router that is wrong in half of the cases misses 99% as surely as 90%. Never fewer than it would
-        need for 90%, since a handful of labels decides nothing; where labels are worth less than one, as many more.
+        Of a target that one of them does reach this is said with a probability of `delta` at most, however many there are.
         """
-        fewest = _typical_or_most(target, delta, batch)
-        met = self.coverage >= STARTS[0][0]
-        wrong = self.errors[met] / (self.trials[met] + FORECAST_STRENGTH / 2.0)
-        room = max(LOOSEST_DECIDING, 1.0 - float(wrong.min(initial=1.0)))
-        if room >= target or not len(wrong) or not self.trials[-1]:
-            return fewest
-        return min(fewest, int(_typical_or_most(room, delta, batch) * self.covered[-1] / self.trials[-1]))
+        errors = np.floor(self.rate * self.trials + _ROUNDING)
+        chance = np.where(errors > 0.0, bdtrc(np.maximum(errors - 1.0, 0.0), np.maximum(self.trials, 1), 1.0 - target), 1.0)
+        return bool(np.all(chance[self.coverage >= STARTS[0][0]] <= delta))
 
 
 def coming(horizon: int | None, coverage: Array) -> Counts | None:
@@ -284,8 +279,9 @@ def typical_need(target: float, delta: float, *, batch: Batch | None) -> int | N
     return fewest_labels(half, np.ones(1), target, delta=delta, batch=batch, coverage=np.ones(1))
 
 
-def _typical_or_most(target: float, delta: float, batch: Batch | None) -> int:
-    return typical_need(target, delta, batch=batch) or typical_need(target, delta, batch=None) or MOST_LABELS
+def fewest_deciding(delta: float, *, batch: Batch | None) -> int:
+    """With fewer labels than this no target is said to be out of reach: as many as a router takes for LOOSEST_DECIDING."""
+    return typical_need(LOOSEST_DECIDING, delta, batch=batch) or typical_need(LOOSEST_DECIDING, delta, batch=None) or MOST_LABELS
 
 
 def check_promise(target: float, delta: float) -> None:

@@ -14,7 +14,7 @@ from engine.checks import checked_confidence, checked_flags, checked_weights
 from engine.forecast import labels_enough
 from engine.intervals import clopper_pearson_lower, clopper_pearson_upper
 from engine.selective import RiskCoverage, auroc, coverage_at, risk_coverage
-from engine.label_counts import MOST_LABELS, Batch, LabelCounts, check_promise, typical_need
+from engine.label_counts import MOST_LABELS, Batch, LabelCounts, check_promise, fewest_deciding, typical_need
 from engine.sampled import Stratum
 
 __all__ = [
@@ -199,13 +199,15 @@ def _forecast(
     counts: LabelCounts, target: float, delta: float, *, labels: int, batch: Batch | None
 ) -> tuple[int | None, bool]:
     """How many labels in all would do, None when no number would; then also whether it is the batch that forbids it."""
+    hopeless = counts.out_of_reach(target, delta)
 
     def wanted(ahead: Batch | None) -> int | None:
-        found = counts.labels_wanted(target, delta, batch=ahead)
-        if found is None and labels < counts.labels_deciding(target, delta, batch=batch):
-            # So few labels do not show that the target is out of reach: ask for as many as a good router would need.
-            return typical_need(target, delta, batch=ahead)
-        return found
+        found, fewest = counts.labels_wanted(target, delta, batch=ahead), fewest_deciding(delta, batch=ahead)
+        if found is not None or (hopeless and labels >= fewest):
+            return found
+        # Not shown to be out of reach: ask for as many as a good router needs, beside those that leave it open.
+        typical = typical_need(target, delta, batch=ahead)
+        return typical if typical is None else max(typical, fewest) if hopeless else typical + labels
 
     found = wanted(batch)
     return found, found is None and batch is not None and wanted(None) is not None
