@@ -10,7 +10,7 @@ from engine.bootstrap import Engine
 from engine.domain import Decision, Spooled, Ticket
 from engine.errors import ConsoleError, NotAccepted, TicketRejected
 from pages.parts import choice, mishap, words
-from pages.parts.draft import Desk, Sent, take_out
+from pages.parts.draft import LABELS, Desk, Sent, take_out
 
 WITHOUT = "Decided without"
 # As much of a ticket as tells which one is meant.
@@ -71,7 +71,8 @@ def _failed(one: Sent) -> None:
     error = one.error
     where = "your text is still in the form" if one.returned else "your text is below"
     if isinstance(error, TicketRejected):
-        st.error(f"The ticket was not accepted. {error.field.capitalize()}: {error.limit}.", icon=":material/block:")
+        # Named as the page names it: there is no "body" to be seen.
+        st.error(f"The ticket was not accepted. “{LABELS.get(error.field, error.field)}”: {error.limit}.", icon=":material/block:")
         st.text(f"Found {error.found}. Nothing was stored; {where}.")
     elif isinstance(error, NotAccepted):
         mishap.told(f"The ticket was NOT accepted: it could be kept nowhere. {where.capitalize()}.", error, icon=":material/block:")

@@ -22,6 +22,8 @@ FIELDS = {"subject": "", "body": "", "channel": Channel.WEB, "priority": Priorit
 # The fields' names on the page. The dashboard has a filter called `channel`, which a value set here under that name would reach.
 KEYS = {name: name for name in FIELDS} | {"channel": "ticket_channel"}
 CLEARED = ("subject", "body", "customer_ref")
+# What is written above the texts, and so what a refusal calls them.
+LABELS = {"subject": "Subject (optional)", "body": "What did the customer say?", "customer_ref": "Customer reference"}
 # Two customers begin with the same few letters, not with so many.
 TELLING = 20
 
@@ -95,12 +97,12 @@ def form(own: Desk) -> None:
     for name, value in own.wanted.items():
         st.session_state[KEYS[name]] = value
     kept = {"on_change": _keep, "args": (own,)}
-    st.text_input("Subject (optional)", key="subject", max_chars=200, **kept)
-    st.text_area("What did the customer say?", key="body", height=220, placeholder="you took the money twice for my october bill", **kept)
+    st.text_input(LABELS["subject"], key="subject", max_chars=200, **kept)
+    st.text_area(LABELS["body"], key="body", height=220, placeholder="you took the money twice for my october bill", **kept)
     one, two, three = st.columns(3)
     one.selectbox("Channel", list(Channel), format_func=str.capitalize, key=KEYS["channel"], **kept)
     two.selectbox("Priority", list(Priority), format_func=str.capitalize, key="priority", **kept)
-    three.text_input("Customer reference", key="customer_ref", max_chars=64, **kept)
+    three.text_input(LABELS["customer_ref"], key="customer_ref", max_chars=64, **kept)
     st.button(
         "Route it", type="primary", key="route", shortcut="Ctrl+Enter", width="stretch", icon=":material/alt_route:",
         on_click=_send, args=(own,),

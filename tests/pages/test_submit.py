@@ -85,6 +85,12 @@ def test_what_was_not_stored_stays_in_the_form_and_no_answer_stands_beside_it(
     assert stored(console) == [PARCEL, BILL]
 
 
+@pytest.mark.parametrize(("body", "limit"), [("", "at least 2 characters"), ("???", "must hold at least one word or number")])
+def test_a_refusal_names_the_field_as_the_page_does(page: AppTest, body: str, limit: str) -> None:
+    send(page, body, subject="Only a subject")
+    assert page.error[0].value == f"The ticket was not accepted. “{page.text_area(key='body').label}”: {limit}."
+
+
 def test_the_keys_pressed_three_times_make_one_ticket_and_an_empty_form_none(page: AppTest, console: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         send(page, BILL, customer="C-7")
