@@ -52,14 +52,16 @@ class Passwords:
         return self._hasher.check_needs_rehash(hashed)
 
     def check(self, password: str, *, name: str) -> None:
-        """Raise AccountRejected for a password that is too short, too long or too easy to guess."""
+        """Raise AccountRejected for a password that is too short, too long or too easy to guess, or that holds the user's name."""
         if len(password) < self._minimum:
             raise AccountRejected(f"password: at least {self._minimum} characters; found {len(password)}. Nothing was changed.")
         if len(password) > MAX_CHARACTERS:
             raise AccountRejected(f"password: at most {MAX_CHARACTERS} characters; found {len(password)}. Nothing was changed.")
         lowered = password.casefold()
         letters = "".join(filter(str.isalpha, lowered))
-        if len(set(lowered)) < 5 or letters in _WEAK or name.casefold() in lowered or lowered in "01234567890123456789012345678901":
+        if name.casefold() in lowered:
+            raise AccountRejected("password: the user's name is in it. Take several words that do not belong together. Nothing was changed.")
+        if len(set(lowered)) < 5 or letters in _WEAK or lowered in "01234567890123456789012345678901":
             raise AccountRejected("password: too easy to guess. Take several words that do not belong together. Nothing was changed.")
 
 

@@ -641,7 +641,7 @@ def test_a_first_admins_weak_password_is_one_line_that_names_the_setting(console
     )
     said = [line for line in made.stderr.splitlines() if "The console will be at" not in line]
     assert said == [
-        "error: ADMIN_PASSWORD: too easy to guess. Take several words that do not belong together. Change the setting and start again."
+        "error: ADMIN_PASSWORD: the user's name is in it. Take several words that do not belong together. Change the setting and start again."
     ]
     assert made.returncode == 2
 
@@ -649,5 +649,5 @@ def test_a_first_admins_weak_password_is_one_line_that_names_the_setting(console
 def test_a_one_time_password_that_holds_the_name_by_chance_is_none_to_refuse(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.accounts.one_time", lambda: "x7ADA-k2mpr-9tqwz-vb4ne")
     assert engine.accounts.add("ada", role="agent", by="test")[1] == engine.accounts.reset_password("ada", by="test")
-    with pytest.raises(AccountRejected, match="too easy to guess"):
+    with pytest.raises(AccountRejected, match="the user's name is in it"):
         engine.accounts.add("ada2", role="agent", by="test", password="x7ada2-k2mpr-9tqwz")
