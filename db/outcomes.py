@@ -13,7 +13,7 @@ from db.exemplars import put_in, take_out
 from db.models import departments, exemplars, outcomes, overrules, routing_accuracy, routing_history, tickets
 from db.session import TICKET_PATIENCE, reading, transact
 from db.taxonomy import raise_counter
-from engine.domain import Exemplar, Ticket
+from engine.domain import Exemplar, Origin, Ticket
 from engine.errors import NotFound, OutcomeRejected
 from engine.outcome import Chosen, Outcome, OutcomeKind, Overrule, Reviewed
 from engine.standing import Standing
@@ -38,6 +38,10 @@ _RECOUNT = """
 """
 # Whoever labels must be able to read the ticket: one whose text was removed waits for nobody.
 _UNLABELLED = (routing_history.c.review_wanted | routing_history.c.overruled_to.is_not(None)) & routing_history.c.actual_outcome.is_(None)
+# As labels are counted: those of demo tickets until the first real one comes, so that nobody is asked for them after it.
+_real = tickets.alias("real")
+_DEMO_IS_OVER = select(_real.c.id).where(_real.c.origin != Origin.DEMO).exists()
+_WAITS = _UNLABELLED & ~(routing_history.c.demo & _DEMO_IS_OVER)
 _REMOVED = select(tickets.c.id).where(tickets.c.id == routing_history.c.ticket_id, tickets.c.text_removed_at.is_not(None)).exists()
 
 
@@ -118,10 +122,10 @@ class Outcomes:
         """Tickets waiting for a label: overruled first, then those that sampling chose, in an order that chance made.
 
         What is labelled is then a fair part of what was sampled even where the queue is never emptied; the least sure first
-        would leave the sampled sure ones for ever, and their accuracy unknown.
+        would leave the sampled sure ones for ever, and their accuracy unknown. Demo tickets wait while there are no others.
         """
         query = (
-            WITH_TICKET.where(_UNLABELLED, tickets.c.text_removed_at.is_(None))
+            WITH_TICKET.where(_WAITS, tickets.c.text_removed_at.is_(None))
             .order_by(routing_history.c.overruled_to.is_(None), func.md5(routing_history.c.ticket_id), routing_history.c.id)
             .limit(limit)
         )
@@ -133,7 +137,7 @@ class Outcomes:
     def waiting(self) -> dict[str, int]:
         """How many tickets wait for a label, by the department they went to; without those of which none waits."""
         name = routing_history.c.department
-        query = select(name, func.count().label("tickets")).where(_UNLABELLED, ~_REMOVED).group_by(name)
+        query = select(name, func.count().label("tickets")).where(_WAITS, ~_REMOVED).group_by(name)
         with reading(self._engine) as connection:
             return {row.department: row.tickets for row in connection.execute(query)}
 

@@ -10,6 +10,7 @@ from engine import demo
 from engine.bootstrap import Engine
 from engine.domain import Origin, TicketDraft
 from engine.errors import Conflict, InputRejected
+from engine.outcome import Outcome
 
 
 def test_demo_tickets_are_routed_dated_back_labelled_and_marked(console: Engine) -> None:
@@ -49,6 +50,18 @@ def test_a_database_with_a_real_ticket_is_refused_and_stays_as_it_is(console: En
     with pytest.raises(Conflict, match="real tickets"):
         demo.fill(console, tickets=5)
     assert len(console.decisions.latest(limit=100)) == 1
+
+
+def test_nobody_is_asked_for_a_demo_tickets_label_once_there_is_a_real_one(console: Engine) -> None:
+    """From then on such a label counts for nothing; by its number the ticket can be labelled all the same."""
+    demo.fill(console, tickets=60)
+    waited = console.outcomes.queue(limit=100)
+    assert waited and sum(console.outcomes.waiting().values()) == len(waited)
+    # Nothing knows it, so that it waits for a label.
+    real = console.router.route(TicketDraft(body="the lantern by the gate is counted by owls"))
+    assert [row.ticket_id for row in console.outcomes.queue(limit=100)] == [real.ticket_id]
+    assert console.outcomes.waiting() == {real.department: 1}
+    console.router.review(Outcome(ticket_id=waited[0].ticket_id, department="Sales", labelled_by="sue"))
 
 
 @pytest.mark.parametrize("arguments", [{"tickets": 0}, {"tickets": 50_001}, {"days": 0}, {"days": 367}])
