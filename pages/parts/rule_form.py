@@ -13,6 +13,7 @@ from engine.errors import ConsoleError
 from pages.parts import mishap
 
 CHANNEL = {"webhook": "Webhook (Slack format)", "mail": "E-mail", "alertmanager": "Alertmanager"}
+_DRAWN = "rule_drawn"
 
 
 def show(*, engine: Engine, operator: str) -> None:
@@ -34,10 +35,18 @@ def show(*, engine: Engine, operator: str) -> None:
         columns=["Rule", "Severity", "Opens", "Resolves at", "Looks back", "Smallest sample", "After", "On"],
     )
     st.dataframe(table, hide_index=True, width="stretch", height="content")
-    chosen = st.selectbox("Change a rule", rules, format_func=lambda rule: f"{rule.title} ({rule.severity.value})", key="rule", index=None,
-                          placeholder="Choose a rule")
-    if chosen is not None:
-        _form(chosen, engine=engine, operator=operator)
+    # By name: as an object it would be the rule before its change in every second run, and what is entered then be lost.
+    by_name = {rule.name: rule for rule in rules}
+    chosen = st.selectbox(
+        "Change a rule", list(by_name), format_func=lambda name: f"{by_name[name].title} ({by_name[name].severity.value})", key="rule", index=None,
+        placeholder="Choose a rule",
+    )
+    # Until it is saved the form is about the rule as it was then: a field whose first value changes is another field, and loses what was entered.
+    drawn = st.session_state.get(_DRAWN)
+    if drawn is None or drawn.name != chosen:
+        drawn = st.session_state[_DRAWN] = by_name.get(chosen)
+    if drawn is not None:
+        _form(drawn, engine=engine, operator=operator)
 
 
 def _form(rule: Rule, *, engine: Engine, operator: str) -> None:
@@ -72,6 +81,7 @@ def _form(rule: Rule, *, engine: Engine, operator: str) -> None:
         "hold_minutes": rule.hold.total_seconds() / 60, "severity": rule.severity.value, "enabled": rule.enabled,
     }
     changes = {name: value for name, value in entered.items() if not _same(value, before[name])}
+    st.session_state[_DRAWN] = None
     try:
         engine.watch.alerts.edit(rule.name, changes, by=operator)
     except ConsoleError as error:

@@ -96,7 +96,7 @@ def test_a_share_is_written_in_percent_as_the_table_shows_it_and_a_time_in_secon
     page = opened("alerts")
 
     def form(name: str) -> dict[str, object]:
-        page.selectbox(key="rule").set_value(next(rule for rule in engine.watch.alerts.rules() if rule.name == name)).run()
+        page.selectbox(key="rule").set_value(name).run()
         assert not page.exception
         return {box.label: box for box in page.number_input}
 
@@ -118,7 +118,7 @@ def test_a_share_is_written_in_percent_as_the_table_shows_it_and_a_time_in_secon
 
 def test_what_somebody_else_changes_meanwhile_stays_unless_it_is_entered(engine: Engine) -> None:
     page = opened("alerts")
-    page.selectbox(key="rule").set_value(next(rule for rule in engine.watch.alerts.rules() if rule.name == "memory")).run()
+    page.selectbox(key="rule").set_value("memory").run()
     engine.watch.alerts.edit("memory", {"minimum": 7, "hold_minutes": 4.0}, by="bob")
     box = {box.label: box for box in page.number_input}
     opens = next(label for label in box if label.startswith("Opens above"))
@@ -129,12 +129,25 @@ def test_what_somebody_else_changes_meanwhile_stays_unless_it_is_entered(engine:
     assert (rule.threshold, rule.minimum, rule.hold.total_seconds()) == (0.95, 7, 240.0)
 
 
+def test_a_rule_is_changed_as_often_as_it_is_saved_also_where_somebody_else_changes_it_meanwhile(engine: Engine) -> None:
+    page = opened("alerts")
+    page.selectbox(key="rule").set_value("hit_rate_warning").run()
+    for opens, meanwhile in ((24.0, None), (23.0, None), (22.0, 0.2), (21.0, None)):
+        if meanwhile is not None:
+            engine.watch.alerts.edit("hit_rate_warning", {"threshold": meanwhile}, by="bob")
+        next(box for box in page.number_input if box.label == "Opens below (%)").set_value(opens)
+        page.button(key="save_rule").click().run()
+        assert not page.exception and not page.error
+        assert next(rule for rule in engine.watch.alerts.rules() if rule.name == "hit_rate_warning").threshold == opens / 100
+        assert next(box for box in page.number_input if box.label == "Opens below (%)").value == opens
+
+
 def test_saving_a_rule_unchanged_changes_nothing(engine: Engine) -> None:
     """Percent and back gives the same number for every rule."""
     before = engine.watch.alerts.rules()
     page = opened("alerts")
     for rule in before:
-        page.selectbox(key="rule").set_value(rule).run()
+        page.selectbox(key="rule").set_value(rule.name).run()
         page.button(key="save_rule").click().run()
         assert not page.exception
     assert engine.watch.alerts.rules() == before
@@ -143,7 +156,7 @@ def test_saving_a_rule_unchanged_changes_nothing(engine: Engine) -> None:
 def test_what_is_read_at_the_moment_has_no_field_for_how_far_it_looks_back(engine: Engine) -> None:
     page = opened("alerts")
     for rule in engine.watch.alerts.rules():
-        page.selectbox(key="rule").set_value(rule).run()
+        page.selectbox(key="rule").set_value(rule.name).run()
         fields = [field for field in page.number_input if field.label == "Looks back (minutes)"]
         assert len(fields) == (rule.measure not in AT_THE_MOMENT)
     table = next(frame.value for frame in page.dataframe if "Looks back" in frame.value)
