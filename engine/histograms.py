@@ -1,8 +1,8 @@
 """Fixed-width counting of latencies and confidences, so that counts of any two spans of time add up exactly.
 
 Latencies fall into bins whose edges are 0.5 ms * 2^(i/4), i = 0..64: one bin below 0.5 ms, sixty-four up to 32.8 s, one
-above. A percentile read from them is inside the right bin, so it is wrong by at most a factor of 2^(1/4) (19%), and by
-far less where the latencies within a bin are spread evenly on a logarithmic scale.
+above. A percentile read from them is inside the right bin, so from 0.5 ms on it is wrong by at most a factor of 2^(1/4) (19%),
+and by far less where the latencies within a bin are spread evenly on a logarithmic scale; below, by less than 0.5 ms.
 """
 from __future__ import annotations
 
